@@ -1,0 +1,111 @@
+"""Attention over virtual tokens for the Transformers model: whole at once, or in blocks of queries.
+
+For: `modeling.py`, both of its attention implementations, with padding, caches and windows.
+Not for: paged caches (see `vllm_backend.py`) and not the definition (see `naive.py`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Bounds a mask to BLOCK x keys entries; windowed layers also read no key twice as often as this.
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which virtual tokens a call sees, as indices on the whole sequence's virtual axis.
+
+    Attributes:
+        first_query: index of the first query; the queries follow each other.
+        first_key: index of the first key that is at hand.
+        window: virtual tokens that a query sees, itself included; None for all.
+        padding: boolean [B, keys], True where the key is a real token; None without padding.
+    """
+
+    first_query: int
+    first_key: int
+    window: int | None
+    padding: Tensor | None
+
+    def mask(self, queries: range, keys: range, device: torch.device) -> Tensor:
+        """Boolean [B or 1, 1, queries, keys] for a block, given by indices within this call."""
+        query = torch.arange(queries.start, queries.stop, device=device)[:, None]
+        key = torch.arange(keys.start, keys.stop, device=device)[None, :]
+        distance = (query + self.first_query) - (key + self.first_key)
+        mask = distance >= 0
+        if self.window is not None:
+            mask &= distance < self.window
+        mask = mask[None, None]
+        if self.padding is not None:
+            mask = mask & self.padding[:, None, None, keys.start : keys.stop]
+            # A padded query sees itself, because a softmax over nothing is not a number.
+            mask = mask | (distance == 0)[None, None]
+        return mask
+
+
+def eager(
+    query: Tensor, key: Tensor, value: Tensor, span: Span, scale: float, dropout: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """All scores at once.
+
+    Args:
+        query: [B, H, Lq, d].
+        key: [B, G, Lk, d].
+        value: [B, G, Lk, d].
+        span: what may be seen.
+        scale: factor on the scores.
+        dropout: probability with which a weight is dropped.
+
+    Returns:
+        Attended values [B, H, Lq, d] and weights [B, H, Lq, Lk].
+    """
+    groups = query.shape[1] // key.shape[1]
+    key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+    mask = span.mask(range(query.shape[2]), range(key.shape[2]), query.device)
+    scores = (query @ key.transpose(2, 3) * scale).masked_fill(~mask, float("-inf"))
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = functional.dropout(weights, dropout, training=dropout > 0)
+    return weights @ value, weights
+
+
+def sdpa(
+    query: Tensor, key: Tensor, value: Tensor, span: Span, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """The same as `eager` in blocks of queries, each over the keys that it can reach.
+
+    Memory grows with the number of keys, not with its square, and a windowed layer's time
+    grows with the window.
+
+    Args:
+        query: [B, H, Lq, d].
+        key: [B, G, Lk, d].
+        value: [B, G, Lk, d].
+        span: what may be seen.
+        scale: factor on the scores.
+        dropout: probability with which a weight is dropped.
+
+    Returns:
+        [B, H, Lq, d].
+    """
+    total, offset = query.shape[2], span.first_query - span.first_key
+    outputs = []
+    for start in range(0, total, BLOCK):
+        queries = range(start, min(start + BLOCK, total))
+        first = 0 if span.window is None else max(0, queries.start + offset - span.window + 1)
+        # Without padding keys end at the last query; more than that is never at hand.
+        keys = range(first, queries.stop + offset)
+        outputs.append(
+            functional.scaled_dot_product_attention(
+                query[:, :, queries.start : queries.stop],
+                key[:, :, keys.start : keys.stop],
+                value[:, :, keys.start : keys.stop],
+                attn_mask=span.mask(queries, keys, query.device),
+                dropout_p=dropout,
+                scale=scale,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+        )
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)

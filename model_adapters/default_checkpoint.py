@@ -1,0 +1,133 @@
+"""The embedded default: a small IHA checkpoint with random weights, made on first use.
+
+For: `iha-vllm` without model_args, the demo and tests, so that the whole way runs anywhere.
+Not for: numbers that mean anything; it has learnt nothing and its scores are near zero.
+"""
+
+import os
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+import numpy
+import torch
+from platformdirs import user_cache_path
+from safetensors.torch import save_file
+from transformers import AutoTokenizer
+
+from model_adapters import checkpoint
+from model_adapters.config import IHAConfig
+from model_adapters.errors import CheckpointError
+from model_adapters.layout import IHA_TENSORS, expected_shapes
+
+DESCRIPTION = (
+    "embedded default checkpoint: random weights, 1.5M parameters, hybrid 4:1, P=2; "
+    "untrained, so its scores say nothing about IHA"
+)
+SEED = 20260224
+# Raised whenever what `make` writes changes, so that no stale copy is used.
+REVISION = 1
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again; `IHA_EVAL_CACHE` overrides the system's."""
+    override = os.environ.get("IHA_EVAL_CACHE")
+    return Path(override) if override else user_cache_path("iha-eval")
+
+
+def config() -> IHAConfig:
+    """The paper's hybrid 4:1 schedule in small: P = 2, window N / (2 P^2) for N = 4096."""
+    tokenizer = AutoTokenizer.from_pretrained(_assets())
+    return IHAConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=32768,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        architectures=["IHALlamaForCausalLM"],
+        dtype="bfloat16",
+        num_pseudo_heads=2,
+        iha_layer_types=["iha_sliding"] * 4 + ["iha_global"],
+        iha_window=512,
+        pseudo_rope="virtual",
+    )
+
+
+def ensure() -> Path:
+    """The folder of the default checkpoint; made where it is missing or damaged.
+
+    Raises:
+        CheckpointError: the cache folder cannot be written.
+    """
+    folder = cache_folder() / f"default-checkpoint-{REVISION}"
+    try:
+        checkpoint.read(folder)
+        return folder
+    except CheckpointError:
+        pass
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            made = Path(scratch) / "made"
+            make(made)
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                made.rename(folder)
+            except OSError:
+                # Another process was faster; what it made is the same.
+                checkpoint.read(folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"the embedded default checkpoint cannot be written to {folder.parent} "
+            f"({error.strerror}): set IHA_EVAL_CACHE to a folder that can."
+        ) from error
+    return folder
+
+
+def make(folder: Path) -> None:
+    """Write the checkpoint: configuration, tokenizer, seeded weights."""
+    settings = config()
+    settings.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(_assets()).save_pretrained(folder)
+    save_file(_weights(settings), folder / checkpoint.SINGLE, metadata={"format": "pt"})
+
+
+def _assets() -> Path:
+    return Path(str(resources.files("model_adapters"))) / "assets" / "tokenizer"
+
+
+def _weights(settings: IHAConfig) -> dict[str, torch.Tensor]:
+    """Seeded by numpy's Philox, whose stream is the same everywhere."""
+    draw = numpy.random.Generator(numpy.random.Philox(SEED))
+    weights = {}
+    for name, shape in sorted((expected_shapes(settings) or {}).items()):
+        if name == "lm_head.weight":
+            continue
+        noise = torch.from_numpy(draw.standard_normal(shape, dtype=numpy.float32))
+        kind = name.rsplit(".", 1)[-1]
+        if kind in IHA_TENSORS:
+            value = 0.3 * noise + _identity(kind, shape)
+        elif len(shape) == 1:
+            value = torch.ones(shape)
+        else:
+            value = noise / shape[-1] ** 0.5
+        weights[name] = value.to(torch.bfloat16).contiguous()
+    return weights
+
+
+def _identity(kind: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Every pseudo-head its own head; the collapse their mean."""
+    heads = shape[0]
+    if kind == "collapse":
+        pseudo = shape[1] // heads
+        return torch.eye(heads).repeat_interleave(pseudo, dim=1) / pseudo
+    return torch.eye(heads).unsqueeze(-1).expand(shape)

@@ -1,0 +1,269 @@
+"""`IHALlamaForCausalLM`: IHA on Transformers' Llama classes, trainable and able to generate.
+
+For: training, fine-tuning, small-scale generation, and checking what the served model says.
+Not for: serving (see `vllm_model.py`) and not the definition (see `naive.py`).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.models.llama.modeling_llama import (
+    LlamaAttention,
+    LlamaDecoderLayer,
+    LlamaForCausalLM,
+    LlamaModel,
+    LlamaPreTrainedModel,
+    apply_rotary_pos_emb,
+)
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from model_adapters.attend import Span, eager, sdpa
+from model_adapters.cache import make_cache, pack, unpack
+from model_adapters.config import IHA_KINDS, IHAConfig
+
+
+class IHALlamaAttention(LlamaAttention):
+    """One attention layer of any of the four kinds; plain kinds have no tensors of their own.
+
+    An IHA layer adds `alpha_q` [H, H, P], `alpha_k` and `alpha_v` [G, G, P] and
+    `collapse` [H, H*P] to Llama's four projections (section 3).
+    """
+
+    def __init__(self, config: IHAConfig, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        self.pseudo_heads = config.pseudo_heads(layer_idx)
+        self.window = config.window(layer_idx)
+        self.is_iha = config.layer_kinds[layer_idx] in IHA_KINDS
+        if self.is_iha:
+            heads, kv_heads, pseudo = (
+                config.num_attention_heads,
+                config.kv_heads,
+                self.pseudo_heads,
+            )
+            self.alpha_q = nn.Parameter(torch.empty(heads, heads, pseudo))
+            self.alpha_k = nn.Parameter(torch.empty(kv_heads, kv_heads, pseudo))
+            self.alpha_v = nn.Parameter(torch.empty(kv_heads, kv_heads, pseudo))
+            self.collapse = nn.Parameter(torch.empty(heads, heads * pseudo))
+
+    def _virtual(self, states: Tensor, alpha: Tensor | None) -> Tensor:
+        """[B, T, M, d] heads to [B, M, T*P, d] virtual tokens, mixed where there is an alpha."""
+        if alpha is None:
+            return states.transpose(1, 2)
+        mixed = torch.einsum("btmd,mhp->bhtpd", states, alpha)
+        return mixed.flatten(2, 3)
+
+    def _collapse(self, attended: Tensor) -> Tensor:
+        """[B, H, T*P, d] to [B, T, H, d]."""
+        if not self.is_iha:
+            return attended.transpose(1, 2)
+        split = attended.unflatten(2, (-1, self.pseudo_heads))
+        matrix = self.collapse.unflatten(1, (-1, self.pseudo_heads))
+        return torch.einsum("hmp,bmtpd->bthd", matrix, split)
+
+    def forward(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        first_token: int = 0,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend over the virtual tokens of this call and of the cache.
+
+        Args:
+            hidden_states: [B, T, D].
+            position_embeddings: cosine and sine, [B or 1, T*P, d] each, for this layer's P.
+            attention_mask: boolean [B, tokens so far and now], False on padding; None without.
+            past_key_values: cache to read and extend, or None.
+            first_token: index of this call's first token on the sequence axis.
+            **_: what Llama's layers pass and IHA has no use for.
+
+        Returns:
+            [B, T, D], and the weights [B, H, T*P, keys*P] in eager mode.
+        """
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        alphas = (self.alpha_q, self.alpha_k, self.alpha_v) if self.is_iha else (None,) * 3
+        query, key, value = (
+            self._virtual(project(hidden_states).view(shape), alpha)
+            for project, alpha in zip((self.q_proj, self.k_proj, self.v_proj), alphas, strict=True)
+        )
+        query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
+        pseudo = self.pseudo_heads
+        if past_key_values is not None:
+            entries = past_key_values.update(pack(key, pseudo), pack(value, pseudo), self.layer_idx)
+            key, value = (unpack(states, pseudo) for states in entries)
+        span = self._span(first_token, hidden_states.shape[1], key.shape[2], attention_mask)
+        dropout = float(self.attention_dropout or 0.0) if self.training else 0.0
+        if self.config._attn_implementation == "eager":
+            attended, weights = eager(query, key, value, span, self.scaling, dropout)
+        else:
+            attended, weights = sdpa(query, key, value, span, self.scaling, dropout), None
+        return self.o_proj(self._collapse(attended).flatten(2)), weights
+
+    def _span(self, first: int, tokens: int, keys: int, padding: Tensor | None) -> Span:
+        pseudo = self.pseudo_heads
+        first_key = (first + tokens) * pseudo - keys
+        if padding is not None:
+            padding = padding.repeat_interleave(pseudo, dim=1)[:, first_key:]
+        return Span(
+            first_query=first * pseudo,
+            first_key=first_key,
+            window=None if self.window is None else self.window * pseudo,
+            padding=padding,
+        )
+
+
+class IHALlamaDecoderLayer(LlamaDecoderLayer):
+    """Llama's decoder layer around `IHALlamaAttention`."""
+
+    def __init__(self, config: IHAConfig, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        self.self_attn = IHALlamaAttention(config, layer_idx)
+
+
+class IHALlamaPreTrainedModel(LlamaPreTrainedModel):
+    """Weight initialisation and the attention implementations that exist."""
+
+    config: IHAConfig
+    config_class = IHAConfig
+    _no_split_modules = ["IHALlamaDecoderLayer"]  # noqa: RUF012
+    _supports_flash_attn = False
+    _supports_flex_attn = False
+    _supports_sdpa = True
+    _supports_attention_backend = False
+    _can_record_outputs = {  # noqa: RUF012
+        "hidden_states": IHALlamaDecoderLayer,
+        "attentions": IHALlamaAttention,
+    }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Identity-like mixing with the model's own noise on top (section 3, "initialization").
+
+        Every pseudo-head starts as its own head and the collapse as their mean.
+        """
+        super()._init_weights(module)  # type: ignore[no-untyped-call]
+        if not isinstance(module, IHALlamaAttention) or not module.is_iha:
+            return
+        for alpha in (module.alpha_q, module.alpha_k, module.alpha_v):
+            identity = torch.eye(alpha.shape[0], device=alpha.device).unsqueeze(-1)
+            nn.init.normal_(alpha, std=self.config.initializer_range)
+            alpha.add_(identity)
+        heads, pseudo = module.collapse.shape[0], module.pseudo_heads
+        identity = torch.eye(heads, device=module.collapse.device).repeat_interleave(pseudo, dim=1)
+        nn.init.normal_(module.collapse, std=self.config.initializer_range)
+        module.collapse.add_(identity / pseudo)
+
+
+class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
+    """Llama's decoder with IHA layers; masks are made per block in `attend.py`, never whole."""
+
+    def __init__(self, config: IHAConfig) -> None:
+        super().__init__(config)
+        self.layers = nn.ModuleList(
+            IHALlamaDecoderLayer(config, index) for index in range(config.num_hidden_layers)
+        )
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @merge_with_config_defaults  # type: ignore[untyped-decorator]
+    @capture_outputs  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """Run the decoder.
+
+        Args:
+            input_ids: [B, T] token ids, or None with `inputs_embeds`.
+            attention_mask: [B, tokens so far and now], 0 on padding, or None.
+            position_ids: [B or 1, T] positions in tokens; by default they count real tokens.
+            past_key_values: a cache, by default `make_cache(config)` when `use_cache`.
+            inputs_embeds: [B, T, D], or None with `input_ids`.
+            use_cache: whether to return a cache.
+            **kwargs: passed on to the layers.
+
+        Returns:
+            `last_hidden_state` [B, T, D] and the cache.
+
+        Raises:
+            ValueError: both or neither of ids and embeddings, or a mask that is not [B, tokens].
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        if use_cache and past_key_values is None:
+            past_key_values = make_cache(self.config)
+        first = past_key_values.get_seq_length() if past_key_values is not None else 0
+        first, tokens = int(first), hidden.shape[1]
+        padding = _padding(attention_mask, first + tokens)
+        if position_ids is None:
+            position_ids = _positions(padding, first, tokens, hidden.device)
+        pseudo_heads = [self.config.pseudo_heads(index) for index in range(len(self.layers))]
+        rotary = {
+            pseudo: self.rotary_emb(hidden, self._virtual_positions(position_ids, pseudo))
+            for pseudo in set(pseudo_heads)
+        }
+        for layer, pseudo in zip(self.layers, pseudo_heads, strict=True):
+            hidden = layer(
+                hidden,
+                attention_mask=padding,
+                position_embeddings=rotary[pseudo],
+                past_key_values=past_key_values,
+                first_token=first,
+                **kwargs,
+            )
+        return BaseModelOutputWithPast(
+            last_hidden_state=self.norm(hidden), past_key_values=past_key_values
+        )
+
+    def _virtual_positions(self, position_ids: Tensor, pseudo: int) -> Tensor:
+        """[B, T] positions in tokens to [B, T*P] rotary positions of the virtual tokens."""
+        if self.config.pseudo_rope == "token":
+            return position_ids.repeat_interleave(pseudo, dim=1)
+        offsets = torch.arange(pseudo, device=position_ids.device)
+        return (position_ids.unsqueeze(-1) * pseudo + offsets).flatten(1)
+
+
+class IHALlamaForCausalLM(IHALlamaPreTrainedModel, LlamaForCausalLM):
+    """Llama's language model head on `IHALlamaModel`."""
+
+    def __init__(self, config: IHAConfig) -> None:
+        super().__init__(config)  # type: ignore[no-untyped-call]
+        self.model = IHALlamaModel(config)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        # The stock cache would keep every token of a windowed layer; the model makes its own.
+        return False
+
+
+def _padding(attention_mask: Tensor | None, tokens: int) -> Tensor | None:
+    """The mask as booleans, or None where it hides nothing."""
+    if attention_mask is None:
+        return None
+    if attention_mask.dim() != 2 or attention_mask.shape[1] != tokens:
+        raise ValueError(
+            f"attention_mask has shape {list(attention_mask.shape)}: IHA makes its own causal "
+            f"mask and needs one entry per token, [batch, {tokens}], 0 on padding"
+        )
+    mask = attention_mask.bool()
+    return None if bool(mask.all()) else mask
+
+
+def _positions(padding: Tensor | None, first: int, tokens: int, device: torch.device) -> Tensor:
+    """Positions in tokens: the index among the real tokens of its row."""
+    if padding is None:
+        return torch.arange(first, first + tokens, device=device).unsqueeze(0)
+    return (padding.long().cumsum(dim=1) - 1).clamp(min=0)[:, first:]

@@ -1,0 +1,206 @@
+"""IHA as the paper writes it: einsum over heads, an explicit mask, one sequence at a time.
+
+For: being read, and being the truth that the Transformers and the vLLM implementation are tested
+against; it works in any floating-point type, float64 included.
+Not for: speed, batches, caches or gradients through long sequences: it forms all (N*P)^2 scores.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from model_adapters.config import IHA_KINDS, IHAConfig
+
+Scores = Callable[[Tensor, Tensor], Tensor]
+
+
+def mix(states: Tensor, alpha: Tensor) -> Tensor:
+    """Pseudo-heads from heads, token by token (section 3, "pseudo-heads").
+
+    Args:
+        states: [N, M, d], queries (M = H), keys or values (M = G).
+        alpha: [M, M, P], source head first, then destination head, then pseudo-head.
+
+    Returns:
+        [N, M, P, d].
+    """
+    return torch.einsum("nmd,mhp->nhpd", states, alpha)
+
+
+def interleave(states: Tensor) -> Tensor:
+    """Lay the P pseudo-heads of each token out as P consecutive virtual tokens.
+
+    Args:
+        states: [N, M, P, d].
+
+    Returns:
+        [M, N*P, d], in token-major order: (0,0) .. (0,P-1), (1,0) ..
+    """
+    tokens, heads, pseudo_heads, width = states.shape
+    return states.permute(1, 0, 2, 3).reshape(heads, tokens * pseudo_heads, width)
+
+
+def virtual_positions(tokens: int, pseudo_heads: int, pseudo_rope: str) -> Tensor:
+    """Rotary position of each of the N*P virtual tokens, shape [N*P]."""
+    virtual = torch.arange(tokens * pseudo_heads)
+    return virtual if pseudo_rope == "virtual" else virtual // pseudo_heads
+
+
+def rotate(states: Tensor, positions: Tensor, inv_freq: Tensor, scaling: float = 1.0) -> Tensor:
+    """Rotary embedding, Llama's halves convention.
+
+    Args:
+        states: [M, L, d].
+        positions: [L].
+        inv_freq: [d/2], radians per position.
+        scaling: factor on cosine and sine (1 but for yarn).
+
+    Returns:
+        [M, L, d].
+    """
+    angles = positions[:, None].to(inv_freq) * inv_freq
+    cos = (angles.cos() * scaling).to(states.dtype)
+    sin = (angles.sin() * scaling).to(states.dtype)
+    first, second = states.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def visible(tokens: int, pseudo_heads: int, window: int | None) -> Tensor:
+    """Which virtual token sees which, causally and within the window.
+
+    Args:
+        tokens: N.
+        pseudo_heads: P.
+        window: W in tokens, or None.
+
+    Returns:
+        Boolean [N*P, N*P], query first; (n,p) sees (n',p') iff n'P+p' <= nP+p and, with a
+        window, n'P+p' > nP+p - W*P.
+    """
+    index = torch.arange(tokens * pseudo_heads)
+    query, key = index[:, None], index[None, :]
+    mask = key <= query
+    if window is not None:
+        mask &= key > query - window * pseudo_heads
+    return mask
+
+
+def softmax_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Attention weights [.., L, L] from scaled scores: softmax over the visible keys."""
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, weigh: Scores = softmax_scores
+) -> Tensor:
+    """Attention of every head over the virtual sequence, scale d^-1/2.
+
+    Args:
+        query: [H, L, d].
+        key: [G, L, d]; query head h reads key head h // (H // G).
+        value: [G, L, d].
+        mask: boolean [L, L].
+        weigh: maps scaled scores [H, L, L] and the mask to weights of the same shape.
+
+    Returns:
+        [H, L, d].
+    """
+    groups = query.shape[0] // key.shape[0]
+    key, value = (states.repeat_interleave(groups, dim=0) for states in (key, value))
+    scores = torch.einsum("hqd,hkd->hqk", query, key) / math.sqrt(query.shape[-1])
+    return torch.einsum("hqk,hkd->hqd", weigh(scores, mask), value)
+
+
+def collapse(attended: Tensor, matrix: Tensor) -> Tensor:
+    """Heads from pseudo-heads: O[n,h] = sum over (h',p) of R[h, h'*P+p] * A[n,h',p].
+
+    Args:
+        attended: [H, N*P, d].
+        matrix: R, [H, H*P].
+
+    Returns:
+        [N, H, d].
+    """
+    heads, _, width = attended.shape
+    pseudo_heads = matrix.shape[1] // heads
+    states = attended.reshape(heads, -1, pseudo_heads, width).permute(1, 0, 2, 3)
+    return torch.einsum("hs,nsd->nhd", matrix, states.reshape(len(states), -1, width))
+
+
+def layer_attention(
+    weights: Mapping[str, Tensor], config: IHAConfig, layer: int, hidden: Tensor
+) -> Tensor:
+    """One attention layer of any kind, projections included (steps 1 to 7 of the mechanism).
+
+    Args:
+        weights: state dict of the whole model.
+        config: its configuration.
+        layer: index of the layer.
+        hidden: [N, D], already normalised.
+
+    Returns:
+        [N, D].
+    """
+    prefix = f"model.layers.{layer}.self_attn."
+    width = config.head_width
+    query, key, value = (
+        _linear(weights, f"{prefix}{name}", hidden).unflatten(-1, (-1, width))
+        for name in ("q_proj", "k_proj", "v_proj")
+    )
+    pseudo_heads = config.pseudo_heads(layer)
+    if config.layer_kinds[layer] in IHA_KINDS:
+        query = mix(query, weights[f"{prefix}alpha_q"])
+        key = mix(key, weights[f"{prefix}alpha_k"])
+        value = mix(value, weights[f"{prefix}alpha_v"])
+    else:
+        query, key, value = (states.unsqueeze(2) for states in (query, key, value))
+    query, key, value = (interleave(states) for states in (query, key, value))
+    rope = LlamaRotaryEmbedding(config)
+    positions = virtual_positions(len(hidden), pseudo_heads, config.pseudo_rope)
+    query = rotate(query, positions, rope.inv_freq, rope.attention_scaling)
+    key = rotate(key, positions, rope.inv_freq, rope.attention_scaling)
+    mask = visible(len(hidden), pseudo_heads, config.window(layer))
+    attended = attend(query, key, value, mask)
+    if config.layer_kinds[layer] in IHA_KINDS:
+        heads = collapse(attended, weights[f"{prefix}collapse"])
+    else:
+        heads = attended.transpose(0, 1)
+    return _linear(weights, f"{prefix}o_proj", heads.flatten(1))
+
+
+def logits(weights: Mapping[str, Tensor], config: IHAConfig, token_ids: list[int]) -> Tensor:
+    """Next-token logits of the whole model for one sequence without padding.
+
+    Args:
+        weights: state dict under Llama's names, all of one floating-point type.
+        config: the configuration.
+        token_ids: N token ids.
+
+    Returns:
+        [N, vocabulary].
+    """
+    hidden = weights["model.embed_tokens.weight"][torch.tensor(token_ids)]
+    for layer in range(config.num_hidden_layers):
+        prefix = f"model.layers.{layer}."
+        normed = _rms_norm(weights[f"{prefix}input_layernorm.weight"], config, hidden)
+        hidden = hidden + layer_attention(weights, config, layer, normed)
+        normed = _rms_norm(weights[f"{prefix}post_attention_layernorm.weight"], config, hidden)
+        gate = torch.nn.functional.silu(_linear(weights, f"{prefix}mlp.gate_proj", normed))
+        up = _linear(weights, f"{prefix}mlp.up_proj", normed)
+        hidden = hidden + _linear(weights, f"{prefix}mlp.down_proj", gate * up)
+    hidden = _rms_norm(weights["model.norm.weight"], config, hidden)
+    tied = config.tie_word_embeddings or "lm_head.weight" not in weights
+    return hidden @ weights["model.embed_tokens.weight" if tied else "lm_head.weight"].T
+
+
+def _linear(weights: Mapping[str, Tensor], name: str, states: Tensor) -> Tensor:
+    return torch.nn.functional.linear(
+        states, weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    )
+
+
+def _rms_norm(weight: Tensor, config: IHAConfig, states: Tensor) -> Tensor:
+    return weight * states * torch.rsqrt(states.pow(2).mean(-1, True) + config.rms_norm_eps)

@@ -1,0 +1,274 @@
+"""What the derived backend tells vLLM: specifications, block sizes, metadata."""
+
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from vllm.v1.attention.backend import (
+    AttentionBackend,
+    AttentionCGSupport,
+    AttentionMetadataBuilder,
+    CommonAttentionMetadata,
+    MultipleOf,
+)
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+from vllm.v1.attention.backends.triton_attn import TritonAttentionBackend
+from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
+
+from model_adapters import BackendError, vllm_backend
+from model_adapters.vllm_backend import CacheShape, block_tokens, iha_backend
+
+
+class FlashInfer(CPUAttentionBackend):
+    """Stands in for FlashInfer's backend, whose library is not installed on a CPU machine."""
+
+    @staticmethod
+    def get_name() -> str:
+        return "FLASHINFER"
+
+
+class RecordingBuilder(AttentionMetadataBuilder[Any]):
+    """Stands in for a base's builder: keeps what it is given."""
+
+    max_cudagraph_size = 64
+    supports_update_block_table = True
+
+    def __init__(self, spec: Any, layers: Any, vllm_config: Any, device: Any) -> None:
+        self.spec, self.vllm_config = spec, vllm_config
+
+    @classmethod
+    def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
+        return AttentionCGSupport.ALWAYS
+
+    def build(
+        self, common_prefix_len: int, common_attn_metadata: Any, fast_build: bool = False
+    ) -> Any:
+        return common_prefix_len, common_attn_metadata
+
+
+class RecordingBackend(CPUAttentionBackend):
+    """The CPU backend with a builder that can be looked into."""
+
+    @staticmethod
+    def get_builder_cls() -> Any:
+        return RecordingBuilder
+
+
+def full_spec(block: int = 128) -> FullAttentionSpec:
+    return FullAttentionSpec(block_size=block, num_kv_heads=2, head_size=32, dtype=torch.bfloat16)
+
+
+def sliding_spec(window: int) -> SlidingWindowSpec:
+    return SlidingWindowSpec(
+        block_size=32, num_kv_heads=2, head_size=32, dtype=torch.bfloat16, sliding_window=window
+    )
+
+
+@pytest.mark.parametrize("pseudo", [1, 2, 3, 4, 20])
+def test_a_page_holds_p_states_per_token(pseudo: int) -> None:
+    """Bytes grow with P, tokens per block do not; and the way back is exact."""
+    shape = CacheShape(pseudo, None)
+    spec = shape.for_scheduler(full_spec(), 64)
+    assert spec.block_size == 64
+    assert spec.page_size_bytes == 64 * pseudo * 2 * 2 * 32 * 2
+    kernel = shape.for_kernel(spec)
+    assert (kernel.block_size, kernel.num_kv_heads) == (64 * pseudo, 2)
+    assert kernel.page_size_bytes == spec.page_size_bytes
+
+
+@pytest.mark.parametrize(("pseudo", "kept"), [(1, 17), (2, 18), (4, 18)])
+def test_the_scheduler_keeps_one_token_more_than_the_window(pseudo: int, kept: int) -> None:
+    """W + 1 tokens with pseudo-heads, W without; the kernel sees W * P virtual tokens."""
+    shape = CacheShape(pseudo, 17)
+    spec = shape.for_scheduler(sliding_spec(17 * pseudo), 32)
+    assert spec.sliding_window == kept
+    assert shape.for_kernel(spec).sliding_window == 17 * pseudo
+
+
+@pytest.mark.parametrize(
+    ("block", "pseudo", "mixed", "want"),
+    [
+        (128, 2, False, (128, 128)),
+        (128, 2, True, (128, 64)),
+        (128, 4, True, (128, 32)),
+        (128, 3, True, (192, 64)),
+        (128, 20, True, (160, 8)),
+        (16, 2, False, (16, 16)),
+        (128, 1, True, (128, 128)),
+    ],
+)
+def test_pages_of_plain_and_iha_layers_are_of_one_size(
+    block: int, pseudo: int, mixed: bool, want: tuple[int, int]
+) -> None:
+    """Tokens per block differ by P, bytes do not, and states stay what the kernel needs."""
+    plain, iha = block_tokens(CPUAttentionBackend, block, pseudo, mixed)
+    assert (plain, iha) == want
+    assert iha * pseudo % 32 == 0
+    if mixed:
+        assert plain == iha * pseudo
+
+
+def test_a_block_that_the_kernel_cannot_run_is_refused() -> None:
+    """The sentence says which block sizes would do."""
+    with pytest.raises(BackendError, match=r"block_size is 16.*P=3.*multiple of 32"):
+        block_tokens(CPUAttentionBackend, 16, 3, False)
+
+
+def test_flashinfer_is_refused_with_what_to_set() -> None:
+    """It assumes one cache state per token."""
+    with pytest.raises(BackendError, match=r"FLASHINFER.*attention_backend to FLASH_ATTN"):
+        iha_backend(FlashInfer, CacheShape(2, None))
+
+
+@pytest.mark.parametrize("base", [CPUAttentionBackend, TritonAttentionBackend])
+def test_the_derived_backend_keeps_the_base_name_and_has_its_own_class_name(
+    base: type[AttentionBackend],
+) -> None:
+    """vLLM looks the first up and groups layers by the second; the factory is cached."""
+    one = iha_backend(base, CacheShape(2, None))
+    other = iha_backend(base, CacheShape(2, 17))
+    assert one.get_name() == base.get_name()
+    assert one is iha_backend(base, CacheShape(2, None))
+    assert one.full_cls_name() != other.full_cls_name()
+    assert issubclass(one, base)
+    assert one.forward_includes_kv_cache_update
+
+
+def test_flash_attention_is_derived_where_it_can_be_imported() -> None:
+    """Its Python part needs no GPU."""
+    from vllm.v1.attention.backends.flash_attn import FlashAttentionBackend
+
+    derived = iha_backend(FlashAttentionBackend, CacheShape(4, 17))
+    assert derived.get_name() == "FLASH_ATTN"
+    builder = derived.get_builder_cls()
+    assert issubclass(builder, FlashAttentionBackend.get_builder_cls())
+    assert not builder.supports_update_block_table
+
+
+@pytest.mark.parametrize(("pseudo", "unit"), [(1, 32), (2, 16), (3, 32), (4, 8), (20, 8)])
+def test_supported_block_sizes_are_relaxed_by_p(pseudo: int, unit: int) -> None:
+    """A multiple of 32 states is a smaller multiple in tokens."""
+    derived = iha_backend(CPUAttentionBackend, CacheShape(pseudo, None))
+    (size,) = derived.get_supported_kernel_block_sizes()
+    assert isinstance(size, MultipleOf)
+    assert size.base == unit
+
+
+def test_fixed_block_sizes_are_divided_or_dropped() -> None:
+    """A kernel that runs 64 or 100 states runs 16 or 25 tokens at P=4, and 100 not at P=8."""
+
+    class Fixed(CPUAttentionBackend):
+        @staticmethod
+        def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> list[Any]:
+            return [64, 100]
+
+    for pseudo, want in ((4, [16, 25]), (8, [8])):
+        derived = iha_backend(Fixed, CacheShape(pseudo, None))
+        assert derived.get_supported_kernel_block_sizes() == want
+
+
+def builder_for(pseudo: int, window: int | None = None) -> Any:
+    """A derived builder around the recording one."""
+    shape = CacheShape(pseudo, window)
+    scheduler = SimpleNamespace(max_num_batched_tokens=64, max_num_seqs=4)
+    config = SimpleNamespace(scheduler_config=scheduler)
+    spec = shape.for_scheduler(full_spec(), 64)
+    derived = iha_backend(RecordingBackend, shape).get_builder_cls()
+    return derived(spec, ["layer"], config, torch.device("cpu"))
+
+
+def batch(query_lens: list[int], seq_lens: list[int], slots: list[int]) -> CommonAttentionMetadata:
+    """vLLM's metadata of a batch, in tokens."""
+    starts = torch.tensor([0, *torch.tensor(query_lens).cumsum(0).tolist()], dtype=torch.int32)
+    return CommonAttentionMetadata(
+        query_start_loc=starts,
+        query_start_loc_cpu=starts.clone(),
+        seq_lens=torch.tensor(seq_lens, dtype=torch.int32),
+        seq_lens_cpu_upper_bound=torch.tensor(seq_lens, dtype=torch.int32),
+        num_reqs=len(query_lens),
+        num_actual_tokens=sum(query_lens),
+        max_query_len=max(query_lens),
+        max_seq_len=max(seq_lens),
+        block_table_tensor=torch.zeros(len(query_lens), 4, dtype=torch.int32),
+        slot_mapping=torch.tensor(slots),
+        positions=torch.arange(sum(query_lens)),
+        _num_computed_tokens_cache=torch.tensor([7]),
+    )
+
+
+def test_the_base_is_given_everything_times_p() -> None:
+    """Prefill of 2 tokens beside a decode at length 9, with padding in the slots."""
+    tokens = batch([2, 1], [2, 9], [5, 6, 40, -1])
+    prefix, virtual = builder_for(3).build(4, tokens)
+    assert prefix == 12
+    assert virtual.query_start_loc.tolist() == [0, 6, 9]
+    assert virtual.query_start_loc_cpu.tolist() == [0, 6, 9]
+    assert virtual.seq_lens.tolist() == [6, 27]
+    assert virtual.seq_lens_cpu_upper_bound.tolist() == [6, 27]
+    counts = (virtual.num_actual_tokens, virtual.max_query_len, virtual.max_seq_len)
+    assert counts == (9, 6, 27)
+    slots = [15, 16, 17, 18, 19, 20, 120, 121, 122, -1, -1, -1]
+    assert virtual.slot_mapping.tolist() == slots
+    assert virtual.num_reqs == 2
+
+
+def test_the_batch_of_tokens_is_left_alone() -> None:
+    """Other layers' builders read the same object."""
+    tokens = batch([2, 1], [2, 9], [5, 6, 40])
+    builder_for(2).build(0, tokens)
+    assert tokens.query_start_loc.tolist() == [0, 2, 3]
+    assert tokens.seq_lens.tolist() == [2, 9]
+    assert tokens.slot_mapping.tolist() == [5, 6, 40]
+
+
+def test_what_was_derived_in_tokens_is_not_passed_on() -> None:
+    """A cached number of computed tokens would be wrong by P."""
+    _, virtual = builder_for(2).build(0, batch([1], [8], [3]))
+    assert virtual._num_computed_tokens_cache is None
+    assert virtual.compute_num_computed_tokens().tolist() == [14]
+    assert virtual.positions is None
+
+
+def test_buffers_keep_their_address_between_batches() -> None:
+    """A CUDA graph records addresses."""
+    builder = builder_for(2)
+    first = builder.build(0, batch([2, 1], [2, 9], [5, 6, 40]))[1]
+    addresses = [t.data_ptr() for t in (first.seq_lens, first.query_start_loc, first.slot_mapping)]
+    later = builder.build(0, batch([1], [3], [7]))[1]
+    again = [t.data_ptr() for t in (later.seq_lens, later.query_start_loc, later.slot_mapping)]
+    assert addresses == again
+    assert later.slot_mapping.tolist() == [14, 15]
+
+
+def test_graph_sizes_count_virtual_tokens_and_only_single_token_decode_is_captured_whole() -> None:
+    """The base compares max_cudagraph_size with its tokens, which are virtual ones."""
+    builder = builder_for(4)
+    assert builder.max_cudagraph_size == 256
+    support = builder.get_cudagraph_support(None, None)
+    assert support == AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE
+
+
+def test_releases_without_tokens_per_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There P times the key heads stand in the specification and the cache is stretched back."""
+    monkeypatch.setattr(vllm_backend, "HAS_TOKENS_PER_STATE", False)
+    shape = CacheShape(3, None)
+    spec = shape.for_scheduler(full_spec(), 64)
+    assert (spec.num_kv_heads, spec.block_size) == (6, 64)
+    assert spec.tokens_per_state == 1
+    assert shape.for_kernel(spec).num_kv_heads == 2
+
+    class Old(CPUAttentionBackend):
+        @staticmethod
+        def get_kv_cache_shape(blocks: int, block: int, heads: int, size: int, dtype: str) -> Any:
+            return (blocks, heads, block, 2 * size)
+
+    derived: Any = iha_backend(Old, shape)
+    assert derived.get_kv_cache_shape(10, 64, 6, 32, "auto") == (10, 2, 192, 64)
+
+
+def test_tokens_per_state_is_a_fraction_where_it_exists() -> None:
+    """The pinned release has it."""
+    assert vllm_backend.HAS_TOKENS_PER_STATE
+    assert CacheShape(4, None).for_scheduler(full_spec(), 32).tokens_per_state == Fraction(1, 4)

@@ -1,0 +1,238 @@
+"""The served model against the Transformers model, on a real engine in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import (
+    GLOBAL,
+    HYBRID,
+    MIXED,
+    engine,
+    generate,
+    random_ids,
+    tiny_model,
+    worst_logprob,
+)
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from model_adapters import BackendError
+from model_adapters.vllm_backend import CacheShape
+
+Save = Callable[[Any], Path]
+# From one token over both sides of block and chunk borders to several chunks.
+LENGTHS = (1, 2, 5, 17, 63, 129, 255, 256, 600)
+PROMPTS = [random_ids(length) for length in LENGTHS]
+TOLERANCE = 1e-4
+
+MATRIX = [
+    ("P1-mixed-virtual-G4", MIXED, {"num_pseudo_heads": 1, "num_key_value_heads": 4}, {}),
+    ("P2-mixed-virtual-G2", MIXED, {"num_pseudo_heads": 2}, {}),
+    ("P2-global-virtual-G4", GLOBAL, {"num_key_value_heads": 4}, {}),
+    ("P3-mixed-token-G1", MIXED, {"num_pseudo_heads": 3, "num_key_value_heads": 1}, {}),
+    ("P3-hybrid-virtual-G4", ["iha_sliding", "iha_global"], {"num_pseudo_heads": 3}, {}),
+    ("P4-global-token-G2", GLOBAL, {"num_pseudo_heads": 4, "pseudo_rope": "token"}, {}),
+    ("P4-hybrid-virtual-block32", HYBRID, {"num_pseudo_heads": 4}, {"block_size": 32}),
+    ("P2-mixed-few-blocks", MIXED, {}, {"num_gpu_blocks_override": 40}),
+    ("P3-hybrid-few-blocks", HYBRID, {"num_pseudo_heads": 3}, {"num_gpu_blocks_override": 40}),
+    (
+        "P2-hybrid-no-hybrid-manager",
+        HYBRID,
+        {},
+        {"disable_hybrid_kv_cache_manager": True},
+    ),
+    (
+        "P2-mixed-llama3-rope",
+        MIXED,
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 1e4,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "fields", "arguments"), [row[1:] for row in MATRIX], ids=[row[0] for row in MATRIX]
+)
+def test_logprobs_and_greedy_tokens_equal_the_transformers_model(
+    kinds: list[str], fields: dict[str, Any], arguments: dict[str, Any], saved: Save
+) -> None:
+    """Mixed lengths in one batch; chunks of 256 tokens cut the 600-token prompt."""
+    model = tiny_model(kinds, **fields)
+    with engine(saved(model), **arguments) as llm:
+        outputs = generate(llm, PROMPTS)
+    assert worst_logprob(model, PROMPTS, outputs) < TOLERANCE
+
+
+def test_prefix_caching_hits_and_changes_nothing(saved: Save) -> None:
+    """The second request reuses the first's blocks, the third a shared prefix of 500 tokens.
+
+    By default vLLM keeps a sliding layer's blocks for a later hit only at a prompt's end.
+    """
+    model = tiny_model(HYBRID, num_pseudo_heads=2)
+    shared = random_ids(600)
+    prompts = [shared, shared[:500] + random_ids(90, seed=1)]
+    with engine(saved(model), block_size=32, prefix_cache_retention_interval=None) as llm:
+        generate(llm, [shared])
+        from vllm import SamplingParams, TokensPrompt
+
+        # Prompt logprobs would switch prefix hits off, so only the generation is compared.
+        params = SamplingParams(
+            temperature=0, max_tokens=12, logprobs=1, detokenize=False, ignore_eos=True
+        )
+        batch = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+        outputs = llm.generate(batch, params, use_tqdm=False)
+    assert outputs[0].num_cached_tokens >= 544
+    assert outputs[1].num_cached_tokens >= 448
+    for prompt, output in zip(prompts, outputs, strict=True):
+        answer = list(output.outputs[0].token_ids)
+        with torch.no_grad():
+            reference = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+        for step, token in enumerate(answer):
+            row = reference[len(prompt) + step - 1]
+            assert row.argmax().item() == token
+            assert abs(output.outputs[0].logprobs[step][token].logprob - row[token].item()) < 1e-4
+
+
+def served_in_chunks(folder: Path, model: Any, blocks: int) -> float:
+    """Worst logprob of prompts that pass in chunks of 32 tokens through a pool of blocks."""
+    prompts = [random_ids(200, seed=seed) for seed in range(3)]
+    arguments = {
+        "block_size": 16,
+        "max_num_batched_tokens": 32,
+        "num_gpu_blocks_override": blocks,
+        "enable_prefix_caching": False,
+        "max_model_len": 256,
+    }
+    with engine(folder, **arguments) as llm:
+        outputs = generate(llm, prompts, tokens=20)
+    return worst_logprob(model, prompts, outputs)
+
+
+def test_the_scheduler_must_keep_one_token_more_than_the_window(
+    saved: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the smallest pool that vLLM admits, W + 1 tokens are exact and W tokens are wrong.
+
+    With W = 17 and blocks of 16, a chunk's first virtual query reaches into the last token of a
+    block that a window of W tokens has just given back and that the chunk itself takes again.
+    """
+    model = tiny_model(["iha_sliding"] * 2, num_pseudo_heads=2, iha_window=17)
+    folder = saved(model)
+    assert served_in_chunks(folder, model, blocks=6) < TOLERANCE
+    monkeypatch.setattr(CacheShape, "kept_tokens", property(lambda self: self.window))
+    assert served_in_chunks(folder, model, blocks=6) > 100 * TOLERANCE
+
+
+def test_preempted_requests_are_recomputed_exactly(saved: Save) -> None:
+    """Sixteen requests outgrow the cache; some are thrown out and start again."""
+    model = tiny_model(GLOBAL, num_pseudo_heads=2)
+    prompts = [random_ids(length, seed=9) for length in range(60, 76)]
+    arguments = {"num_gpu_blocks_override": 24, "block_size": 32, "max_model_len": 256}
+    with engine(saved(model), disable_log_stats=False, **arguments) as llm:
+        outputs = generate(llm, prompts, tokens=80)
+        counters = {metric.name: getattr(metric, "value", None) for metric in llm.get_metrics()}
+    assert counters["vllm:num_preemptions"] > 0
+    assert worst_logprob(model, prompts, outputs) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_torch_compile_changes_nothing(saved: Save) -> None:
+    """The compiled graph of mixing, rotation and collapse is the eager one."""
+    model = tiny_model(MIXED)
+    with engine(saved(model), enforce_eager=False) as llm:
+        outputs = generate(llm, PROMPTS)
+    assert worst_logprob(model, PROMPTS, outputs) < TOLERANCE
+
+
+def test_plain_and_iha_layers_need_the_hybrid_cache_manager(saved: Save) -> None:
+    """Without it vLLM would hold both in one group of one kind of page."""
+    with (
+        pytest.raises(BackendError, match=r"disable_hybrid_kv_cache_manager.*leave it unset"),
+        engine(saved(tiny_model(MIXED)), disable_hybrid_kv_cache_manager=True),
+    ):
+        pass
+
+
+def llama_twin(model: Any) -> LlamaForCausalLM:
+    """Plain Llama with the same projections."""
+    fields = {k: v for k, v in model.config.to_dict().items() if k != "model_type"}
+    twin = LlamaForCausalLM(LlamaConfig(**fields)).eval()
+    own = twin.state_dict()
+    twin.load_state_dict({k: v for k, v in model.state_dict().items() if k in own})
+    return twin
+
+
+@pytest.mark.parametrize(
+    ("pseudo", "rope"), [(1, "virtual"), (3, "token")], ids=["P1", "P3-token-last"]
+)
+def test_identities_are_plain_llama(pseudo: int, rope: str, saved: Save) -> None:
+    """P=1 with identities, and token RoPE with the last pseudo-head, serve plain Llama."""
+    model = tiny_model(GLOBAL, num_pseudo_heads=pseudo, pseudo_rope=rope)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            attention = layer.self_attn
+            for alpha in (attention.alpha_q, attention.alpha_k, attention.alpha_v):
+                alpha.copy_(torch.eye(len(alpha)).unsqueeze(-1).expand(alpha.shape))
+            last = torch.zeros(pseudo)
+            last[-1] = 1
+            attention.collapse.copy_(torch.kron(torch.eye(4), last))
+    with engine(saved(model)) as llm:
+        outputs = generate(llm, PROMPTS)
+    assert worst_logprob(llama_twin(model), PROMPTS, outputs) < TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_no_worse_than_plain_llama(dtype: str, saved: Save) -> None:
+    """Rounding in the served IHA model stays within twice that of its plain twin."""
+    model = tiny_model(MIXED, initializer_range=0.1)
+    prompts = [random_ids(length) for length in (5, 63, 255)]
+    errors = []
+    for reference in (model, llama_twin(model)):
+        with engine(saved(reference), dtype=dtype) as llm:
+            outputs = generate(llm, prompts, tokens=1)
+        errors.append(prompt_error(reference, prompts, outputs))
+    assert errors[0] < 2 * errors[1]
+
+
+@torch.no_grad()
+def prompt_error(model: Any, prompts: list[list[int]], outputs: list[Any]) -> float:
+    """Mean |delta logprob| over the prompts against float32."""
+    deltas = []
+    for prompt, output in zip(prompts, outputs, strict=True):
+        reference = model(torch.tensor([prompt])).logits[0].log_softmax(-1)
+        for index in range(1, len(prompt)):
+            served = output.prompt_logprobs[index][prompt[index]].logprob
+            deltas.append(abs(served - reference[index - 1, prompt[index]].item()))
+    return sum(deltas) / len(deltas)
+
+
+def test_pipeline_parallelism_and_uneven_ranks_are_refused() -> None:
+    """One sentence with the remedy, before weights are loaded."""
+    from model_adapters.vllm_model import _check_engine, _check_ranks
+
+    def config(**sizes: int) -> Any:
+        sizes = {"pipeline_parallel_size": 1, "decode_context_parallel_size": 1} | sizes
+        return SimpleNamespace(parallel_config=SimpleNamespace(**sizes))
+
+    _check_engine(config())
+    with pytest.raises(BackendError, match=r"pipeline_parallel_size is 2.*tensor_parallel_size"):
+        _check_engine(config(pipeline_parallel_size=2))
+    with pytest.raises(BackendError, match=r"decode_context_parallel_size is 2.*set it to 1"):
+        _check_engine(config(decode_context_parallel_size=2))
+    for heads, kv_heads, ranks in ((4, 2, 3), (8, 6, 4), (6, 4, 6)):
+        with pytest.raises(BackendError, match=rf"tensor_parallel_size is {ranks}"):
+            _check_ranks(heads, kv_heads, ranks)
+    for heads, kv_heads, ranks in ((4, 2, 2), (4, 1, 4), (8, 2, 4)):
+        _check_ranks(heads, kv_heads, ranks)
