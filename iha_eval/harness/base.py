@@ -1,0 +1,338 @@
+"""What both model classes have in common: lm-eval's interface on one side, an engine on the other.
+
+For: turning lm-eval's calls into requests with token ids, checking lengths before anything runs,
+handing finished answers on one by one, keeping count.
+Not for: running a model; a subclass says how, in `_generate` and `_score`.
+"""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from tqdm import tqdm
+
+from iha_eval import active
+from iha_eval.harness import arguments as argument_rules
+from iha_eval.harness import intake, lengths, provenance, source
+from iha_eval.harness.progress import Progress
+from iha_eval.harness.requests import (
+    Answer,
+    GenerateRequest,
+    Score,
+    ScoreRequest,
+    pack,
+)
+from iha_eval.harness.summary import SPLIT, Call, KVCache
+from iha_eval.harness.text import Text
+
+# What lm-eval calls a pair: what its cache knows it by, context and continuation as token ids.
+Pair = tuple[tuple[str, str] | None, list[int], list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel(active.ActiveModel):
+    """What tasks may know of the model; encodes with the very code that encodes requests.
+
+    Attributes:
+        encoder: token ids of a prompt, as the model receives them.
+    """
+
+    encoder: Callable[[str], list[int]]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a prompt, special tokens included."""
+        return self.encoder(text)
+
+
+class HarnessModel(TemplateLM):
+    """A checkpoint behind lm-eval's interface.
+
+    Args:
+        pretrained: folder or hub name of the checkpoint; None is the embedded default.
+        given: every other argument; see `arguments.ModelArguments` for those of both classes.
+
+    Attributes:
+        MODEL: name under which the class is registered.
+        SCORING_ROOM: tokens that scoring needs room for beside context and continuation.
+        WINDOW_MARGIN: by how much a window of rolling scores is shorter than the longest sequence.
+        arguments: the arguments, checked.
+        source: the checkpoint.
+        text: its tokenizer.
+        calls: the tally of each call so far.
+
+    Raises:
+        UserError: an argument or the checkpoint is not as it should be.
+    """
+
+    MODEL: ClassVar[str]
+    SCORING_ROOM: ClassVar[int]
+    WINDOW_MARGIN: ClassVar[int]
+
+    def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
+        """Checks arguments and checkpoint, so that a mistake shows in seconds; loads no model."""
+        super().__init__()
+        self._given = {"pretrained": pretrained, **given}
+        self.arguments = argument_rules.parse(self._given)
+        self._check_engine_arguments()
+        self.source = source.find(self.arguments.pretrained, self.arguments.revision)
+        self._limit = lengths.context_limit(self.source.checkpoint.config)
+        lengths.check_asked(self.arguments.max_model_len, self._limit)
+        self.text = Text(self.source, self.arguments)
+        # lm-eval reads it for chat templates and results.
+        self.tokenizer = self.text.tokenizer
+        self.calls: list[Call] = []
+        active.publish(
+            PublishedModel(
+                tokenizer=self.text.tokenizer,
+                add_bos=self.arguments.add_bos_token,
+                name=self.source.name,
+                encoder=self.text.encode,
+            )
+        )
+
+    # What a subclass says.
+
+    @abstractmethod
+    def _check_engine_arguments(self) -> None:
+        """Refuse arguments that the engine does not know, before anything is read."""
+
+    @abstractmethod
+    def _prepare(self, max_model_len: int, needs: Sequence[int]) -> None:
+        """Make the engine ready.
+
+        Args:
+            max_model_len: longest sequence in tokens.
+            needs: the length in tokens that each request may reach.
+        """
+
+    @abstractmethod
+    def _generate(
+        self,
+        requests: Sequence[GenerateRequest],
+        call: Call,
+        done: Callable[[GenerateRequest, Answer], None],
+        progress: Progress,
+    ) -> None:
+        """Answer requests in any order, calling `done` as each is finished."""
+
+    @abstractmethod
+    def _score(
+        self,
+        requests: Sequence[ScoreRequest],
+        call: Call,
+        done: Callable[[ScoreRequest, Score], None],
+        progress: Progress,
+    ) -> None:
+        """Score continuations in any order, calling `done` as each is finished."""
+
+    @abstractmethod
+    def _engine_facts(self) -> dict[str, Any]:
+        """Device, dtype, attention and arguments of the engine, for the results JSON."""
+
+    def _kv_cache(self) -> KVCache | None:
+        """Size of the engine's KV cache; None where it keeps none between batches."""
+        return None
+
+    # What lm-eval calls.
+
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Generate an answer to every request.
+
+        Args:
+            requests: lm-eval's instances; `args` are the prompt and its generation kwargs.
+            disable_tqdm: True draws no progress bar.
+
+        Returns:
+            The answers, in the order of the requests.
+
+        Raises:
+            UserError: a request does not fit, or asks for something unknown; nothing was run.
+        """
+        defaults = intake.Defaults(self.max_gen_toks, self.arguments.seed)
+        work = intake.generate_requests(requests, self.text, defaults, shown=not disable_tqdm)
+        answers = [""] * len(work)
+
+        def done(request: GenerateRequest, answer: Answer) -> None:
+            answers[request.index] = answer.text
+            # Under exactly the arguments by which lm-eval's cache looks answers up. Sampled ones
+            # stay out: it would serve one answer to every repeat.
+            if request.sampling.seed is None:
+                args = requests[request.index].args
+                self.cache_hook.add_partial("generate_until", args, answer.text)
+
+        needs = [
+            lengths.Need(job.task, job.doc_id, len(job.prompt), job.sampling.max_tokens)
+            for job in work
+        ]
+        with self._running("generate_until", needs, shown=not disable_tqdm) as (call, progress):
+            self._generate(work, call, done, progress)
+        return answers
+
+    def loglikelihood(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Log-probability of every continuation given its context.
+
+        Args:
+            requests: lm-eval's instances; `args` are context and continuation.
+            disable_tqdm: True draws no progress bar.
+
+        Returns:
+            Log-probability and whether greedy decoding would say the same, in order.
+
+        Raises:
+            UserError: a request does not fit, or has nothing to score; nothing was run.
+        """
+        work = intake.score_requests(requests, self.text, self._encode_pair, shown=not disable_tqdm)
+
+        def cache(index: int, score: tuple[float, bool]) -> None:
+            self.cache_hook.add_partial("loglikelihood", requests[index].args, score)
+
+        return self._scores("loglikelihood", work, cache, shown=not disable_tqdm)
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probability of whole texts; longer ones in windows that each token falls in once.
+
+        Args:
+            requests: lm-eval's instances; `args` is the text.
+            disable_tqdm: True draws no progress bar.
+
+        Returns:
+            The log-probabilities, in order.
+        """
+        length = self.max_length
+        window = None if length is None else length - self.WINDOW_MARGIN
+        owned = list(intake.window_requests(requests, self.text, window))
+        work = [job for _, job in owned]
+        scores = self._scores("loglikelihood_rolling", work, shown=not disable_tqdm)
+        totals = [0.0] * len(requests)
+        for (owner, _), (logprob, _) in zip(owned, scores, strict=True):
+            totals[owner] += logprob
+        for request, total in zip(requests, totals, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        return totals
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Pair], disable_tqdm: bool = False, **_: Any
+    ) -> list[tuple[float, bool]]:
+        work = [
+            ScoreRequest(index, "loglikelihood", None, pack(context), pack(continuation))
+            for index, (_, context, continuation) in enumerate(requests)
+        ]
+        return self._scores("loglikelihood", work, shown=not disable_tqdm)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval merges into `config` of the results, after everything has run."""
+        kv_cache = self._kv_cache()
+        return {
+            "model_num_parameters": self.source.checkpoint.num_parameters,
+            "model_dtype": self._engine_facts()["dtype"],
+            "iha_eval": {
+                "checkpoint": provenance.describe_source(self.source),
+                "versions": provenance.versions(),
+                "command": provenance.command_line(),
+                "model_args": provenance.without_secrets(self._given),
+                "seed": self.arguments.seed,
+                **self._engine_facts(),
+                "kv_cache": None
+                if kv_cache is None
+                else {"tokens": kv_cache.tokens, "bytes": kv_cache.bytes},
+                "summary": [call.as_dict() for call in self.calls],
+                "summary_rates": SPLIT,
+            },
+        }
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A chat as the checkpoint's template writes it; see `Text.chat`."""
+        return self.text.chat(chat_history, add_generation_prompt)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: Any
+    ) -> list[int]:
+        """Token ids of a text; see `Text.encode`."""
+        return self.text.encode(string, add_special_tokens)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """By what lm-eval's request cache tells tokenizers apart."""
+        return str(self.text.folder).replace("/", "__")
+
+    @property
+    def eot_token_id(self) -> int | None:
+        """The tokenizer's end-of-sequence token."""
+        return self.text.eos_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token that an empty context stands for."""
+        return self.text.prefix_id
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest sequence in tokens: as asked, or what the checkpoint allows."""
+        return self.arguments.max_model_len or self._limit
+
+    @property
+    def max_gen_toks(self) -> int:
+        """Generation budget in tokens where a task sets none."""
+        return self.arguments.max_gen_toks
+
+    # How it is done.
+
+    def _scores(
+        self,
+        kind: str,
+        work: Sequence[ScoreRequest],
+        cache: Callable[[int, tuple[float, bool]], None] | None = None,
+        *,
+        shown: bool,
+    ) -> list[tuple[float, bool]]:
+        scores = [(0.0, False)] * len(work)
+
+        def done(request: ScoreRequest, score: Score) -> None:
+            scores[request.index] = (score.logprob, score.greedy)
+            if cache is not None:
+                cache(request.index, scores[request.index])
+
+        needs = [
+            lengths.Need(
+                job.task,
+                job.doc_id,
+                len(job.context),
+                len(job.continuation) + self.SCORING_ROOM,
+                "a continuation to score of",
+            )
+            for job in work
+        ]
+        with self._running(kind, needs, shown=shown) as (call, progress):
+            self._score(work, call, done, progress)
+        return scores
+
+    @contextmanager
+    def _running(
+        self, kind: str, needs: Sequence[lengths.Need], *, shown: bool
+    ) -> Iterator[tuple[Call, Progress]]:
+        """Check lengths, make the engine ready, then time and count what happens inside."""
+        call = Call(kind)
+        if needs:
+            length = lengths.settle(needs, asked=self.arguments.max_model_len, limit=self._limit)
+            self._prepare(length, [need.total for need in needs])
+        start = time.perf_counter()
+        try:
+            with Progress(len(needs), f"{self.MODEL} {kind}", shown=shown) as progress:
+                yield call, progress
+        finally:
+            call.seconds = time.perf_counter() - start
+            self.calls.append(call)
+        if needs:
+            tqdm.write(call.text(self._kv_cache()))

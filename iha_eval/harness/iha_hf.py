@@ -1,0 +1,176 @@
+"""The model class `iha-hf`: a checkpoint run by Transformers, behind lm-eval.
+
+For: machines without vLLM, and as the cross-check of what vLLM serves.
+Not for: speed. It shares everything with `iha-vllm` but the engine.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+# Registers IHA's configuration and model with Transformers.
+import model_adapters  # noqa: F401
+from iha_eval.errors import UserError
+from iha_eval.harness import engine_arguments, hf_batches, hf_generate
+from iha_eval.harness.arguments import refuse_unknown
+from iha_eval.harness.base import HarnessModel
+from iha_eval.harness.log import logger
+from iha_eval.harness.progress import Progress
+from iha_eval.harness.provenance import device_name
+from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.harness.summary import Call
+
+KNOWN = ("attn_implementation",)
+
+
+class IHAHF(HarnessModel):
+    """lm-eval model class on Transformers.
+
+    Args:
+        pretrained: folder or hub name of the checkpoint; None is the embedded default.
+        given: `arguments.ModelArguments`, and `attn_implementation` ("sdpa" or "eager").
+
+    Raises:
+        UserError: an argument or the checkpoint is not as it should be.
+    """
+
+    MODEL: ClassVar[str] = "iha-hf"
+    # The last token of what is scored is never read.
+    SCORING_ROOM: ClassVar[int] = -1
+    WINDOW_MARGIN: ClassVar[int] = 0
+
+    _model: Any = None
+    _longest: int = 0
+
+    def _check_engine_arguments(self) -> None:
+        refuse_unknown(self.MODEL, self.arguments.engine, KNOWN)
+        self._device = _device(self.arguments.device)
+
+    def _prepare(self, max_model_len: int, needs: Sequence[int]) -> None:  # noqa: ARG002
+        self._longest = max(self._longest, max_model_len)
+        if self._model is not None:
+            return
+        found = self.source.checkpoint
+        kind = engine_arguments.dtype(found, self.arguments.dtype)
+        logger.info("Loading %s in %s on %s", found.path, kind, self._device)
+        try:
+            self._model = AutoModelForCausalLM.from_pretrained(
+                found.path,
+                dtype=kind if kind == "auto" else getattr(torch, kind),
+                trust_remote_code=self.arguments.trust_remote_code,
+                **self.arguments.engine,
+            )
+        except (ValueError, ImportError) as error:
+            raise UserError(f"Transformers does not load {found.path}: {error}") from error
+        self._model.to(self._device).eval()
+        # A checkpoint's own defaults (top_k, repetition_penalty, ...) are not what the task asked.
+        self._model.generation_config = GenerationConfig()
+
+    def _generate(
+        self,
+        requests: Sequence[GenerateRequest],
+        call: Call,
+        done: Callable[[GenerateRequest, Answer], None],
+        progress: Progress,
+    ) -> None:
+        for batch in hf_batches.batches(
+            requests, _reach, rows=self.arguments.concurrency, tokens=self._batch_tokens
+        ):
+
+            def finished(
+                place: int,
+                ids: list[int],
+                times: tuple[float, float, float],
+                batch: list[GenerateRequest] = batch,
+            ) -> None:
+                job = batch[place]
+                call.add(prompt=len(job.prompt), generated=len(ids), times=times)
+                done(job, Answer(self.text.decode(ids, job.sampling), len(ids)))
+                progress.finish(len(job.prompt), len(ids))
+
+            hf_generate.generate(self._model, self.text, batch, finished, progress.beat)
+
+    def _score(
+        self,
+        requests: Sequence[ScoreRequest],
+        call: Call,
+        done: Callable[[ScoreRequest, Score], None],
+        progress: Progress,
+    ) -> None:
+        for batch in hf_batches.batches(
+            requests, _span, rows=self.arguments.concurrency, tokens=self._batch_tokens
+        ):
+            start = time.perf_counter()
+            scores = self._batch_scores(batch)
+            end = time.perf_counter()
+            for job, score in zip(batch, scores, strict=True):
+                call.add(prompt=_span(job), generated=0, times=(start, end, end))
+                done(job, score)
+                progress.finish(_span(job), 0)
+
+    def _batch_scores(self, batch: Sequence[ScoreRequest]) -> list[Score]:
+        # What predicts the last token is the one before it.
+        inputs = [(job.context + job.continuation)[:-1] for job in batch]
+        ids, mask = hf_generate.pad_left(inputs, self.text.pad_id, self._model.device)
+        kept = max(len(job.continuation) for job in batch)
+        with torch.inference_mode():
+            logits = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+                use_cache=False,
+                logits_to_keep=kept,
+            ).logits
+            return [_row_score(row, job) for row, job in zip(logits, batch, strict=True)]
+
+    def _engine_facts(self) -> dict[str, Any]:
+        assert self._device is not None
+        facts = {
+            "backend": "transformers",
+            "dtype": engine_arguments.dtype(self.source.checkpoint, self.arguments.dtype),
+            "device": device_name(self._device),
+        }
+        if self._model is None:
+            return facts
+        attention = [str(self._model.config._attn_implementation)]
+        return facts | {"max_model_len": self._longest, "attention": attention}
+
+    @property
+    def _batch_tokens(self) -> int:
+        assert self._device is not None
+        return hf_batches.CPU_TOKENS if self._device.type == "cpu" else hf_batches.GPU_TOKENS
+
+
+def _reach(job: GenerateRequest) -> int:
+    return len(job.prompt) + job.sampling.max_tokens
+
+
+def _span(job: ScoreRequest) -> int:
+    return len(job.context) + len(job.continuation)
+
+
+def _row_score(logits: torch.Tensor, job: ScoreRequest) -> Score:
+    """Score of one row from the logits [kept, vocabulary] that end with its continuation's."""
+    tokens = torch.tensor(list(job.continuation), device=logits.device)
+    logprobs = logits[-len(tokens) :].float().log_softmax(-1)
+    own = logprobs.gather(-1, tokens[:, None]).sum()
+    return Score(float(own), bool((logprobs.argmax(-1) == tokens).all()))
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device={name!r} is no torch device: say cpu or cuda:0.") from error
+    if device.type != "cuda" or torch.cuda.is_available():
+        return device
+    # lm-eval's command says cuda:0 where nothing was said.
+    if device.index in (None, 0):
+        logger.info("device=%s: torch finds no GPU, so the model runs on the CPU.", name)
+        return torch.device("cpu")
+    raise UserError(f"device={name!r} asks for a GPU, and torch finds none: say cpu.")

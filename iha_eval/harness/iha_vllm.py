@@ -1,0 +1,170 @@
+"""The model class `iha-vllm`: any checkpoint that vLLM serves, IHA or plain, behind lm-eval.
+
+For: `lm_eval --model iha-vllm --model_args pretrained=FOLDER`; a baseline goes the same way.
+Not for: serving over a network, nor for what a checkpoint is (see `model_adapters`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from iha_eval.harness import engine_arguments
+from iha_eval.harness.base import HarnessModel
+from iha_eval.harness.engine import (
+    Engine,
+    Output,
+    sampling_params,
+    scoring_params,
+    set_environment,
+)
+from iha_eval.harness.log import logger
+from iha_eval.harness.progress import Progress
+from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.harness.summary import Call, KVCache
+
+
+class IHAVLLM(HarnessModel):
+    """lm-eval model class on vLLM.
+
+    The engine starts at the first call, when it is known how long sequences get, and stays. It
+    starts anew only for a later call that needs longer ones.
+
+    Args:
+        pretrained: folder or hub name of the checkpoint; None is the embedded default.
+        given: `arguments.ModelArguments`, and any of `vllm.EngineArgs`.
+
+    Raises:
+        UserError: an argument or the checkpoint is not as it should be.
+    """
+
+    MODEL: ClassVar[str] = "iha-vllm"
+    # vLLM has to generate a token after what it scores.
+    SCORING_ROOM: ClassVar[int] = 1
+    # As in lm-eval's own class: a token of prefix before the window, one generated after it.
+    WINDOW_MARGIN: ClassVar[int] = 2
+
+    _engine: Engine | None = None
+
+    def _check_engine_arguments(self) -> None:
+        engine_arguments.check(self.MODEL, self.arguments.engine)
+        # lm-eval's command says cuda:0 where nothing was said.
+        if self.arguments.device not in (None, "cuda", "cuda:0", "cpu"):
+            logger.warning(
+                "device=%s is left to vLLM: choose GPUs with CUDA_VISIBLE_DEVICES.",
+                self.arguments.device,
+            )
+
+    def _prepare(self, max_model_len: int, needs: Sequence[int]) -> None:
+        if self._engine is not None and self._engine.max_model_len >= max_model_len:
+            return
+        if self._engine is not None:
+            logger.warning(
+                "This call needs max_model_len=%d and the engine runs with %d: it starts anew; set "
+                "max_model_len=%d to spare that.",
+                max_model_len,
+                self._engine.max_model_len,
+                max_model_len,
+            )
+            self.close()
+        workers = int(self.arguments.engine.get("tensor_parallel_size") or 1)
+        cpu = set_environment(workers)
+        arguments = engine_arguments.build(
+            self.source.checkpoint,
+            self.text.folder,
+            self.arguments,
+            max_model_len=max_model_len,
+            needs=needs,
+            cpu=cpu,
+        )
+        logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
+        self._engine = Engine(arguments)
+
+    def close(self) -> None:
+        """Stop the engine; the next call starts one again."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _generate(
+        self,
+        requests: Sequence[GenerateRequest],
+        call: Call,
+        done: Callable[[GenerateRequest, Answer], None],
+        progress: Progress,
+    ) -> None:
+        # The longest first, so that no long one is left to run alone at the end.
+        order = sorted(requests, key=lambda job: -(len(job.prompt) + job.sampling.max_tokens))
+
+        def finished(place: int, output: Output) -> None:
+            job, ids = order[place], output.outputs[0].token_ids
+            _count(call, output, len(ids))
+            done(job, Answer(self.text.decode(ids, job.sampling), len(ids)))
+            progress.finish(len(job.prompt), len(ids))
+
+        self._run(
+            ((job.prompt, sampling_params(job.sampling)) for job in order), finished, progress
+        )
+
+    def _score(
+        self,
+        requests: Sequence[ScoreRequest],
+        call: Call,
+        done: Callable[[ScoreRequest, Score], None],
+        progress: Progress,
+    ) -> None:
+        order = sorted(requests, key=lambda job: -(len(job.context) + len(job.continuation)))
+
+        def finished(place: int, output: Output) -> None:
+            job = order[place]
+            _count(call, output, 0)
+            done(job, _read_score(job, output))
+            progress.finish(len(job.context) + len(job.continuation), 0)
+
+        prompts = ((job.context + job.continuation, scoring_params()) for job in order)
+        self._run(prompts, finished, progress)
+
+    def _run(
+        self,
+        prompts: Iterator[tuple[Sequence[int], Any]],
+        finished: Callable[[int, Output], None],
+        progress: Progress,
+    ) -> None:
+        # Without requests there is no engine, and nothing to do.
+        if self._engine is not None:
+            self._engine.run(prompts, finished, progress.beat)
+
+    def _kv_cache(self) -> KVCache | None:
+        return None if self._engine is None else self._engine.kv_cache()
+
+    def _engine_facts(self) -> dict[str, Any]:
+        dtype = engine_arguments.dtype(self.source.checkpoint, self.arguments.dtype)
+        if self._engine is None:
+            return {"backend": "vllm", "dtype": dtype}
+        return {
+            "backend": "vllm",
+            "dtype": dtype,
+            "max_model_len": self._engine.max_model_len,
+            "engine_args": engine_arguments.shown(self._engine.arguments),
+            **self._engine.facts(),
+        }
+
+
+def _count(call: Call, output: Output, generated: int) -> None:
+    times, cached = None, output.num_cached_tokens or 0
+    if output.metrics is not None and output.metrics.first_token_ts:
+        stats = output.metrics
+        times = (stats.scheduled_ts, stats.first_token_ts, stats.last_token_ts)
+    call.add(prompt=len(output.prompt_token_ids), generated=generated, cached=cached, times=times)
+
+
+def _read_score(job: ScoreRequest, output: Output) -> Score:
+    """Sum the log-probabilities of a continuation, and see whether each was the highest.
+
+    Each entry of vLLM's `prompt_logprobs` holds the token of the prompt and the likeliest one.
+    """
+    total, greedy = 0.0, True
+    entries = (output.prompt_logprobs or [])[len(job.context) :]
+    for token, entry in zip(job.continuation, entries, strict=True):
+        assert entry is not None, "only the first token of a prompt has no log-probability"
+        total += entry[token].logprob
+        greedy = greedy and max(entry, key=lambda other: entry[other].logprob) == token
+    return Score(total, greedy)

@@ -1,0 +1,81 @@
+"""Turn mistakes of the user into one line on stderr and exit code 2, at the edge of a command line.
+
+For: `iha-eval`, and lm-eval's own command, whose `HarnessCLI.execute` gets wrapped: the one place
+that `lm_eval`, `lm-eval` and `python -m lm_eval` share and `simple_evaluate` does not pass, so that
+programs and notebooks still receive the exception itself. Not for: any other exception; those keep
+their traceback.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+EXIT_CODE = 2
+"""What a command exits with after a mistake of the user; the same as argparse's."""
+
+_TYPES = (("iha_eval.errors", "UserError"), ("model_adapters.errors", "AdapterError"))
+
+
+def user_message(error: BaseException) -> str | None:
+    """The sentence meant for the user, or None if the error is of another kind.
+
+    An error that was raised from one of ours counts as ours: libraries in between wrap what they
+    catch.
+    """
+    for link in _causes(error):
+        if isinstance(link, _user_error_types()):
+            return " ".join(str(link).split())
+    return None
+
+
+def exit_on_user_error(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `function`, and end the process with one line on stderr if the user made a mistake.
+
+    Raises:
+        SystemExit: With `EXIT_CODE`, after the line was written.
+    """
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        sys.stdout.flush()
+        print(f"iha-eval: {message}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(EXIT_CODE) from None
+
+
+def catch_user_errors(module: ModuleType) -> None:
+    """Wrap lm-eval's command line with `exit_on_user_error`.
+
+    Args:
+        module: `lm_eval._cli.harness`.
+    """
+    cli = module.HarnessCLI
+    if hasattr(cli.execute, "exits_on_user_error"):
+        return
+    original = cli.execute
+
+    @functools.wraps(original)
+    def execute(*args: Any, **kwargs: Any) -> Any:
+        return exit_on_user_error(original, *args, **kwargs)
+
+    execute.exits_on_user_error = True  # type: ignore[attr-defined]
+    cli.execute = execute
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__
+
+
+def _user_error_types() -> tuple[type[BaseException], ...]:
+    # A module that was never imported cannot have raised; importing it here would cost seconds.
+    loaded = ((sys.modules.get(module), name) for module, name in _TYPES)
+    return tuple(getattr(module, name) for module, name in loaded if module is not None)

@@ -1,0 +1,87 @@
+"""From what the user names to a checked checkpoint folder.
+
+For: a folder, a hub name, or nothing at all (the embedded default checkpoint).
+Not for: what makes a checkpoint good or bad, which `model_adapters.checkpoint` knows.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from iha_eval.errors import UserError
+from iha_eval.harness.log import logger
+from model_adapters import checkpoint, default_checkpoint
+from model_adapters.errors import AdapterError
+
+# Weights in any other format are not read, so they are not fetched either.
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint comes from.
+
+    Attributes:
+        name: what the user called it; for the default, the name of its folder.
+        checkpoint: what its folder holds, checked.
+        note: what is to be said about it in log and results; empty for a user's own.
+    """
+
+    name: str
+    checkpoint: checkpoint.Checkpoint
+    note: str
+
+
+def find(pretrained: str | None, revision: str | None = None) -> Source:
+    """Find and check the checkpoint to evaluate.
+
+    Args:
+        pretrained: a folder, a hub name, or None for the embedded default checkpoint.
+        revision: branch, tag or commit; for hub names only.
+
+    Returns:
+        The checkpoint with its name.
+
+    Raises:
+        UserError: there is no such checkpoint, or it cannot be served.
+    """
+    note = ""
+    try:
+        if pretrained is None:
+            folder = default_checkpoint.ensure()
+            note = default_checkpoint.DESCRIPTION
+            logger.warning("No pretrained= given: evaluating the %s (in %s).", note, folder)
+        else:
+            folder = locate(pretrained, revision)
+        return Source(pretrained or folder.name, checkpoint.read(folder), note)
+    except AdapterError as error:
+        raise UserError(str(error)) from error
+
+
+def locate(name: str, revision: str | None = None) -> Path:
+    """The folder of a checkpoint or tokenizer; fetched from the hub where it is not local.
+
+    Raises:
+        UserError: it is neither a folder nor to be had from the hub.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    neither = f"{name} is not a folder here"
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
+    except HFValidationError as error:
+        raise UserError(f"{neither} and cannot be the name of a hub repository.") from error
+    except HfHubHTTPError as error:
+        at = f" at revision {revision}" if revision else ""
+        raise UserError(
+            f"{neither} and the hub has no {name}{at} for you ({type(error).__name__}): check the "
+            "spelling, or log in where it is private."
+        ) from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"{neither}, nor in the hub's local cache, and the hub cannot be reached: give the "
+            "path of a checkpoint folder."
+        ) from error

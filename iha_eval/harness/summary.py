@@ -1,0 +1,145 @@
+"""What a run did, in numbers: tokens, seconds, rates, KV cache.
+
+For: the block printed after each call of the model and the same figures in the results JSON.
+Not for: scores, nor for what was evaluated on what (see `provenance.py`).
+
+Prefill and generation overlap wherever an engine mixes the two in one step, so neither has seconds
+of its own that add up to the total. Each rate is therefore taken over the time in which that phase
+was under way for at least one request: prefill from a request being scheduled to its first token,
+generation from its first token to its last.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+SPLIT = (
+    "prefill: prompt tokens computed, over the time in which at least one request was between "
+    "being scheduled and its first token; generation: tokens after the first, over the time in "
+    "which at least one request was between its first token and its last; the two overlap"
+)
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """Size of the engine's KV cache, over all devices.
+
+    Attributes:
+        tokens: how many tokens it holds, as the engine counts them.
+        bytes: memory it takes; None where the engine does not tell.
+    """
+
+    tokens: int | None
+    bytes: int | None
+
+
+@dataclass
+class Call:
+    """The tally of one call of the model.
+
+    Attributes:
+        kind: lm-eval's name of the call, such as "generate_until".
+        requests: number of requests finished.
+        prompt_tokens: tokens in their prompts.
+        cached_tokens: those of them that a prefix cache spared.
+        generated_tokens: tokens generated.
+        seconds: wall time of the engine, its start not included.
+    """
+
+    kind: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+    _prefills: list[tuple[float, float]] = field(default_factory=list)
+    _generations: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(
+        self,
+        *,
+        prompt: int,
+        generated: int,
+        cached: int = 0,
+        times: tuple[float, float, float] | None = None,
+    ) -> None:
+        """Count one finished request.
+
+        Args:
+            prompt: tokens in its prompt.
+            generated: tokens generated.
+            cached: tokens of the prompt that a prefix cache spared.
+            times: when it was scheduled, gave its first token, gave its last; seconds on any one
+                clock; None where the engine does not tell.
+        """
+        self.requests += 1
+        self.prompt_tokens += prompt
+        self.generated_tokens += generated
+        self.cached_tokens += cached
+        if times is not None:
+            scheduled, first, last = times
+            self._prefills.append((scheduled, first))
+            if last > first:
+                self._generations.append((first, last))
+
+    @property
+    def prefill_rate(self) -> float | None:
+        """Prompt tokens computed per second; see `SPLIT`."""
+        return _rate(self.prompt_tokens - self.cached_tokens, covered(self._prefills))
+
+    @property
+    def generation_rate(self) -> float | None:
+        """Tokens generated after the first, per second; see `SPLIT`."""
+        later = self.generated_tokens - self.requests
+        return _rate(later, covered(self._generations)) if later > 0 else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures under the names they have in the results JSON."""
+        return {
+            "kind": self.kind,
+            "requests": self.requests,
+            "prompt_tokens": self.prompt_tokens,
+            "prompt_tokens_from_prefix_cache": self.cached_tokens,
+            "generated_tokens": self.generated_tokens,
+            "seconds": self.seconds,
+            "prefill_seconds": covered(self._prefills),
+            "prefill_tokens_per_second": self.prefill_rate,
+            "generation_seconds": covered(self._generations),
+            "generation_tokens_per_second": self.generation_rate,
+        }
+
+    def text(self, kv_cache: KVCache | None = None) -> str:
+        """The figures as lines to be printed."""
+        per_second = [
+            f"{name} {rate:,.1f} tok/s"
+            for name, rate in (
+                ("prefill", self.prefill_rate),
+                ("generation", self.generation_rate),
+            )
+            if rate is not None
+        ]
+        cached = f" ({self.cached_tokens:,} from the prefix cache)" if self.cached_tokens else ""
+        lines = [
+            f"{self.kind}: {self.requests:,} prompts in {self.seconds:,.1f} s",
+            f"  tokens    prompt {self.prompt_tokens:,}{cached}, "
+            f"generated {self.generated_tokens:,}",
+        ]
+        if per_second:
+            lines.append(f"  speed     {', '.join(per_second)} (each while it was under way)")
+        if kv_cache is not None and kv_cache.tokens is not None:
+            size = "" if kv_cache.bytes is None else f", {kv_cache.bytes / 2**20:,.0f} MiB"
+            lines.append(f"  KV cache  {kv_cache.tokens:,} tokens{size}")
+        return "\n".join(lines)
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of intervals, in their unit."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _rate(tokens: int, seconds: float) -> float | None:
+    return tokens / seconds if seconds > 0 else None

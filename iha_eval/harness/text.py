@@ -1,0 +1,213 @@
+"""From text to token ids and back, by lm-eval's conventions.
+
+For: the tokenizer of a checkpoint, special tokens, chat templates, and what ends an answer.
+Not for: deciding what is asked of the model (see `base.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+
+from iha_eval.errors import UserError
+from iha_eval.harness.arguments import ModelArguments
+from iha_eval.harness.log import logger
+from iha_eval.harness.requests import Sampling, cut
+from iha_eval.harness.source import Source, locate
+
+# Prompts tokenized at a time: enough for the tokenizer's threads, little for memory.
+CHUNK = 64
+
+
+class Text:
+    """A checkpoint's tokenizer, used the way lm-eval's own model classes use theirs.
+
+    Args:
+        source: the checkpoint.
+        arguments: the model's arguments; those about tokens matter here.
+
+    Attributes:
+        tokenizer: the Hugging Face tokenizer.
+        folder: where it was read from.
+
+    Raises:
+        UserError: there is no tokenizer, or it cannot be read.
+    """
+
+    def __init__(self, source: Source, arguments: ModelArguments) -> None:
+        """Reads the tokenizer."""
+        self._config = source.checkpoint.config
+        self._checkpoint = source.checkpoint.path
+        self._arguments = arguments
+        self.folder = (
+            locate(arguments.tokenizer, arguments.revision)
+            if arguments.tokenizer
+            else source.checkpoint.path
+        )
+        self.tokenizer = _load(self.folder, arguments)
+
+    @property
+    def eos_id(self) -> int | None:
+        """The tokenizer's end-of-sequence token."""
+        number = self.tokenizer.eos_token_id
+        return None if number is None else int(number)
+
+    @property
+    def prefix_id(self) -> int:
+        """The token that an empty context stands for.
+
+        Raises:
+            UserError: none is set, and the tokenizer has neither BOS nor EOS.
+        """
+        choices = (
+            self._arguments.prefix_token_id,
+            self.tokenizer.bos_token_id,
+            self.tokenizer.eos_token_id,
+        )
+        for choice in choices:
+            if choice is not None:
+                return int(choice)
+        raise UserError(
+            f"The tokenizer in {self.folder} has neither a BOS nor an EOS token to begin with: set "
+            "prefix_token_id."
+        )
+
+    @property
+    def pad_id(self) -> int:
+        """A token to fill up rows with; which one makes no difference, it is masked."""
+        ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return int(next(number for number in ids if number is not None))
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every token that ends an answer: the tokenizer's EOS and those of the checkpoint."""
+        found: set[int] = set() if self.eos_id is None else {self.eos_id}
+        holders: list[Any] = [self._config]
+        if (self._checkpoint / "generation_config.json").is_file():
+            holders.append(GenerationConfig.from_pretrained(self._checkpoint))
+        for holder in holders:
+            ids = getattr(holder, "eos_token_id", None)
+            found.update([ids] if isinstance(ids, int) else ids or [])
+        return tuple(sorted(found))
+
+    def encode(self, text: str, add_special_tokens: bool | None = None) -> list[int]:
+        """Token ids of a text.
+
+        Special tokens are added as `add_special_tokens` says, or else `add_bos_token`, or else as
+        the tokenizer does by itself; never to a text that already begins with the prefix token,
+        as what a chat template wrote does.
+        """
+        return self._encode([text], add_special_tokens)[0]
+
+    def encode_all(self, texts: Sequence[str]) -> "Iterator[list[int]]":
+        """Token ids of many texts, in order."""
+        for start in range(0, len(texts), CHUNK):
+            yield from self._encode(texts[start : start + CHUNK], None)
+
+    def plain(self, ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def decode(self, ids: Sequence[int], sampling: Sampling) -> str:
+        """The answer in generated tokens: special tokens left out, cut at the first stop."""
+        kept = list(ids)
+        if kept and kept[-1] in sampling.stop_ids:
+            kept.pop()
+        return cut(self.plain(kept), sampling.stop)
+
+    def stops(self, words: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Stop strings, apart: those to look for in the text, and ids of those that are tokens.
+
+        A stop that is a special token never shows in the text, from which special tokens are left
+        out. The ids include those of `end_ids`.
+        """
+        ids = {*self.end_ids, *(self._special[word] for word in words if word in self._special)}
+        return tuple(word for word in words if word not in self._special), tuple(sorted(ids))
+
+    def chat(self, history: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        """A chat as the checkpoint's template writes it.
+
+        Args:
+            history: messages with "role" and "content".
+            add_generation_prompt: whether the assistant's turn is opened; otherwise the last
+                message is one to be continued.
+
+        Raises:
+            UserError: the tokenizer has no chat template, or the template refuses the chat.
+        """
+        if not self.tokenizer.chat_template:
+            raise UserError(
+                f"The tokenizer in {self.folder} has no chat template: leave out "
+                "--apply_chat_template, or add chat_template.jinja to the folder."
+            )
+        try:
+            return self._template(history, add_generation_prompt)
+        except jinja2.exceptions.TemplateError as error:
+            without = [message for message in history if message["role"] != "system"]
+            if without == history:
+                raise UserError(
+                    f"The chat template in {self.folder} refuses this chat ({error})."
+                ) from error
+        logger.warning("The chat template takes no system message: it is left out.")
+        return self._template(without, add_generation_prompt)
+
+    def _template(self, history: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        written = self.tokenizer.apply_chat_template(
+            history,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+            **self._arguments.chat_template_args,
+        )
+        return str(written)
+
+    @cached_property
+    def _special(self) -> dict[str, int]:
+        tokens = self.tokenizer.added_tokens_decoder.items()
+        return {token.content: number for number, token in tokens if token.special}
+
+    @cached_property
+    def _prefix(self) -> str:
+        return str(self.tokenizer.decode([self.prefix_id]))
+
+    def _begun(self, text: str) -> bool:
+        return bool(self._prefix) and text.startswith(self._prefix)
+
+    def _encode(self, texts: Sequence[str], special: bool | None) -> list[list[int]]:
+        if special is None:
+            special = self._arguments.add_bos_token
+        result: list[list[int]] = [[] for _ in texts]
+        for begun in (False, True):
+            places = [
+                place for place, text in enumerate(texts) if text and self._begun(text) == begun
+            ]
+            if not places:
+                continue
+            add = False if begun else special
+            options = {} if add is None else {"add_special_tokens": add}
+            batch = [texts[place] for place in places]
+            found = self.tokenizer(batch, return_attention_mask=False, **options)["input_ids"]
+            for place, ids in zip(places, found, strict=True):
+                result[place] = ids
+        return result
+
+
+def _load(folder: Path, arguments: ModelArguments) -> PreTrainedTokenizerBase:
+    bos = arguments.add_bos_token
+    options: dict[str, Any] = {} if bos is None else {"add_bos_token": bos}
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=arguments.trust_remote_code, **options
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"{folder} holds no tokenizer that can be read ({first}): save the tokenizer there, or "
+            "name one with tokenizer=."
+        ) from error
+    # Tokenizers warn about lengths of their own, which say nothing about the model's.
+    tokenizer.model_max_length = int(1e30)
+    return tokenizer

@@ -1,0 +1,266 @@
+"""`iha-hf` against lm-eval's own class on the same checkpoint, and what both our classes share."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from iha_eval import active
+from iha_eval.errors import UserError
+from iha_eval.harness import iha_hf
+from iha_eval.harness.base import Pair
+from iha_eval.harness.iha_hf import IHAHF
+
+Make = Callable[..., Instance]
+
+
+@pytest.fixture(scope="module")
+def model(llama: Path) -> IHAHF:
+    return IHAHF(llama)
+
+
+@pytest.fixture(autouse=True)
+def nothing_published() -> Iterator[None]:
+    yield
+    active.clear()
+
+
+def test_answers_equal_lm_evals(model: IHAHF, theirs: HFLM, prompts: list[str], ask: Make) -> None:
+    instances = [ask(prompt, n, until=["\n"], max_gen_toks=24) for n, prompt in enumerate(prompts)]
+    answers = model.generate_until(instances, disable_tqdm=True)
+    assert answers == theirs.generate_until(instances, disable_tqdm=True)
+    assert all(answers)
+
+
+@pytest.mark.parametrize("rows", [2, 64])
+def test_batches_make_no_difference(
+    llama: Path, model: IHAHF, prompts: list[str], ask: Make, rows: int
+) -> None:
+    instances = [ask(prompt, n, max_gen_toks=5 + n) for n, prompt in enumerate(prompts)]
+    other = IHAHF(llama, batch_size=rows)
+    assert other.generate_until(instances) == model.generate_until(instances)
+
+
+def test_scores_equal_lm_evals(model: IHAHF, theirs: HFLM, prompts: list[str], weigh: Make) -> None:
+    instances = [weigh(prompt, " and so on", n) for n, prompt in enumerate(prompts)]
+    # Trailing space in the context, nothing in it, one token.
+    instances += [weigh("ends in ", "space"), weigh("", "from nothing"), weigh("one", "x")]
+    ours = model.loglikelihood(instances, disable_tqdm=True)
+    expected = theirs.loglikelihood(instances, disable_tqdm=True)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
+    assert [x for x, _ in ours] == pytest.approx([x for x, _ in expected], abs=1e-4)
+
+
+def test_a_greedy_continuation_is_known_as_one(
+    model: IHAHF, theirs: HFLM, greedy_pair: Pair
+) -> None:
+    (ours,) = model._loglikelihood_tokens([greedy_pair])
+    (expected,) = theirs._loglikelihood_tokens([greedy_pair], disable_tqdm=True)
+    assert ours[1]
+    assert expected[1]
+    assert ours[0] == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_rolling_scores_equal_lm_evals_beyond_the_context_too(
+    model: IHAHF, theirs: HFLM, roll: Make
+) -> None:
+    instances = [roll("short"), roll("longer than the context of 512 tokens. " * 20)]
+    ours = model.loglikelihood_rolling(instances, disable_tqdm=True)
+    expected = theirs.loglikelihood_rolling(instances, disable_tqdm=True)
+    assert ours == pytest.approx(expected, rel=1e-6)
+
+
+def test_scores_of_bare_tokens_are_the_same(model: IHAHF, weigh: Make) -> None:
+    pair = (None, *model._encode_pair("hello", " you"))
+    assert model._loglikelihood_tokens([pair]) == model.loglikelihood([weigh("hello", " you")])
+
+
+def test_an_answer_never_holds_its_stop(model: IHAHF, ask: Make) -> None:
+    (whole,) = model.generate_until([ask("hello world", max_gen_toks=24)])
+    stop = whole[6:8]
+    (cut,) = model.generate_until([ask("hello world", max_gen_toks=24, until=["never", stop])])
+    assert cut == whole[: whole.index(stop)]
+    # It stopped there, and did not run on to its budget.
+    assert model.calls[-1].generated_tokens < model.calls[-2].generated_tokens
+
+
+def test_each_row_keeps_to_its_own_budget(model: IHAHF, ask: Make) -> None:
+    model.generate_until([ask("hello", 0, max_gen_toks=3), ask("world", 1, max_gen_toks=9)])
+    assert model.calls[-1].generated_tokens == 12
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"temperature": 1.0},
+        {"temperature": 0.7, "top_p": 0.9},
+        {"temperature": 0.7, "top_k": 5, "min_p": 0.01},
+    ],
+)
+def test_sampled_answers_repeat_with_the_run_and_differ_among_themselves(
+    llama: Path, model: IHAHF, ask: Make, how: dict[str, float]
+) -> None:
+    one = ask("hello world", 0, do_sample=True, max_gen_toks=16, **how)
+    first = model.generate_until([one] * 3)
+    assert model.generate_until([one] * 3) == first
+    assert len(set(first)) == 3
+    assert IHAHF(llama, seed=1).generate_until([one] * 3) != first
+
+
+def test_drawing_from_one_token_is_greedy(model: IHAHF, ask: Make) -> None:
+    drawn = model.generate_until([ask("hello world", temperature=1.0, top_k=1, max_gen_toks=16)])
+    assert drawn == model.generate_until([ask("hello world", max_gen_toks=16)])
+
+
+def test_greedy_answers_are_cached_as_they_finish_and_sampled_ones_never(
+    model: IHAHF, ask: Make, weigh: Make, roll: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        model.cache_hook, "add_partial", lambda kind, args, value: kept.append((kind, args, value))
+    )
+    greedy, sampled = ask("a", max_gen_toks=2), ask("a", 1, max_gen_toks=2, temperature=1.0)
+    answer, _ = model.generate_until([greedy, sampled])
+    (score,) = model.loglikelihood([weigh("a", "b")])
+    (total,) = model.loglikelihood_rolling([roll("ab")])
+    assert kept == [
+        ("generate_until", greedy.args, answer),
+        ("loglikelihood", ("a", "b"), score),
+        ("loglikelihood_rolling", ("ab",), total),
+    ]
+
+
+def test_what_does_not_fit_stops_the_run_before_a_model_is_loaded(llama: Path, ask: Make) -> None:
+    model = IHAHF(llama, max_model_len=64)
+    with pytest.raises(UserError) as caught:
+        model.generate_until([ask("fits"), ask("x" * 60, 17, "hard", max_gen_toks=10)])
+    assert str(caught.value).startswith(
+        "Task asked, document 0: a prompt of 5 tokens and a generation budget of 256 come to 261 "
+        "tokens (and 1 more of 2 requests), over max_model_len=64; nothing is truncated"
+    )
+    assert model._model is None
+    assert model.calls == []
+
+
+def test_beyond_the_checkpoint_nothing_helps(model: IHAHF, ask: Make) -> None:
+    with pytest.raises(UserError, match=r"over the 512 tokens that the checkpoint allows"):
+        model.generate_until([ask("x" * 500, max_gen_toks=12)])
+
+
+def test_a_continuation_may_end_one_token_beyond_the_context(
+    llama: Path, theirs: HFLM, weigh: Make
+) -> None:
+    exact = [weigh("x" * 500, "y" * 12)]
+    (ours,), (expected,) = IHAHF(llama).loglikelihood(exact), theirs.loglikelihood(exact)
+    assert ours[0] == pytest.approx(expected[0], abs=1e-4)
+    with pytest.raises(UserError, match="a continuation to score of 12 come to 513"):
+        IHAHF(llama).loglikelihood([weigh("x" * 500, "y" * 13)])
+
+
+def test_no_requests_need_no_model(llama: Path) -> None:
+    model = IHAHF(llama)
+    assert "attention" not in model.get_model_info()["iha_eval"]
+    assert model.generate_until([]) == []
+    assert model.loglikelihood_rolling([]) == []
+    assert model._model is None
+
+
+def test_the_model_publishes_how_it_reads_prompts(llama: Path) -> None:
+    model = IHAHF(llama, add_bos_token=False)
+    published = active.current()
+    assert published is not None
+    assert (published.name, published.add_bos) == (str(llama), False)
+    assert published.tokenizer is model.tokenizer
+    for text in ("plain", "<s>begun"):
+        assert published.encode(text) == model.tok_encode(text)
+
+
+def test_lm_eval_asks_for_chats_and_names(model: IHAHF) -> None:
+    assert model.apply_chat_template([{"role": "user", "content": "hi"}]).endswith("assistant: ")
+    assert "/" not in model.tokenizer_name
+    assert model.chat_template(True) == model.tokenizer.chat_template
+    assert (model.eot_token_id, model.prefix_token_id, model.max_length) == (1, 0, 512)
+
+
+def test_results_hold_what_was_run_and_how(
+    llama: Path, local_task: TaskManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = lm_eval.simple_evaluate(
+        model=IHAHF(llama), tasks=["tiny_quiz"], limit=3, task_manager=local_task, log_samples=True
+    )
+    assert "generate_until: 3 prompts" in capsys.readouterr().out
+    config = json.loads(json.dumps(results["config"], default=str))
+    facts = config["iha_eval"]
+    assert config["model_dtype"] == facts["dtype"] == "float32"
+    assert facts["backend"] == "transformers"
+    assert facts["attention"] == ["sdpa"]
+    assert facts["max_model_len"] == 128
+    assert facts["checkpoint"]["name"] == str(llama)
+    assert len(facts["checkpoint"]["fingerprint"]) == 64
+    assert facts["versions"]["transformers"]
+    assert facts["model_args"] == {"pretrained": str(llama)}
+    (call,) = facts["summary"]
+    assert call["requests"] == 3
+    assert call["prompt_tokens"] == 3 * len("sQ0: what is it?")
+    assert call["prefill_tokens_per_second"] > 0
+    assert call["generation_tokens_per_second"] > 0
+    assert len(results["samples"]["tiny_quiz"]) == 3
+
+
+def test_lm_evals_own_way_in_takes_its_own_arguments(llama: Path) -> None:
+    extra = {"batch_size": 1, "max_batch_size": None, "device": "cpu"}
+    assert IHAHF.create_from_arg_string(f"pretrained={llama}", extra).arguments.device == "cpu"
+    assert (
+        IHAHF.create_from_arg_obj({"pretrained": str(llama)}, extra).arguments.concurrency is None
+    )
+
+
+def test_an_attention_implementation_can_be_chosen(llama: Path, ask: Make) -> None:
+    model = IHAHF(llama, attn_implementation="eager")
+    model.generate_until([ask("a", max_gen_toks=1)])
+    assert model.get_model_info()["iha_eval"]["attention"] == ["eager"]
+
+
+def test_one_that_transformers_lacks_is_an_error_of_one_sentence(llama: Path, ask: Make) -> None:
+    model = IHAHF(llama, attn_implementation="magic")
+    with pytest.raises(UserError, match=r"Transformers does not load .*magic"):
+        model.generate_until([ask("a", max_gen_toks=1)])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"colour": 1}, "iha-hf has no argument colour"),
+        ({"device": "toaster"}, "device='toaster' is no torch device"),
+        ({"max_model_len": 513}, "max_model_len=513 is more than the checkpoint allows"),
+    ],
+)
+def test_mistakes_show_at_once(llama: Path, given: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        IHAHF(llama, **given)
+
+
+def test_a_gpu_that_is_not_there_is_refused(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iha_hf.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds none: say cpu"):
+        IHAHF(llama, device="cuda:1")
+
+
+def test_lm_evals_default_device_is_the_cpu_where_there_is_no_gpu(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iha_hf.torch.cuda, "is_available", lambda: False)
+    assert IHAHF(llama, device="cuda:0")._device == torch.device("cpu")
+
+
+def test_batches_are_larger_on_a_gpu(model: IHAHF, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = model._batch_tokens
+    monkeypatch.setattr(model, "_device", torch.device("cuda"))
+    assert model._batch_tokens > small

@@ -1,0 +1,208 @@
+"""`iha-vllm` on a real engine, against lm-eval's own class and `iha-hf` on the same checkpoint.
+
+One engine serves all; what each test needs fits in 256 tokens, but for that of a longer call.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from iha_eval.errors import UserError
+from iha_eval.harness import engine as engine_module
+from iha_eval.harness.base import Pair
+from iha_eval.harness.iha_hf import IHAHF
+from iha_eval.harness.iha_vllm import IHAVLLM
+from iha_eval.harness.log import logger
+
+pytestmark = pytest.mark.slow
+
+Make = Callable[..., Instance]
+
+
+@pytest.fixture(scope="module")
+def model(llama: Path) -> Iterator[IHAVLLM]:
+    model = IHAVLLM(llama, kv_cache_memory_bytes=32 * 2**20, max_num_seqs=8)
+    yield model
+    model.close()
+
+
+def test_answers_equal_lm_evals_and_transformers(
+    model: IHAVLLM, llama: Path, theirs: HFLM, prompts: list[str], ask: Make
+) -> None:
+    instances = [ask(prompt, n, until=["\n"], max_gen_toks=24) for n, prompt in enumerate(prompts)]
+    answers = model.generate_until(instances)
+    assert all(answers)
+    assert answers == theirs.generate_until(instances, disable_tqdm=True)
+    assert answers == IHAHF(llama).generate_until(instances)
+
+
+def test_scores_equal_lm_evals(
+    model: IHAVLLM, theirs: HFLM, prompts: list[str], weigh: Make
+) -> None:
+    instances = [weigh(prompt, " and so on", n) for n, prompt in enumerate(prompts)]
+    instances += [weigh("ends in ", "space"), weigh("", "from nothing"), weigh("one", "x")]
+    ours = model.loglikelihood(instances, disable_tqdm=True)
+    expected = theirs.loglikelihood(instances, disable_tqdm=True)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
+    assert [x for x, _ in ours] == pytest.approx([x for x, _ in expected], abs=1e-4)
+
+
+def test_a_greedy_continuation_is_known_as_one(model: IHAVLLM, greedy_pair: Pair) -> None:
+    ((_, greedy),) = model._loglikelihood_tokens([greedy_pair])
+    assert greedy
+
+
+def test_rolling_scores_equal_lm_evals(model: IHAVLLM, theirs: HFLM, roll: Make) -> None:
+    instances = [roll("short"), roll("longer, but within the context. " * 4)]
+    expected = theirs.loglikelihood_rolling(instances, disable_tqdm=True)
+    assert model.loglikelihood_rolling(instances) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_call_with_longer_requests_starts_the_engine_anew_with_what_they_need(
+    model: IHAVLLM, ask: Make
+) -> None:
+    model.generate_until([ask("x" * 100, max_gen_toks=2)])
+    assert model._engine is not None
+    before, first = model._engine, model._engine.max_model_len
+    model.generate_until([ask("y" * 101, max_gen_toks=2)])
+    assert model._engine is before
+    model.generate_until([ask("z" * 400, max_gen_toks=2)])
+    assert model._engine is not before
+    assert model._engine.max_model_len == 512 > first
+
+
+def test_what_does_not_fit_stops_the_run_before_anything_is_generated(
+    model: IHAVLLM, ask: Make
+) -> None:
+    calls = len(model.calls)
+    with pytest.raises(UserError, match=r"Task hard, document 17: a prompt of 501 tokens and a"):
+        model.generate_until([ask("fits"), ask("x" * 500, 17, "hard", max_gen_toks=12)])
+    assert len(model.calls) == calls
+
+
+def test_before_the_first_call_there_is_no_engine(llama: Path, ask: Make) -> None:
+    model = IHAVLLM(llama, max_model_len=64)
+    with pytest.raises(UserError, match="over max_model_len=64"):
+        model.generate_until([ask("fits not")])
+    assert model._engine is None
+    assert model.generate_until([]) == []
+    facts = model.get_model_info()["iha_eval"]
+    assert (facts["backend"], facts["dtype"], facts["kv_cache"]) == ("vllm", "float32", None)
+
+
+def test_an_answer_never_holds_its_stop(model: IHAVLLM, ask: Make) -> None:
+    (whole,) = model.generate_until([ask("hello world", max_gen_toks=24)])
+    stop = whole[6:8]
+    (cut,) = model.generate_until([ask("hello world", max_gen_toks=24, until=["never", stop])])
+    assert cut == whole[: whole.index(stop)]
+    assert model.calls[-1].generated_tokens < model.calls[-2].generated_tokens
+
+
+def test_sampled_answers_repeat_with_the_run_and_differ_among_themselves(
+    model: IHAVLLM, ask: Make
+) -> None:
+    one = ask("hello world", do_sample=True, temperature=0.9, top_p=0.95, max_gen_toks=16)
+    first = model.generate_until([one] * 3)
+    assert model.generate_until([one] * 3) == first
+    assert len(set(first)) == 3
+
+
+def test_more_requests_than_run_at_once_come_back_in_order(model: IHAVLLM, ask: Make) -> None:
+    count = 8 + engine_module.AHEAD + 7
+    instances = [ask("x" * (1 + n % 5), n, max_gen_toks=1 + n % 3) for n in range(count)]
+    answers = model.generate_until(instances)
+    assert answers == [model.generate_until([one])[0] for one in instances[:15]] + answers[15:]
+    assert answers[:15] == answers[15:30]
+
+
+def test_after_an_error_in_between_the_engine_is_empty_again(
+    model: IHAVLLM, ask: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instances = [ask("hello", n, max_gen_toks=4 + n) for n in range(6)]
+    expected = model.generate_until(instances)
+    kept: list[str] = []
+
+    def fail(kind: str, args: Any, value: str) -> None:
+        if len(kept) == 2:
+            raise RuntimeError("disk full")
+        kept.append(value)
+
+    monkeypatch.setattr(model.cache_hook, "add_partial", fail)
+    with pytest.raises(RuntimeError, match="disk full"):
+        model.generate_until(instances)
+    monkeypatch.undo()
+    # What was finished had been handed on, and nothing of the rest turns up now.
+    assert set(kept) <= set(expected)
+    assert model.generate_until(instances) == expected
+
+
+def test_results_hold_what_was_run_and_how(
+    model: IHAVLLM, llama: Path, local_task: TaskManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.calls.clear()
+    results = lm_eval.simple_evaluate(
+        model=model, tasks=["tiny_quiz"], limit=3, task_manager=local_task, log_samples=True
+    )
+    printed = capsys.readouterr()
+    assert "generate_until: 3 prompts" in printed.out
+    assert "KV cache" in printed.out
+    assert "iha-vllm generate_until" in printed.err
+    config = json.loads(json.dumps(results["config"]))
+    facts = config["iha_eval"]
+    assert facts["backend"] == "vllm"
+    assert facts["dtype"] == facts["engine_args"]["dtype"] == "float32"
+    assert facts["attention"] == ["CPU_ATTN"]
+    assert facts["engine_args"]["max_num_seqs"] == facts["max_num_seqs"] == 8
+    assert facts["kv_cache"]["bytes"] <= 32 * 2**20
+    # 2 layers, key and value, 1 head of 32, 4 bytes each.
+    assert facts["kv_cache"]["tokens"] == facts["kv_cache"]["bytes"] // (2 * 2 * 32 * 4)
+    assert facts["versions"]["vllm"]
+    assert facts["checkpoint"]["name"] == str(llama)
+    (call,) = facts["summary"]
+    assert call["requests"] == 3
+    assert call["prefill_tokens_per_second"] > 0
+    assert call["generation_tokens_per_second"] > 0
+    assert len(results["samples"]["tiny_quiz"]) == 3
+
+
+def test_what_vllm_refuses_is_an_error_of_one_sentence(llama: Path, ask: Make) -> None:
+    model = IHAVLLM(llama, quantization="magic")
+    with pytest.raises(
+        UserError, match=r"vLLM does not start with max_model_len=128 on "
+    ) as caught:
+        model.generate_until([ask("a", max_gen_toks=2)])
+    assert "\n" not in str(caught.value)
+    assert "magic" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("cuda:1", True), ("cuda:0", False), ("cpu", False), (None, False)]
+)
+def test_a_device_is_left_to_vllm(
+    llama: Path, caplog: pytest.LogCaptureFixture, device: str | None, said: bool
+) -> None:
+    logger.addHandler(caplog.handler)
+    try:
+        IHAVLLM(llama, device=device)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert ("is left to vLLM" in caplog.text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1 validation error for C\n  Value error, too long. [type=value_error, x]", "too long."),
+        ("plain\n  words", "plain words"),
+        ("", "ValueError('')"),
+    ],
+)
+def test_vllms_errors_are_brought_into_one_line(text: str, sentence: str) -> None:
+    assert engine_module._sentence(ValueError(text)) == sentence

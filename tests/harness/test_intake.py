@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lm_eval.api.instance import Instance
+
+from iha_eval.errors import UserError
+from iha_eval.harness import source
+from iha_eval.harness.arguments import parse
+from iha_eval.harness.intake import Defaults, generate_requests, score_requests, window_requests
+from iha_eval.harness.requests import GenerateRequest, derive_seed
+from iha_eval.harness.text import Text
+
+Ask = Callable[..., Instance]
+
+
+@pytest.fixture(scope="module")
+def text(llama: Path) -> Text:
+    return Text(source.find(str(llama)), parse({}))
+
+
+def requests(text: Text, instances: list[Instance], seed: int = 0) -> list[GenerateRequest]:
+    return generate_requests(instances, text, Defaults(256, seed), shown=False)
+
+
+def test_requests_keep_order_task_and_document(text: Text, ask: Ask) -> None:
+    found = requests(text, [ask("ab", 3, "one"), ask("c", 4, "two", max_gen_toks=5)])
+    assert [(job.index, job.task, job.doc_id) for job in found] == [(0, "one", 3), (1, "two", 4)]
+    assert list(found[0].prompt) == text.encode("ab")
+    assert [job.sampling.max_tokens for job in found] == [256, 5]
+
+
+def test_greedy_requests_have_no_seed(text: Text, ask: Ask) -> None:
+    assert requests(text, [ask("ab")])[0].sampling.seed is None
+
+
+def test_repeats_share_their_prompt_and_draw_from_seeds_of_their_own(text: Text, ask: Ask) -> None:
+    one, other = ask("ab", 0, temperature=1.0), ask("ab", 1, temperature=1.0)
+    found = requests(text, [one, one, other, one], seed=9)
+    assert [job.repeat for job in found] == [0, 1, 0, 2]
+    assert found[0].prompt is found[1].prompt
+    expected = [
+        derive_seed(9, "asked", doc, repeat) for doc, repeat in [(0, 0), (0, 1), (1, 0), (0, 2)]
+    ]
+    assert [job.sampling.seed for job in found] == expected
+
+
+def test_a_seed_in_the_task_makes_no_repeats_alike(text: Text, ask: Ask) -> None:
+    one = ask("ab", temperature=1.0, seed=4)
+    first, second = requests(text, [one, one])
+    assert first.sampling.seed == derive_seed(4, "asked", 0, 0)
+    assert first.sampling.seed != second.sampling.seed
+
+
+def test_an_empty_prompt_is_the_prefix_token(text: Text, ask: Ask) -> None:
+    assert list(requests(text, [ask("")])[0].prompt) == [text.prefix_id]
+
+
+def split(context: str, continuation: str) -> tuple[list[int], list[int]]:
+    return [1] * len(context), [2] * len(continuation)
+
+
+def test_scores_are_asked_of_what_lm_eval_splits(text: Text, weigh: Ask) -> None:
+    (found,) = score_requests([weigh("ab", "c", 5)], text, split, shown=False)
+    assert (found.task, found.doc_id) == ("weighed", 5)
+    assert (list(found.context), list(found.continuation)) == ([1, 1], [2])
+
+
+@pytest.mark.parametrize(
+    ("continuation", "context"), [("a", [0]), ("<s>a", [0])], ids=["stands in", "brought along"]
+)
+def test_an_empty_context_is_the_prefix_token(
+    text: Text, weigh: Ask, continuation: str, context: list[int]
+) -> None:
+    (found,) = score_requests([weigh("", continuation)], text, split, shown=False)
+    assert list(found.context) == context
+    assert text.plain(list(found.continuation)) == "a"
+
+
+@pytest.mark.parametrize(("context", "continuation"), [("ab", ""), ("", ""), ("", "<s>")])
+def test_nothing_to_score_is_refused(
+    text: Text, weigh: Ask, context: str, continuation: str
+) -> None:
+    with pytest.raises(UserError, match="Task weighed, document 5: the continuation"):
+        score_requests([weigh(context, continuation, 5)], text, split, shown=False)
+
+
+def test_windows_score_each_token_once(text: Text, roll: Ask) -> None:
+    texts = [roll("x" * 25), roll("yz"), roll("")]
+    found = list(window_requests(texts, text, window=10))
+    assert [job.index for _, job in found] == list(range(len(found)))
+    for owner, instance in enumerate(texts):
+        scored = [token for place, job in found if place == owner for token in job.continuation]
+        assert scored == text.encode(instance.args[0])
+    assert all(len(job.context) + len(job.continuation) <= 11 for _, job in found)
+
+
+def test_without_a_window_a_text_is_scored_at_once(text: Text, roll: Ask) -> None:
+    ((owner, job),) = window_requests([roll("x" * 25)], text, window=None)
+    assert (owner, len(job.context), len(job.continuation)) == (0, 1, 26)

@@ -1,0 +1,41 @@
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from iha_eval.harness import provenance
+
+
+def test_versions_name_what_is_installed_whatever_vllm_is_called() -> None:
+    found = provenance.versions()
+    assert found["lm_eval"] == version("lm-eval")
+    assert found["torch"] == version("torch")
+    assert found["vllm"] is not None
+
+
+def test_a_package_that_is_missing_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "DISTRIBUTIONS", {"it": ("no-such-package",)})
+    assert provenance.versions() == {"it": None}
+
+
+def test_the_command_line_is_kept_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["lm_eval", "--model_args", "add_bos_token=True,hf_token=abc", "token=xyz,public=1"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert provenance.command_line() == [
+        "lm_eval",
+        "--model_args",
+        "add_bos_token=True,hf_token=***",
+        "token=***,public=1",
+    ]
+
+
+def test_arguments_become_plain_and_lose_secrets() -> None:
+    given = {"hf_token": "abc", "add_bos_token": True, "sizes": (1, {2: object})}
+    found = provenance.without_secrets(given)
+    assert found["hf_token"] == "***"
+    assert found["add_bos_token"] is True
+    assert found["sizes"] == [1, {"2": str(object)}]
+
+
+def test_the_processor_is_named_with_its_cores() -> None:
+    assert provenance.processor().endswith(" cores")

@@ -1,0 +1,101 @@
+"""Mistakes of the user end a command in one line; everything else keeps its traceback."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from iha_eval.errors import UserError
+from iha_eval.harness.register_errors import (
+    catch_user_errors,
+    exit_on_user_error,
+    user_message,
+)
+from model_adapters.errors import CheckpointError
+
+
+def raised(error, cause=None):
+    """The error as it is after having been raised from `cause`."""
+    try:
+        raise error from cause
+    except type(error) as caught:
+        return caught
+
+
+def do_raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        pytest.param(UserError("limit 0: use 1"), "limit 0: use 1", id="ours"),
+        pytest.param(CheckpointError("no alpha"), "no alpha", id="the adapters'"),
+        pytest.param(UserError("two\n  lines"), "two lines", id="made one line"),
+        pytest.param(raised(RuntimeError("x"), UserError("why")), "why", id="wrapped"),
+        pytest.param(
+            raised(RuntimeError("x"), raised(OSError("y"), UserError("why"))), "why", id="twice"
+        ),
+        pytest.param(ValueError("bug"), None, id="another ValueError"),
+        pytest.param(KeyError("bug"), None, id="another type"),
+    ],
+)
+def test_user_message(error, message):
+    assert user_message(error) == message
+
+
+def test_an_error_while_handling_ours_is_not_taken_for_ours():
+    error = ZeroDivisionError()
+    error.__context__ = UserError("handled")
+    assert user_message(error) is None
+
+
+def test_a_circle_of_causes_ends():
+    error = RuntimeError("round")
+    error.__cause__ = error
+    assert user_message(error) is None
+
+
+def test_adapters_that_were_never_imported_are_not_imported_to_ask(monkeypatch):
+    monkeypatch.delitem(sys.modules, "model_adapters.errors")
+    assert user_message(UserError("a")) == "a"
+    assert "model_adapters.errors" not in sys.modules
+
+
+def test_a_mistake_becomes_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        exit_on_user_error(do_raise, UserError("name it"))
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "iha-eval: name it\n"
+
+
+def test_another_error_passes_through(capsys):
+    with pytest.raises(ValueError, match="bug"):
+        exit_on_user_error(do_raise, ValueError("bug"))
+    assert capsys.readouterr().err == ""
+
+
+def test_results_and_arguments_pass_through():
+    assert exit_on_user_error(divmod, 7, 2) == (3, 1)
+
+
+def harness():
+    """What stands for `lm_eval._cli.harness`."""
+
+    class HarnessCLI:
+        def execute(self, args):
+            return args()
+
+    return SimpleNamespace(HarnessCLI=HarnessCLI)
+
+
+def test_the_command_line_of_lm_eval_is_wrapped_once(capsys):
+    module = harness()
+    catch_user_errors(module)
+    wrapped = module.HarnessCLI.execute
+    catch_user_errors(module)
+    assert module.HarnessCLI.execute is wrapped
+    assert module.HarnessCLI().execute(lambda: 5) == 5
+    with pytest.raises(SystemExit):
+        module.HarnessCLI().execute(lambda: do_raise(UserError("name it")))
+    assert capsys.readouterr().err == "iha-eval: name it\n"

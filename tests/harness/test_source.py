@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import httpx
+import pytest
+from huggingface_hub.errors import (
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from iha_eval.errors import UserError
+from iha_eval.harness import source
+from model_adapters import default_checkpoint
+
+
+def test_a_folder_is_checked_and_fingerprinted(llama: Path) -> None:
+    found = source.find(str(llama))
+    assert (found.name, found.note) == (str(llama), "")
+    assert found.checkpoint.path == llama
+    assert len(found.checkpoint.fingerprint) == 64
+
+
+def test_nothing_named_is_the_embedded_default_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
+    monkeypatch.setattr(source.logger, "propagate", True)
+    monkeypatch.setattr(source.logger.parent, "propagate", True)
+    found = source.find(None)
+    assert found.checkpoint.is_iha
+    assert found.note == default_checkpoint.DESCRIPTION
+    assert "random weights" in caplog.text
+
+
+def test_a_bad_checkpoint_is_an_error_of_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no config.json") as caught:
+        source.find(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (HFValidationError("bad"), "is not a folder here and cannot be the name of a hub"),
+        (LocalEntryNotFoundError("offline"), "the hub cannot be reached: give the path"),
+        (OSError("no network"), "the hub cannot be reached"),
+        (
+            RepositoryNotFoundError(
+                "gone", response=httpx.Response(404, request=httpx.Request("GET", "http://x"))
+            ),
+            "the hub has no some/model at revision v2 for you .*: check the spelling",
+        ),
+    ],
+    ids=["no name", "offline", "no network", "unknown"],
+)
+def test_what_is_not_to_be_had_is_an_error_of_one_sentence(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(source, "snapshot_download", refuse)
+    with pytest.raises(UserError, match=message) as caught:
+        source.locate("some/model", "v2")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_name_is_fetched_without_weights_of_other_formats(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def fetch(name: str, **kwargs: object) -> str:
+        asked.update(kwargs, name=name)
+        return str(llama)
+
+    monkeypatch.setattr(source, "snapshot_download", fetch)
+    assert source.find("some/model", "v2").checkpoint.path == llama
+    assert (asked["name"], asked["revision"]) == ("some/model", "v2")
+    assert "*.bin" not in list(asked["allow_patterns"])  # type: ignore[call-overload]

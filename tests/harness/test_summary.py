@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from iha_eval.harness.summary import Call, KVCache, covered
+
+
+@pytest.mark.parametrize(
+    ("spans", "length"),
+    [
+        ([], 0.0),
+        ([(1.0, 3.0)], 2.0),
+        ([(1.0, 3.0), (2.0, 5.0)], 4.0),
+        ([(4.0, 5.0), (1.0, 2.0)], 2.0),
+        ([(0.0, 9.0), (1.0, 2.0), (8.0, 10.0)], 10.0),
+    ],
+)
+def test_covered_time_counts_overlaps_once(spans: list[tuple[float, float]], length: float) -> None:
+    assert covered(spans) == pytest.approx(length)
+
+
+def two_requests() -> Call:
+    call = Call("generate_until", seconds=10.0)
+    call.add(prompt=100, generated=11, times=(0.0, 2.0, 7.0))
+    call.add(prompt=300, generated=21, cached=100, times=(1.0, 3.0, 8.0))
+    return call
+
+
+def test_rates_are_over_the_time_a_phase_was_under_way() -> None:
+    call = two_requests()
+    # 300 tokens computed between 0 and 3, 30 tokens after the first between 2 and 8.
+    assert call.prefill_rate == pytest.approx(100.0)
+    assert call.generation_rate == pytest.approx(5.0)
+
+
+def test_without_times_there_are_no_rates() -> None:
+    call = Call("loglikelihood", seconds=1.0)
+    call.add(prompt=5, generated=0)
+    assert (call.prefill_rate, call.generation_rate) == (None, None)
+    assert "speed" not in call.text()
+
+
+def test_one_token_each_has_no_generation_rate() -> None:
+    call = Call("generate_until")
+    call.add(prompt=5, generated=1, times=(0.0, 1.0, 1.0))
+    assert call.generation_rate is None
+
+
+def test_the_results_hold_every_figure() -> None:
+    figures = json.loads(json.dumps(two_requests().as_dict()))
+    assert figures["requests"] == 2
+    assert figures["prompt_tokens"] == 400
+    assert figures["prompt_tokens_from_prefix_cache"] == 100
+    assert figures["generated_tokens"] == 32
+    assert figures["prefill_seconds"] == pytest.approx(3.0)
+    assert figures["generation_seconds"] == pytest.approx(6.0)
+
+
+def test_the_printed_block_holds_every_figure() -> None:
+    text = two_requests().text(KVCache(tokens=4096, bytes=3 * 2**20))
+    assert text == (
+        "generate_until: 2 prompts in 10.0 s\n"
+        "  tokens    prompt 400 (100 from the prefix cache), generated 32\n"
+        "  speed     prefill 100.0 tok/s, generation 5.0 tok/s (each while it was under way)\n"
+        "  KV cache  4,096 tokens, 3 MiB"
+    )
+    assert two_requests().text(KVCache(tokens=8, bytes=None)).endswith("8 tokens")
