@@ -1,0 +1,52 @@
+# Every target makes its own environment first: `make test` on a bare machine needs python3 (3.11 or later),
+# make and a C compiler. What pip installs can be steered from outside:
+#   PYTHON=python3.12        the interpreter to make .venv with
+#   TORCH=torch==2.13.0+cpu  the torch to install first on a machine without GPU (a requirement or a wheel)
+#   EXTRA=cpu|gpu            instead of asking nvidia-smi
+#   PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS   where pip finds PyTorch's CPU builds
+#   LIMIT=10                 documents a task in `make demo`
+PYTHON ?= python3
+export TORCH EXTRA
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format bench clean
+
+help:
+	@echo "make demo    run the main job on the embedded checkpoint and show its nine scores"
+	@echo "make test    lint, types, tests"
+	@echo "make lint    lint and types only"
+	@echo "make format  let ruff rewrite what it can"
+	@echo "make bench   served IHA against the plain model, and our document generator against lm-eval's"
+	@echo "make venv    only the environment"
+	@echo "make clean   remove the environment and what was built"
+
+# The stamp is younger than its prerequisites when the environment is ready: then nothing is started at all.
+$(READY): setup.cfg pyproject.toml tools/environment.py tools/build_commands.py
+	@$(PYTHON) tools/environment.py
+
+venv: $(READY)
+
+demo: $(READY)
+	@$(BIN)/iha-eval demo $(if $(LIMIT),--limit $(LIMIT))
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/ruler_documents.py
+	$(BIN)/python benchmarks/serving.py
+
+clean:
+	rm -rf .venv .venv.lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,35 @@
+"""`iha-eval run`: lm-eval's own command line, with our models and tasks registered first.
+
+For: installations where the start-up hook does not run (`python -S`, `pip install --target`,
+switched off), and whoever prefers the explicit way. The arguments are lm-eval's, unchanged.
+Not for: options of its own.
+"""
+
+import sys
+from collections.abc import Sequence
+
+SUMMARY = "run lm-eval with our models and tasks; takes lm-eval's arguments"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Register, then hand over to lm-eval.
+
+    Args:
+        arguments: What would follow `lm_eval`; `ls` and `validate` work too.
+
+    Returns:
+        0; lm-eval reports failures by exceptions and `SystemExit`.
+
+    Raises:
+        UserError: As the model class and the tasks raise it.
+    """
+    from lm_eval.__main__ import cli_evaluate
+
+    from iha_eval.harness.register import register
+
+    register()
+    # lm-eval inserts "run" itself only if two or more arguments follow; its parser reads sys.argv.
+    names_command = bool(arguments) and not arguments[0].startswith("-")
+    sys.argv = ["lm_eval", *([] if names_command else ["run"]), *arguments]
+    cli_evaluate()
+    return 0

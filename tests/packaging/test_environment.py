@@ -1,0 +1,192 @@
+"""The script that makes `.venv`, with a stand-in for pip and for the new environment's Python."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "environment.py"
+
+# Plays the environment's Python: notes its arguments, fails where the test says so.
+PYTHON = """#!/bin/sh
+echo "$@" >> "{log}"
+case "$*" in {failing}) exit 1;; esac
+exit 0
+"""
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The script, its folders in tmp_path, and `made.log()`, what the environment's Python did."""
+    spec = importlib.util.spec_from_file_location("environment_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.ROOT, script.VENV = tmp_path, tmp_path / ".venv"
+    script.STAMP = script.VENV / ".ready"
+    for name in script.INPUTS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("TORCH", "EXTRA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(script.shutil, "which", lambda name: None)
+    log = tmp_path / "log"
+    log.touch()
+    script.failing, script.created = "nothing", 0
+
+    def create():
+        script.created += 1
+        (script.VENV / "bin").mkdir(parents=True, exist_ok=True)
+        python = script.VENV / "bin" / "python"
+        python.write_text(PYTHON.format(log=log, failing=script.failing))
+        python.chmod(0o755)
+
+    script.really_create = script.create
+    monkeypatch.setattr(script, "create", create)
+    script.log = lambda: log.read_text().splitlines()
+    return script
+
+
+def installs(script):
+    return [line.split()[3] for line in script.log() if " pip install " in f" {line} "]
+
+
+def test_torch_comes_before_the_project(made, tmp_path):
+    assert made.main() == 0
+    commands = [line for line in made.log() if line.startswith("-m pip install")]
+    assert [line.split()[3] for line in commands] == [made.CPU_TORCH, "-e"]
+    assert commands[1].split()[4] == f"{tmp_path}[cpu,dev]"
+    assert made.STAMP.read_text() == "cpu\n"
+
+
+def test_a_second_call_starts_nothing(made):
+    made.main()
+    before = made.log()
+    assert made.main() == 0
+    assert made.log() == before
+
+
+@pytest.mark.parametrize("name", ["setup.cfg", "pyproject.toml", "tools/build_commands.py"])
+def test_a_changed_input_installs_again_without_starting_over(made, tmp_path, name):
+    made.main()
+    later = made.STAMP.stat().st_mtime + 5
+    os.utime(tmp_path / name, (later, later))
+    assert made.main() == 0
+    assert len(installs(made)) == 4
+    assert made.created == 1
+
+
+def test_a_gpu_takes_the_other_extra_and_leaves_torch_to_vllm(made, tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'GPU 0: H100'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(made.shutil, "which", lambda name: str(smi))
+    assert made.main() == 0
+    assert installs(made) == ["-e"]
+    assert made.STAMP.read_text() == "gpu\n"
+
+
+@pytest.mark.parametrize("body", ["exit 9", "echo none"])
+def test_a_driver_without_a_gpu_counts_as_cpu(made, tmp_path, monkeypatch, body):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\n{body}\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(made.shutil, "which", lambda name: str(smi))
+    assert made.extra() == "cpu"
+
+
+def test_the_user_may_choose(made, monkeypatch):
+    monkeypatch.setenv("TORCH", "torch==2.12.0")
+    monkeypatch.setenv("EXTRA", "cpu")
+    assert made.main() == 0
+    assert installs(made)[0] == "torch==2.12.0"
+
+
+def test_broken_companions_are_removed_and_others_stay(made):
+    made.failing = '*"import torchvision"*|*"import torchcodec"*'
+    assert made.main() == 0
+    removed = [line.split()[4] for line in made.log() if "uninstall" in line]
+    assert removed == ["torchvision", "torchcodec"]
+
+
+def test_companions_that_are_not_there_are_not_removed(made):
+    made.failing = '*"pip show"*|*"import torchvision"*'
+    assert made.main() == 0
+    assert not any("uninstall" in line for line in made.log())
+
+
+def test_a_missing_torch_says_where_to_get_it(made, capfd):
+    made.failing = '*"pip install torch"*'
+    assert made.main() == 1
+    assert "PIP_EXTRA_INDEX_URL" in capfd.readouterr().err
+    assert not made.STAMP.exists()
+
+
+def test_an_environment_beyond_repair_is_built_again(made):
+    made.failing = '*"pip install -e"*'
+    made.create()
+    made.failing = "nothing"
+    assert made.main() == 0
+    assert made.created == 2
+    assert made.STAMP.is_file()
+
+
+def test_a_new_environment_that_fails_is_not_built_again(made, capfd):
+    made.failing = '*"pip install -e"*'
+    assert made.main() == 1
+    assert made.created == 1
+    assert "pip could not install iha-eval[cpu,dev]" in capfd.readouterr().err
+
+
+def test_a_half_made_environment_is_replaced(made):
+    made.VENV.mkdir()
+    assert made.main() == 0
+    assert made.created == 1
+
+
+def test_an_environment_without_pip_is_replaced(made):
+    made.failing = '*"pip --version"*'
+    made.create()
+    made.failing = "nothing"
+    assert made.main() == 0
+    assert made.created == 2
+
+
+def test_what_does_not_import_is_no_environment(made, capfd):
+    made.failing = '*"import torch, transformers"*'
+    assert made.main() == 1
+    assert "does not import what it should" in capfd.readouterr().err
+    assert not made.STAMP.exists()
+
+
+def test_a_python_that_cannot_make_environments_is_said_so(made, monkeypatch):
+    monkeypatch.setattr(made.sys, "executable", "/bin/false")
+    with pytest.raises(made.SetupError, match="python3-venv"):
+        made.really_create()
+
+
+def test_an_old_python_is_refused_with_the_way_out(made):
+    with pytest.raises(made.SetupError, match=r"is Python 3\.10, and .* 3\.11: .*make PYTHON="):
+        made.check_python((3, 10))
+    made.check_python((3, 11))
+
+
+def test_two_calls_at_once_take_turns(made, tmp_path):
+    lock = tmp_path / "lock"
+    waiting = (
+        "import importlib.util as u, pathlib, sys\n"
+        f"s = u.spec_from_file_location('e', {str(SCRIPT)!r}); m = u.module_from_spec(s)\n"
+        "s.loader.exec_module(m)\n"
+        "print('waiting', flush=True)\n"
+        f"with m.only_one(pathlib.Path({str(lock)!r})): print('in', flush=True)\n"
+    )
+    with made.only_one(lock):
+        other = subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "waiting\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=0.5)
+    assert other.communicate()[0] == "in\n"
