@@ -31,9 +31,12 @@ REVISION = 1
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again; `IHA_EVAL_CACHE` overrides the system's."""
-    override = os.environ.get("IHA_EVAL_CACHE")
-    return Path(override) if override else user_cache_path("iha-eval")
+    """The folder that IHA_EVAL_CACHE names, or `iha-eval` in the user's cache folder.
+
+    `iha_eval.ruler.cache` uses the same, and does not import this package, which imports torch.
+    """
+    named = os.environ.get("IHA_EVAL_CACHE")
+    return Path(named).expanduser() if named else user_cache_path("iha-eval")
 
 
 def config() -> IHAConfig:

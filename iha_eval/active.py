@@ -1,0 +1,75 @@
+"""The model under evaluation, as far as prompts go: its tokenizer and how it starts a prompt.
+
+For: model classes, which publish themselves here, and tasks, which size their documents by what the
+model will see (lm-eval builds the model before it loads the tasks, and passes nothing from the one
+to the other).
+Not for: the engine or the weights; nothing here keeps those alive.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ActiveModel:
+    """What a task may know of the model.
+
+    Attributes:
+        tokenizer: A transformers tokenizer, as the model class uses it.
+        add_bos: What the model class puts before a prompt. None: whatever special tokens the
+            tokenizer adds by itself; True: a BOS token unless the prompt has one; False: nothing.
+        name: The checkpoint as the user named it (the `pretrained` argument), or an empty string.
+    """
+
+    tokenizer: Any
+    add_bos: bool | None = None
+    name: str = ""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a prompt, special tokens included, exactly as the model receives them."""
+        special = self.add_bos is None
+        ids: list[int] = list(
+            self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        )
+        bos = self.tokenizer.bos_token_id
+        if self.add_bos and bos is not None and ids[:1] != [bos]:
+            ids.insert(0, bos)
+        return ids
+
+
+_published: ActiveModel | None = None
+
+
+def publish(model: ActiveModel) -> None:
+    """Make `model` the one that tasks see; it replaces any earlier one."""
+    global _published
+    _published = model
+
+
+def current() -> ActiveModel | None:
+    """The model published last, or None."""
+    return _published
+
+
+def clear() -> None:
+    """Forget the published model."""
+    global _published
+    _published = None
+
+
+def tokenizer_sha256(tokenizer: Any) -> str:
+    """A hash of everything that decides how `tokenizer` encodes a text, as 64 hex digits.
+
+    Truncation and padding are left out: callers switch them on and off without meaning another
+    tokenizer.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        state = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+    else:
+        state = backend.to_str()
+        # The serialized form opens with truncation and padding; what encodes starts here.
+        state = state[max(state.find('"added_tokens"'), 0) :]
+    return hashlib.sha256(f"{tokenizer.bos_token_id}|{state}".encode()).hexdigest()

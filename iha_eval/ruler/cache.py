@@ -1,0 +1,96 @@
+"""Files that spare work a second time: where they lie, and how they are read and written.
+
+For: the sizes and hashes of drawn documents, and the downloaded haystack.
+Not for: results; deleting the folder costs time and nothing else.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """The folder that IHA_EVAL_CACHE names, or `iha-eval` in the user's cache folder."""
+    named = os.environ.get("IHA_EVAL_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("iha-eval")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file in one step, so that no reader sees half of it; a failure is only a warning."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        logger.warning(
+            "Cannot write the cache file %s (%s); the next run does the work again. "
+            "Set IHA_EVAL_CACHE to a folder that can be written.",
+            path,
+            error.strerror or error,
+        )
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What was found out about the documents of one task.
+
+    Attributes:
+        sizes: Haystack units (words or lines) of each document.
+        tokens: Prompt tokens of each document.
+        digests: SHA-256 of each document, as 64 hex digits.
+    """
+
+    sizes: tuple[int, ...]
+    tokens: tuple[int, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """One hash over all documents, as 64 hex digits."""
+        return hashlib.sha256("".join(self.digests).encode()).hexdigest()
+
+
+def _path(key: Mapping[str, object]) -> Path:
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "documents" / f"{name}.json"
+
+
+def read_sizing(key: Mapping[str, object], count: int) -> Sizing | None:
+    """The cached sizing for `key`, or None if there is none that is whole.
+
+    Args:
+        key: Everything that decides the documents; compared with the key inside the file.
+        count: Number of documents it must speak of.
+    """
+    try:
+        entry = json.loads(_path(key).read_text(encoding="utf-8"))
+        sizing = Sizing(*(tuple(entry[name]) for name in ("sizes", "tokens", "digests")))
+        kinds = (
+            all(type(number) is int for number in sizing.sizes + sizing.tokens),
+            all(type(digest) is str and len(digest) == 64 for digest in sizing.digests),
+            len(sizing.sizes) == len(sizing.tokens) == len(sizing.digests) == count,
+            entry["key"] == key,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return sizing if all(kinds) else None
+
+
+def write_sizing(key: Mapping[str, object], sizing: Sizing) -> None:
+    """Keep `sizing` for later runs with the same `key`."""
+    write_atomically(_path(key), json.dumps({"key": key, **asdict(sizing)}))

@@ -1,0 +1,153 @@
+"""How many tokens a text takes: by encoding it, or, much faster, as a sum over its words.
+
+For: sizing documents. Most tokenizers never let a token reach across a space between two words, so
+the count of a text is the sum of the counts of its pieces between spaces, and each piece is encoded
+once in a run. Whether a tokenizer is of that sort is established, not assumed (`additive_on`).
+Not for: token ids.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from iha_eval.active import tokenizer_sha256
+
+#: A space between two words, or SentencePiece's mark for one.
+_SPACE = re.compile(r"(?<=[^\s▁])[ ▁](?=[^\s▁])")
+
+#: Pieces encoded at a time; bounds the memory that their encodings take.
+_BATCH = 4096
+
+#: A word put before and after a piece, so that it is encoded as in the middle of a text.
+_ANCHOR = "a"
+
+
+class TokenCounter:
+    """Counts tokens for one tokenizer and remembers the pieces it has seen.
+
+    Attributes:
+        sha256: Hash of the tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Count for `tokenizer`, any transformers tokenizer."""
+        self._tokenizer = tokenizer
+        self._vocabulary_size = len(tokenizer)
+        self._known: dict[str, int] = {}
+        self.sha256 = tokenizer_sha256(tokenizer)
+        bos = tokenizer.bos_token_id
+        # Model classes differ in whether they add a BOS; room for one keeps documents the same.
+        self._room_for_bos = int(bos is not None and bos not in self._ids(_ANCHOR))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, verbose=False)["input_ids"]
+        return ids
+
+    def counts_for(self, tokenizer: Any) -> bool:
+        """Whether `tokenizer` is the one this counter was made for, with no token added since."""
+        return tokenizer is self._tokenizer and len(tokenizer) == self._vocabulary_size
+
+    def prompt(self, text: str) -> int:
+        """Tokens of a whole prompt: really encoded, with special tokens and room for a BOS."""
+        return len(self._ids(text)) + self._room_for_bos
+
+    @cached_property
+    def _backend(self) -> Tokenizer | None:
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        # A copy, because callers leave truncation and padding switched on in theirs.
+        copy: Tokenizer = Tokenizer.from_str(backend.to_str())
+        copy.no_truncation()
+        copy.no_padding()
+        return copy
+
+    def _counts(self, texts: Sequence[str]) -> list[int]:
+        if self._backend is None:
+            return [
+                len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+                for text in texts
+            ]
+        encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [len(encoding) for encoding in encoded]
+
+    @cached_property
+    def _anchors(self) -> int:
+        return self._counts([f"{_ANCHOR} {_ANCHOR}"])[0]
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Encode all pieces of `texts` that are not known yet, in batches."""
+        pieces = {piece for text in texts for piece in text.split(" ")}
+        missing = sorted(piece for piece in pieces if piece not in self._known)
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            counts = self._counts([f"{_ANCHOR} {piece} {_ANCHOR}" for piece in batch])
+            for piece, count in zip(batch, counts, strict=True):
+                self._known[piece] = count - self._anchors
+
+    def pieces(self, text: str) -> int:
+        """Sum over the pieces of a text between spaces, each as in the middle of a text."""
+        try:
+            return sum(map(self._known.__getitem__, text.split(" ")))
+        except KeyError:
+            self.learn([text])
+            return self.pieces(text)
+
+    def costs(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """`pieces` of each text, as an array [len(texts)]."""
+        self.learn(texts)
+        return np.fromiter(map(self.pieces, texts), dtype=np.int64, count=len(texts))
+
+    def additive_on(self, sample: str) -> bool:
+        """Whether `pieces` is exact: no token of texts like `sample` can reach across a space.
+
+        That is so if the tokenizer cuts a text at every space before it forms tokens, or if its
+        vocabulary has no token that reaches across one. Either way the sum is also compared with
+        the count of `sample` as a whole.
+        """
+        backend = self._backend
+        if backend is None or not (_cuts_at_spaces(backend, sample) or _no_token_crosses(backend)):
+            return False
+        whole = self._counts([f"{_ANCHOR} {sample} {_ANCHOR}"])[0]
+        return whole == self._anchors + self.pieces(sample)
+
+
+def _cuts_at_spaces(backend: Tokenizer, sample: str) -> bool:
+    """Whether the pre-tokenizer cuts `sample` before or after every space between two words."""
+    if backend.pre_tokenizer is None:
+        return False
+    normalized = backend.normalizer.normalize_str(sample) if backend.normalizer else sample
+    spans = [span for _, span in backend.pre_tokenizer.pre_tokenize_str(normalized)]
+    edges = {edge for span in spans for edge in span}
+    spaces = [match.start() for match in _SPACE.finditer(normalized)]
+    return bool(spaces) and edges.issuperset(spaces)
+
+
+def _no_token_crosses(backend: Tokenizer) -> bool:
+    """Whether text is not cut, but tokens have SentencePiece's space mark at their start only.
+
+    Tokens of such a model grow by joining neighbors into a token of the vocabulary (BPE), or are
+    chosen from it (Unigram), so none can span a space mark that follows something else.
+    """
+    if type(backend.pre_tokenizer).__name__ not in ("NoneType", "Metaspace"):
+        return False
+    if type(backend.model).__name__ not in ("BPE", "Unigram"):
+        return False
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    return "▁" in vocabulary and not any("▁" in token.lstrip("▁") for token in vocabulary)
+
+
+_latest: TokenCounter | None = None
+
+
+def counter_for(tokenizer: Any) -> TokenCounter:
+    """A counter for `tokenizer`; the one made last is kept, since tasks come one after another."""
+    global _latest
+    if _latest is None or not _latest.counts_for(tokenizer):
+        _latest = TokenCounter(tokenizer)
+    return _latest

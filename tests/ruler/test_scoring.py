@@ -1,0 +1,63 @@
+import pytest
+
+from iha_eval.ruler.scoring import first_answer, process_results, string_match
+
+UUID = "0a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
+OTHER = "9a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
+
+
+@pytest.mark.parametrize(
+    ("output", "references", "score"),
+    [
+        (" 1234567.", ["1234567"], 1.0),
+        ("1234566", ["1234567"], 0.0),
+        ("", ["1234567"], 0.0),
+        ("listed: 7654321, 1234567", ["1234567"], 1.0),
+        ("inside 91234567", ["1234567"], 1.0),
+        (UUID.upper(), [UUID], 1.0),
+        ("only 1111111", ["1111111", "2222222"], 0.5),
+    ],
+)
+def test_string_match_is_the_share_of_references_found(
+    output: str, references: list[str], score: float
+) -> None:
+    assert string_match(output, references) == score
+
+
+@pytest.mark.parametrize(
+    ("output", "score"),
+    [
+        (" 1234567.", 1.0),
+        ("1234567 7654321", 1.0),
+        ("7654321 1234567", 0.0),
+        ("in 1999 it was 1234567", 1.0),
+        ("12345678 then 1234567", 1.0),
+        ("x1234567y", 1.0),
+        ("91234567", 0.0),
+        ("", 0.0),
+        ("no number", 0.0),
+    ],
+)
+def test_first_answer_of_numbers(output: str, score: float) -> None:
+    assert first_answer(output, ["1234567"], "number") == score
+
+
+@pytest.mark.parametrize(
+    ("output", "score"),
+    [
+        (f" {UUID}.", 1.0),
+        (UUID.upper(), 1.0),
+        (f"{OTHER} {UUID}", 0.0),
+        (f"1234567 {UUID}", 1.0),
+        (f"f{UUID}", 0.0),
+        (UUID[:-1], 0.0),
+        (UUID.replace("-", ""), 0.0),
+    ],
+)
+def test_first_answer_of_uuids(output: str, score: float) -> None:
+    assert first_answer(output, [UUID], "uuid") == score
+
+
+def test_an_output_that_lists_values_gains_in_one_metric_only() -> None:
+    doc = {"outputs": ["1234567"], "kind": "number"}
+    assert process_results(doc, ["7654321, 1234567"]) == {"string_match": 1.0, "first_answer": 0.0}
