@@ -26,7 +26,7 @@ from vllm.v1.attention.selector import get_attn_backend
 from vllm.v1.kv_cache_interface import KVCacheSpec
 
 from model_adapters.config import IHA_KINDS, IHAConfig
-from model_adapters.errors import BackendError
+from model_adapters.errors import BackendError, CheckpointError
 from model_adapters.vllm_backend import CacheShape, block_tokens, iha_backend
 
 
@@ -171,12 +171,14 @@ class IHAAttention(nn.Module):
             parameter = nn.Parameter(torch.empty(pseudo * count, total), requires_grad=False)
 
             def load(target: Tensor, stored: Tensor) -> None:
+                _check_shape("alpha", stored, (total, total, pseudo))
                 target.data.copy_(stored[:, mine].permute(2, 1, 0).reshape(target.shape))
 
             parameter.weight_loader = load  # type: ignore[attr-defined]
             return parameter
 
         def load_collapse(target: Tensor, stored: Tensor) -> None:
+            _check_shape("collapse", stored, (heads, heads * pseudo))
             mine = stored.unflatten(1, (heads, pseudo))[:, own]
             target.data.copy_(mine.transpose(1, 2).reshape(target.shape))
 
@@ -263,6 +265,15 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
         """Llama's loading; IHA's own tensors bring their loaders."""
         loaded: set[str] = super().load_weights(weights)
         return loaded
+
+
+def _check_shape(name: str, stored: Tensor, wanted: tuple[int, ...]) -> None:
+    """Refuse what could be cut and reshaped into place all the same."""
+    if tuple(stored.shape) != wanted:
+        raise CheckpointError(
+            f"{name} has shape {list(stored.shape)}, but config.json asks for "
+            f"{list(wanted)}: run model_adapters.checkpoint.read on the folder for its name."
+        )
 
 
 def _check_ranks(heads: int, kv_heads: int, ranks: int) -> None:

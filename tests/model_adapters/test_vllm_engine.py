@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import (
     GLOBAL,
     HYBRID,
@@ -19,7 +20,7 @@ from tiny_models import (
 )
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from model_adapters import BackendError
+from model_adapters import BackendError, CheckpointError
 from model_adapters.vllm_backend import CacheShape
 
 Save = Callable[[Any], Path]
@@ -162,6 +163,21 @@ def test_plain_and_iha_layers_need_the_hybrid_cache_manager(saved: Save) -> None
         pytest.raises(BackendError, match=r"disable_hybrid_kv_cache_manager.*leave it unset"),
         engine(saved(tiny_model(MIXED)), disable_hybrid_kv_cache_manager=True),
     ):
+        pass
+
+
+@pytest.mark.parametrize(("name", "shape"), [("alpha_q", (4, 3, 4)), ("collapse", (12, 4))])
+def test_a_transposed_tensor_is_refused_by_the_loader_too(
+    name: str, shape: tuple[int, ...], saved: Save
+) -> None:
+    """Who serves without `checkpoint.read` must not get it reshaped into place."""
+    folder = saved(tiny_model(GLOBAL, num_pseudo_heads=3))
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    key = f"model.layers.0.self_attn.{name}"
+    weights[key] = weights[key].reshape(shape)
+    save_file(weights, file)
+    with pytest.raises(CheckpointError, match=r"has shape .* config.json asks for"), engine(folder):
         pass
 
 

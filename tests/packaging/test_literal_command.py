@@ -6,21 +6,30 @@ import json
 import pytest
 
 TASK = "ruler_mk_multikey_2_4k"
+LENGTHS = ("4k", "8k", "16k")
 
 
 @pytest.mark.slow
 def test_the_main_job_from_an_installed_wheel(environments, tmp_path):
     wheel = environments("wheel")
-    options = ["--tasks", TASK, "--limit", "1", "--output_path", str(tmp_path), "--log_samples"]
-    wheel.check("lm_eval", "--model", "iha-vllm", *options)
+    options = ["--limit", "1", "--output_path", str(tmp_path), "--log_samples"]
+    wheel.check("lm_eval", "--model", "iha-vllm", "--tasks", "ruler_mk", *options)
 
     [result] = tmp_path.rglob("results_*.json")
     content = json.loads(result.read_text())
-    scores = content["results"][TASK]
-    assert 0 <= scores["first_answer,none"] <= scores["string_match,none"] <= 1
-    assert content["n-samples"][TASK] == {"original": 500, "effective": 1}
+    leaves = [f"ruler_mk_multikey_{n}_{length}" for n in (1, 2, 3) for length in LENGTHS]
+    groups = ["ruler_mk", *(f"ruler_mk_{length}" for length in LENGTHS)]
+    assert set(content["results"]) == {*leaves, *groups}
+    for scores in content["results"].values():
+        assert 0 <= scores["first_answer,none"] <= scores["string_match,none"] <= 1
+    for leaf in leaves:
+        assert content["n-samples"][leaf] == {"original": 500, "effective": 1}
+        assert len(content["configs"][leaf]["metadata"]["documents_sha256"]) == 64
     assert content["config"]["model"] == "iha-vllm"
-    assert "untrained" in content["config"]["iha_eval"]["checkpoint"]["note"]
+    ours = content["config"]["iha_eval"]
+    assert "untrained" in ours["checkpoint"]["note"]
+    assert ours["max_model_len"] == 16384
+    assert ours["summary"][0]["requests"] == 9
 
     [samples] = tmp_path.rglob(f"samples_{TASK}_*.jsonl")
     [sample] = map(json.loads, samples.read_text().splitlines())
