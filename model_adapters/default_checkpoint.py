@@ -40,7 +40,10 @@ def cache_folder() -> Path:
 
 
 def config() -> IHAConfig:
-    """The paper's hybrid 4:1 schedule in small: P = 2, window N / (2 P^2) for N = 4096."""
+    """The paper's FLOP-matched hybrid 4:1 in small: P = 2, window N / (2 P^2) for N = 4096.
+
+    Its fifth layer is plain global attention, as App. C counts it.
+    """
     tokenizer = AutoTokenizer.from_pretrained(_assets())
     return IHAConfig(
         vocab_size=len(tokenizer),
@@ -59,7 +62,7 @@ def config() -> IHAConfig:
         architectures=["IHALlamaForCausalLM"],
         dtype="bfloat16",
         num_pseudo_heads=2,
-        iha_layer_types=["iha_sliding"] * 4 + ["iha_global"],
+        iha_layer_types=["iha_sliding"] * 4 + ["full"],
         iha_window=512,
         pseudo_rope="virtual",
     )

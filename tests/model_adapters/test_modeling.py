@@ -257,4 +257,5 @@ def test_parameter_count_of_the_paper() -> None:
         model = IHALlamaForCausalLM(config)
     heads, kv_heads, pseudo = 4, 2, 2
     extra = sum(p.numel() for n, p in model.named_parameters() if "alpha" in n or "collapse" in n)
-    assert extra == 5 * (2 * heads**2 * pseudo + 2 * kv_heads**2 * pseudo)
+    iha_layers = 4
+    assert extra == iha_layers * (2 * heads**2 * pseudo + 2 * kv_heads**2 * pseudo)

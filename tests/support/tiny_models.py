@@ -21,7 +21,7 @@ from model_adapters import IHAConfig, IHALlamaForCausalLM
 
 VOCABULARY = 97
 MIXED = ["iha_sliding", "iha_global", "full", "sliding"]
-HYBRID = ["iha_sliding"] * 4 + ["iha_global"]
+HYBRID = ["iha_sliding"] * 4 + ["full"]
 GLOBAL = ["iha_global"] * 2
 
 
