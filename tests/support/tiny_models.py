@@ -51,7 +51,9 @@ def tiny_config(kinds: list[str] = MIXED, **changes: Any) -> IHAConfig:
 def tiny_model(kinds: list[str] = MIXED, seed: int = 0, **changes: Any) -> IHALlamaForCausalLM:
     """A seeded float32 model in evaluation mode."""
     torch.manual_seed(seed)
-    return IHALlamaForCausalLM(tiny_config(kinds, **changes)).eval()
+    model = IHALlamaForCausalLM(tiny_config(kinds, **changes))
+    model.train(False)
+    return model
 
 
 def random_ids(length: int, seed: int = 0) -> list[int]:
