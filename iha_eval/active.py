@@ -21,11 +21,14 @@ class ActiveModel:
         add_bos: What the model class puts before a prompt. None: whatever special tokens the
             tokenizer adds by itself; True: a BOS token unless the prompt has one; False: nothing.
         name: The checkpoint as the user named it (the `pretrained` argument), or an empty string.
+        tokenizer_name: The tokenizer as the user named it (the `tokenizer` argument), or an empty
+            string.
     """
 
     tokenizer: Any
     add_bos: bool | None = None
     name: str = ""
+    tokenizer_name: str = ""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt, special tokens included, exactly as the model receives them."""

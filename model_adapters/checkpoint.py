@@ -48,11 +48,12 @@ class Checkpoint:
     weights_dtype: str
 
 
-def read(path: str | Path) -> Checkpoint:
+def read(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
     """Check a checkpoint folder and fingerprint it; every weight is read once.
 
     Args:
         path: folder with `config.json` and safetensors weights.
+        trust_remote_code: whether code in the folder may define its architecture.
 
     Returns:
         The description of the checkpoint.
@@ -62,9 +63,16 @@ def read(path: str | Path) -> Checkpoint:
         ConfigError: `config.json` has a field that cannot be meant.
     """
     folder = Path(path)
-    config = read_config(folder)
-    files = _weight_files(folder)
-    is_iha = isinstance(config, IHAConfig)
+    try:
+        config = read_config(folder, trust_remote_code)
+        return _read_weights(folder, config, _weight_files(folder))
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{error.filename or folder} may not be read by this user: mend its permissions."
+        ) from error
+
+
+def _read_weights(folder: Path, config: PretrainedConfig, files: list[Path]) -> Checkpoint:
     shapes = {
         name: tuple(file.get_slice(name).get_shape())
         for file in _opened(files)
@@ -74,10 +82,13 @@ def read(path: str | Path) -> Checkpoint:
     if problem:
         raise CheckpointError(f"{folder}: {problem}")
     digest, count, dtype = _fingerprint(folder, files, shapes)
+    if getattr(config, "tie_word_embeddings", False):
+        _check_tied(folder, files)
+    is_iha = isinstance(config, IHAConfig)
     return Checkpoint(folder, config, digest, is_iha, count, dtype)
 
 
-def read_config(folder: Path) -> PretrainedConfig:
+def read_config(folder: Path, trust_remote_code: bool = False) -> PretrainedConfig:
     """The configuration of a checkpoint folder, validated.
 
     Raises:
@@ -94,14 +105,16 @@ def read_config(folder: Path) -> PretrainedConfig:
         raise CheckpointError(f"{folder} has no config.json: is it a Hugging Face checkpoint?")
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{file} is not readable as JSON ({error}): restore it.") from error
     if not isinstance(raw, dict) or "model_type" not in raw:
         raise CheckpointError(f"{file} names no model_type: restore it from the training run.")
     if raw["model_type"] == IHAConfig.model_type:
         return _iha_config(file, raw)
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder)
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code
+        )
         return config
     except (StrictDataclassError, ValueError, OSError, KeyError) as error:
         raise CheckpointError(
@@ -126,14 +139,31 @@ def _iha_config(file: Path, raw: dict[str, Any]) -> IHAConfig:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, in order."""
+    """The safetensors files of a folder, in order, and no other than every loader would take.
+
+    Without an index vLLM loads every safetensors file there is; with both an index and a single
+    file Transformers takes the one and vLLM the other.
+    """
+    files = _named_files(folder)
+    others = sorted(set(folder.glob("*.safetensors")) - set(files))
+    # vLLM leaves these out too: a consolidated copy that some publishers add.
+    others = [file for file in others if not file.name.startswith("consolidated")]
+    if others:
+        raise CheckpointError(
+            f"{folder} holds {', '.join(file.name for file in others)} beside "
+            f"{files[0].name}, and loaders differ in which they read: move away what is stale."
+        )
+    return files
+
+
+def _named_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
         try:
             names = sorted(
                 set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
             )
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError) as error:
             raise CheckpointError(
                 f"{index} is not a weight index ({error!r}): restore it."
             ) from error
@@ -158,6 +188,8 @@ def _opened(files: list[Path]) -> Iterator[Any]:
         try:
             with safe_open(file, framework="pt") as handle:
                 yield handle
+        except PermissionError:
+            raise
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{file} is not a whole safetensors file ({_first_line(error)}): copy it again."
@@ -186,6 +218,21 @@ def _fingerprint(
         total.update(f"{name}:{digests[name]}\n".encode())
     prevailing = max(sizes, key=lambda kind: sizes[kind])
     return total.hexdigest(), sum(sizes.values()), str(prevailing).removeprefix("torch.")
+
+
+def _check_tied(folder: Path, files: list[Path]) -> None:
+    """Refuse a stored head that differs from the embedding it is said to share."""
+    pair = {}
+    for file in _opened(files):
+        for name in ("lm_head.weight", "model.embed_tokens.weight"):
+            if name in file.keys():  # noqa: SIM118
+                pair[name] = file.get_tensor(name)
+    if len(pair) == 2 and not torch.equal(*pair.values()):
+        raise CheckpointError(
+            f"{folder}: config.json says tie_word_embeddings, but lm_head.weight differs from "
+            "model.embed_tokens.weight and would be dropped: set tie_word_embeddings to false, or "
+            "remove lm_head.weight."
+        )
 
 
 def _check_finite(folder: Path, name: str, tensor: torch.Tensor) -> None:

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 
 from model_adapters import checkpoint
 from model_adapters.config import IHAConfig
-from model_adapters.errors import CheckpointError
+from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import IHA_TENSORS, expected_shapes
 
 DESCRIPTION = (
@@ -78,7 +78,7 @@ def ensure() -> Path:
     try:
         checkpoint.read(folder)
         return folder
-    except CheckpointError:
+    except AdapterError:
         pass
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

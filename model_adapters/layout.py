@@ -19,12 +19,13 @@ IGNORED = (".rotary_emb.inv_freq",)
 
 
 def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | None:
-    """Name and shape of every tensor, or None where the architecture is not Llama's."""
+    """Name and shape of every tensor, or None where that does not follow from Llama's layout."""
     kinds: dict[str, type[LlamaForCausalLM]] = {
         "iha_llama": IHALlamaForCausalLM,
         "llama": LlamaForCausalLM,
     }
-    if config.model_type not in kinds:
+    # Quantized weights have other names and types, which their own loader knows.
+    if config.model_type not in kinds or getattr(config, "quantization_config", None):
         return None
     with torch.device("meta"):
         model = kinds[config.model_type](config)

@@ -27,8 +27,8 @@ from vllm.v1.attention.backend import (
 from vllm.v1.kv_cache_interface import AttentionSpec
 
 from model_adapters.errors import BackendError
+from model_adapters.serving_rules import check_backend
 
-SUPPORTED = ("CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN")
 # From vLLM 0.29 on a specification states how many tokens one cache state covers.
 HAS_TOKENS_PER_STATE = "tokens_per_state" in {field.name for field in fields(AttentionSpec)}
 # What counts tokens in a batch's metadata, over all supported vLLM releases.
@@ -147,11 +147,7 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
     Raises:
         BackendError: the base cannot serve more than one cache state per token.
     """
-    if base.get_name() not in SUPPORTED:
-        raise BackendError(
-            f"attention backend {base.get_name()} assumes one cache state per token and cannot "
-            "serve IHA: set attention_backend to FLASH_ATTN or TRITON_ATTN."
-        )
+    check_backend(base.get_name())
     name = f"IHA_P{shape.pseudo_heads}_W{shape.window or 0}_"
     builder = _mixed_in(name, VirtualMetadataBuilder, base.get_builder_cls(), shape=shape)
     implementation = _mixed_in(
@@ -279,11 +275,15 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
 
     def _kept(self, name: str, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
         """A view of a buffer whose address stays, because CUDA graphs record addresses."""
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < shape[0]:
+        if name not in self._buffers:
             rows = max(shape[0], self._rows.get(name, self._rows_per_request))
-            buffer = like.new_empty((rows, *shape[1:]))
-            self._buffers[name] = buffer
+            self._buffers[name] = like.new_empty((rows, *shape[1:]))
+        buffer = self._buffers[name]
+        if len(buffer) < shape[0]:
+            raise RuntimeError(
+                f"a batch has {shape[0]} rows of {name}, but {len(buffer)} were planned; a larger "
+                "buffer would have another address than the one that graphs recorded"
+            )
         return buffer[: shape[0]]
 
 

@@ -27,6 +27,7 @@ from vllm.v1.kv_cache_interface import KVCacheSpec
 
 from model_adapters.config import IHA_KINDS, IHAConfig
 from model_adapters.errors import BackendError, CheckpointError
+from model_adapters.serving_rules import check_parallelism
 from model_adapters.vllm_backend import CacheShape, block_tokens, iha_backend
 
 
@@ -116,7 +117,6 @@ class IHAAttention(nn.Module):
         super().__init__()
         index = extract_layer_index(prefix)
         self.ranks = get_tensor_model_parallel_world_size()
-        _check_ranks(num_heads, num_kv_heads, self.ranks)
         self.head_dim = config.head_width
         self.heads = num_heads // self.ranks
         self.kv_heads = max(1, num_kv_heads // self.ranks)
@@ -251,9 +251,16 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
     """The served model; every layer's rotary table is one and the same."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        _check_engine(vllm_config)
-        super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=IHADecoderLayer)
         config: IHAConfig = vllm_config.model_config.hf_config
+        parallel = vllm_config.parallel_config
+        check_parallelism(
+            config.num_attention_heads,
+            config.kv_heads,
+            tensor=parallel.tensor_parallel_size,
+            pipeline=parallel.pipeline_parallel_size,
+            decode_context=parallel.decode_context_parallel_size,
+        )
+        super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=IHADecoderLayer)
         reach = config.num_pseudo_heads if config.pseudo_rope == "virtual" else 1
         positions = vllm_config.model_config.max_model_len * reach
         rotary = VirtualRotaryEmbedding(config, positions, torch.get_default_dtype())
@@ -273,27 +280,4 @@ def _check_shape(name: str, stored: Tensor, wanted: tuple[int, ...]) -> None:
         raise CheckpointError(
             f"{name} has shape {list(stored.shape)}, but config.json asks for "
             f"{list(wanted)}: run model_adapters.checkpoint.read on the folder for its name."
-        )
-
-
-def _check_ranks(heads: int, kv_heads: int, ranks: int) -> None:
-    if heads % ranks or (kv_heads % ranks and ranks % kv_heads):
-        raise BackendError(
-            f"tensor_parallel_size is {ranks}, which divides neither {heads} heads nor "
-            f"{kv_heads} key heads evenly: use a divisor of {heads}."
-        )
-
-
-def _check_engine(vllm_config: VllmConfig) -> None:
-    """Refuse what would be silently wrong."""
-    parallel = vllm_config.parallel_config
-    if getattr(parallel, "decode_context_parallel_size", 1) > 1:
-        raise BackendError(
-            f"decode_context_parallel_size is {parallel.decode_context_parallel_size}, but IHA's "
-            "virtual tokens cannot be dealt out over ranks: set it to 1."
-        )
-    if parallel.pipeline_parallel_size > 1:
-        raise BackendError(
-            f"pipeline_parallel_size is {parallel.pipeline_parallel_size}, which IHA does not "
-            "serve: set it to 1 and use tensor_parallel_size."
         )

@@ -80,7 +80,11 @@ class HarnessModel(TemplateLM):
         self._given = {"pretrained": pretrained, **given}
         self.arguments = argument_rules.parse(self._given)
         self._check_engine_arguments()
-        self.source = source.find(self.arguments.pretrained, self.arguments.revision)
+        self.source = source.find(
+            self.arguments.pretrained,
+            self.arguments.revision,
+            self.arguments.trust_remote_code,
+        )
         self._limit = lengths.context_limit(self.source.checkpoint.config)
         lengths.check_asked(self.arguments.max_model_len, self._limit)
         self.text = Text(self.source, self.arguments)
@@ -92,6 +96,7 @@ class HarnessModel(TemplateLM):
                 tokenizer=self.text.tokenizer,
                 add_bos=self.arguments.add_bos_token,
                 name=self.source.name,
+                tokenizer_name=self.arguments.tokenizer or "",
                 encoder=self.text.encode,
             )
         )

@@ -115,7 +115,7 @@ class Engine:
                 # Of its own use of torch, which nobody here can mend.
                 warnings.simplefilter("ignore", FutureWarning)
                 self._llm = LLM(**self.arguments)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"vLLM does not start with max_model_len={self.max_model_len} on "
                 f"{arguments['model']}: {_sentence(error)}"
@@ -203,5 +203,9 @@ def _is_cpu_build() -> bool:
 def _sentence(error: Exception) -> str:
     """What vLLM says, in one line: its errors come wrapped in pydantic's."""
     text = " ".join(str(error).split()) or repr(error)
+    if "Engine core initialization failed" in text:
+        return "its processes failed to start; the last error that they printed above says why."
+    if "Failed to infer device type" in text:
+        return "it is the build for GPUs and finds none: pip install 'iha-eval[cpu]' instead."
     inner = re.search(r"Value error, (.+?)(?: \[type=|$)", text)
     return inner[1] if inner else text

@@ -16,6 +16,8 @@ from iha_eval.harness.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.harness.memory import free_memory
 from iha_eval.harness.provenance import without_secrets
 from model_adapters.checkpoint import Checkpoint
+from model_adapters.errors import AdapterError
+from model_adapters.serving_rules import check_backend, check_parallelism
 
 MISSING = (
     "vLLM is not installed: pip install 'iha-eval[cpu]' on a machine without a GPU, "
@@ -89,6 +91,10 @@ def build(
         max_model_len: longest sequence in tokens.
         needs: the length in tokens that each request may reach.
         cpu: whether vLLM runs on a CPU.
+
+    Raises:
+        UserError: an IHA model cannot be served so; said here, because from an engine's own
+            processes only a traceback would arrive.
     """
     engine: dict[str, Any] = {
         "model": str(checkpoint.path),
@@ -107,10 +113,30 @@ def build(
         # Compiling takes longer than most runs on a CPU.
         engine["enforce_eager"] = True
     engine.update(arguments.engine)
+    if checkpoint.is_iha:
+        _check_serving(checkpoint.config, engine)
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
     if cpu and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
         engine |= _cpu_kv_cache(checkpoint.config, engine, needs)
     return engine
+
+
+def _check_serving(config: Any, engine: Mapping[str, Any]) -> None:
+    def size(name: str) -> int:
+        return int(engine.get(name) or 1)
+
+    try:
+        if engine.get("attention_backend"):
+            check_backend(str(engine["attention_backend"]).upper())
+        check_parallelism(
+            config.num_attention_heads,
+            config.kv_heads,
+            tensor=size("tensor_parallel_size"),
+            pipeline=size("pipeline_parallel_size"),
+            decode_context=size("decode_context_parallel_size"),
+        )
+    except AdapterError as error:
+        raise UserError(str(error)) from error
 
 
 def shown(engine: Mapping[str, Any]) -> dict[str, Any]:

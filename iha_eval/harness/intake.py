@@ -47,7 +47,8 @@ def generate_requests(
     from a seed of its own each time.
 
     Raises:
-        UserError: generation kwargs that are unknown or cannot be meant.
+        UserError: generation kwargs that are unknown or cannot be meant, or a document that is
+            longer than it says of itself.
     """
     texts = list(dict.fromkeys(instance.args[0] for instance in instances))
     bar = tqdm(text.encode_all(texts), "Tokenizing", len(texts), leave=False, disable=not shown)
@@ -68,6 +69,7 @@ def generate_requests(
         seed = sampling.seed
         own = None if seed is None else derive_seed(seed, task, doc_id, repeat)
         sampling = replace(sampling, stop=words, stop_ids=ids, seed=own)
+        _check_document_limit(instance, len(prompts[prompt]) + sampling.max_tokens)
         requests.append(GenerateRequest(index, task, doc_id, repeat, prompts[prompt], sampling))
     return requests
 
@@ -126,6 +128,17 @@ def window_requests(
             task, doc_id = str(instance.task_name), instance.doc_id
             yield owner, ScoreRequest(index, task, doc_id, pack(given), pack(scored))
             index += 1
+
+
+def _check_document_limit(instance: Instance, total: int) -> None:
+    """Hold a document to its own `max_length`, which RULER's documents have, in tokens."""
+    limit = instance.doc.get("max_length") if isinstance(instance.doc, dict) else None
+    if isinstance(limit, int) and total > limit:
+        raise UserError(
+            f"Task {instance.task_name}, document {instance.doc_id}: prompt and generation budget "
+            f"come to {total} tokens, over the document's own {limit}: it was sized for another "
+            "tokenizer, chat template or budget; name the model's own with metadata 'tokenizer'."
+        )
 
 
 def _from_nothing(text: Text, continuation: str) -> tuple[list[int], list[int]]:

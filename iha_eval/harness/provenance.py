@@ -26,7 +26,7 @@ DISTRIBUTIONS = {
     "tokenizers": ("tokenizers",),
 }
 # Whole names: add_bos_token is no secret.
-SECRET = re.compile(r"(?i)\b(hf_token|token|api_key|password)=[^,\s]+")
+SECRET = re.compile(r"""(?i)\b(hf_token|token|api_key|password)(["']?\s*[:=]\s*["']?)[^,\s"'}]+""")
 
 
 def versions() -> dict[str, str | None]:
@@ -51,7 +51,7 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 def command_line() -> list[str]:
     """The process's arguments, without secrets."""
-    return [SECRET.sub(r"\1=***", word) for word in sys.argv]
+    return [SECRET.sub(r"\1\2***", word) for word in sys.argv]
 
 
 def without_secrets(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -135,10 +135,7 @@ def read_sampling(
     """
     where = f"generation_kwargs of task {task}"
     _refuse_unknown(kwargs, where)
-    given = [kwargs[name] for name in BUDGET_NAMES if kwargs.get(name) is not None]
-    budget = given[0] if given else default_budget
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise UserError(f"max_gen_toks={budget!r} in {where} is not a whole number above 0.")
+    budget = read_budget(kwargs, where, default_budget)
     stop = _strings(kwargs.get("until"), where)
     temperature = _temperature(kwargs, where)
     if temperature == 0.0:
@@ -154,6 +151,27 @@ def read_sampling(
         min_p=_number(kwargs, "min_p", 0.0, where, least=0.0, most=1.0),
         seed=seed if own is None else int(_number(kwargs, "seed", 0, where, least=0)),
     )
+
+
+def read_budget(kwargs: Mapping[str, Any], where: str, default: int) -> int:
+    """The generation budget in tokens, under whichever of its names it was given.
+
+    Args:
+        kwargs: lm-eval's `generation_kwargs`.
+        where: whose they are, for the message.
+        default: the budget where they set none.
+
+    Raises:
+        UserError: it is not a whole number above 0, or two names give two numbers.
+    """
+    given = {name: kwargs[name] for name in BUDGET_NAMES if kwargs.get(name) is not None}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name}={value!r} in {where} is not a whole number above 0.")
+    if len(set(given.values())) > 1:
+        said = " and ".join(f"{name}={value}" for name, value in given.items())
+        raise UserError(f"{said} in {where} contradict each other: set {next(iter(given))} alone.")
+    return next(iter(given.values()), default)
 
 
 def derive_seed(seed: int, task: str, doc_id: int | None, repeat: int) -> int:

@@ -34,12 +34,15 @@ class Source:
     note: str
 
 
-def find(pretrained: str | None, revision: str | None = None) -> Source:
+def find(
+    pretrained: str | None, revision: str | None = None, trust_remote_code: bool = False
+) -> Source:
     """Find and check the checkpoint to evaluate.
 
     Args:
         pretrained: a folder, a hub name, or None for the embedded default checkpoint.
         revision: branch, tag or commit; for hub names only.
+        trust_remote_code: whether code in the folder may define its architecture.
 
     Returns:
         The checkpoint with its name.
@@ -55,7 +58,8 @@ def find(pretrained: str | None, revision: str | None = None) -> Source:
             logger.warning("No pretrained= given: evaluating the %s (in %s).", note, folder)
         else:
             folder = locate(pretrained, revision)
-        return Source(pretrained or folder.name, checkpoint.read(folder), note)
+        found = checkpoint.read(folder, trust_remote_code=trust_remote_code)
+        return Source(pretrained or folder.name, found, note)
     except AdapterError as error:
         raise UserError(str(error)) from error
 

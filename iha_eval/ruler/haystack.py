@@ -74,6 +74,10 @@ def load_haystack(source: str | None) -> Haystack:
     """
     if source is None:
         return _default()
+    if not isinstance(source, str | Path):
+        raise UserError(
+            f"metadata 'haystack' is {source!r}: give 'essays', 'kjv' or the path of a text."
+        )
     if source == "kjv":
         return _bible()
     if source == "essays":
@@ -94,6 +98,8 @@ def _from_file(source: str) -> Haystack:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             text = json.loads(text)["text"]
+        if not isinstance(text, str):
+            raise TypeError(f"its text is {type(text).__name__}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"haystack {source!r} is neither 'essays' nor 'kjv' nor a readable UTF-8 text file "

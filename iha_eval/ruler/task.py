@@ -15,6 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.config.group import AggMetricConfig
 
 from iha_eval.errors import UserError
+from iha_eval.harness.requests import read_budget
 from iha_eval.ruler.definition import (
     NEW_TOKENS,
     VARIANTS,
@@ -30,10 +31,6 @@ from iha_eval.ruler.tokenizer import resolve_tokenizer
 logger = logging.getLogger(__name__)
 
 METRICS = ("string_match", "first_answer")
-
-# The names under which generation arguments can give the budget, as lm-eval's model classes read
-# them.
-_BUDGET_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
 class _View(Sequence[Document]):
@@ -110,9 +107,8 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
     @property
     def budget(self) -> int:
         """Tokens to be generated per document: 128 unless the user asks for another number."""
-        arguments = self.config.generation_kwargs or {}
-        given = [int(arguments[name]) for name in _BUDGET_NAMES if name in arguments]
-        return max(given, default=NEW_TOKENS)
+        where = f"generation_kwargs of task {self.config.task}"
+        return read_budget(self.config.generation_kwargs or {}, where, NEW_TOKENS)
 
     def _draw(self, render: Render) -> None:
         tokenizer = resolve_tokenizer(self.config.metadata)

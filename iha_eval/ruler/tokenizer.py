@@ -44,7 +44,9 @@ def resolve_tokenizer(metadata: Mapping[str, Any]) -> Any:
 
 def _is_meant(published: ActiveModel, metadata: Mapping[str, Any]) -> bool:
     if metadata.get("tokenizer"):
-        return _same(metadata["tokenizer"], published.tokenizer.name_or_path)
+        # A hub name first: what it was loaded from is a folder of the hub's cache.
+        names = (published.tokenizer_name, published.tokenizer.name_or_path)
+        return any(_same(metadata["tokenizer"], name) for name in names)
     if metadata.get("pretrained"):
         return _same(metadata["pretrained"], published.name)
     return True

@@ -10,7 +10,7 @@ import pytest
 from iha_eval.errors import UserError
 from iha_eval.harness import engine, engine_arguments
 from iha_eval.harness.arguments import parse
-from model_adapters import checkpoint
+from model_adapters import checkpoint, default_checkpoint
 
 
 def build(folder: Path, *, cpu: bool = True, **given: Any) -> dict[str, Any]:
@@ -37,6 +37,25 @@ def test_types_that_nothing_computes_in_are_left_to_vllm(llama: Path) -> None:
 def test_a_batch_size_bounds_the_requests_at_once(llama: Path) -> None:
     assert build(llama, batch_size=4)["max_num_seqs"] == 4
     assert "max_num_seqs" not in build(llama, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"attention_backend": "flashinfer"}, "FLASHINFER .* set attention_backend to FLASH_ATTN"),
+        ({"tensor_parallel_size": 3}, "tensor_parallel_size is 3, .* use one of 1, 2, 4"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size is 2"),
+    ],
+)
+def test_what_cannot_serve_iha_is_refused_before_an_engine_starts(
+    given: dict[str, Any], message: str, llama: Path
+) -> None:
+    folder = default_checkpoint.ensure()
+    with pytest.raises(UserError, match=message):
+        build(folder, **given)
+    assert build(folder, attention_backend="TRITON_ATTN")["attention_backend"] == "TRITON_ATTN"
+    # A plain model may do all of it.
+    assert given.items() <= build(llama, **given).items()
 
 
 def test_the_users_word_is_the_last(llama: Path) -> None:

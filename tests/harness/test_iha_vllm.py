@@ -201,6 +201,14 @@ def test_a_device_is_left_to_vllm(
     [
         ("1 validation error for C\n  Value error, too long. [type=value_error, x]", "too long."),
         ("plain\n  words", "plain words"),
+        (
+            "Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+            "its processes failed to start; the last error that they printed above says why.",
+        ),
+        (
+            "Failed to infer device type, please set the environment variable",
+            "it is the build for GPUs and finds none: pip install 'iha-eval[cpu]' instead.",
+        ),
         ("", "ValueError('')"),
     ],
 )

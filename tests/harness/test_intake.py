@@ -56,6 +56,15 @@ def test_an_empty_prompt_is_the_prefix_token(text: Text, ask: Ask) -> None:
     assert list(requests(text, [ask("")])[0].prompt) == [text.prefix_id]
 
 
+def test_a_document_is_held_to_the_length_it_states(text: Text, ask: Ask) -> None:
+    fits = ask("ab", 0, max_gen_toks=8)
+    fits.doc = {"max_length": len(text.encode("ab")) + 8}
+    assert len(requests(text, [fits])) == 1
+    fits.doc = {"max_length": len(text.encode("ab")) + 7}
+    with pytest.raises(UserError, match=r"Task asked, document 0: .* over the document's own"):
+        requests(text, [fits])
+
+
 def split(context: str, continuation: str) -> tuple[list[int], list[int]]:
     return [1] * len(context), [2] * len(continuation)
 

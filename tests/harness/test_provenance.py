@@ -29,6 +29,15 @@ def test_the_command_line_is_kept_without_secrets(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_secrets_in_json_arguments_are_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = '{"pretrained": "x", "hf_token": "hf_abc", "add_bos_token": true}'
+    monkeypatch.setattr(sys, "argv", ["lm_eval", "--model_args", said])
+    shown = provenance.command_line()[2]
+    assert "hf_abc" not in shown
+    assert '"hf_token": "***"' in shown
+    assert '"add_bos_token": true' in shown
+
+
 def test_arguments_become_plain_and_lose_secrets() -> None:
     given = {"hf_token": "abc", "add_bos_token": True, "sizes": (1, {2: object})}
     found = provenance.without_secrets(given)

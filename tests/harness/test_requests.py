@@ -19,8 +19,10 @@ def test_every_name_of_the_budget_counts(name: str) -> None:
     assert read(**{name: 7}).max_tokens == 7
 
 
-def test_the_first_name_of_the_budget_wins() -> None:
-    assert read(max_tokens=9, max_gen_toks=7).max_tokens == 7
+@pytest.mark.parametrize("name", ["max_gen_toks", "max_new_tokens", "max_tokens"])
+def test_the_budget_goes_by_several_names(name: str) -> None:
+    assert read(**{name: 7}).max_tokens == 7
+    assert read(**{name: 7}, max_completion_tokens=7).max_tokens == 7
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,10 @@ def test_asking_for_what_happens_anyway_is_no_mistake() -> None:
         ({"num_beams": 4}, "num_beams=4 in .* is not supported other than 1"),
         ({"max_gen_toks": 0}, "max_gen_toks=0 in .* is not a whole number above 0"),
         ({"max_gen_toks": "8"}, "max_gen_toks='8'"),
+        (
+            {"max_gen_toks": 128, "max_new_tokens": 256},
+            "max_gen_toks=128 and max_new_tokens=256 in .* contradict .*: set max_gen_toks alone",
+        ),
         ({"until": [1]}, r"until=\[1\] in .* is not a string or a list of strings"),
         ({"do_sample": "yes"}, "do_sample='yes' in .* is neither true nor false"),
         ({"temperature": -1}, "temperature=-1 in .* is not a number at least 0"),

@@ -88,6 +88,16 @@ def stored_twice(folder: Path) -> None:
     (folder / INDEX).write_text(json.dumps(names))
 
 
+def stale_neighbor(folder: Path) -> None:
+    shutil.copy(folder / SINGLE, folder / "ema.safetensors")
+
+
+def index_beside_single(folder: Path) -> None:
+    shutil.copy(folder / SINGLE, folder / "model-00001-of-00001.safetensors")
+    names = dict.fromkeys(load_file(folder / SINGLE), "model-00001-of-00001.safetensors")
+    (folder / INDEX).write_text(json.dumps({"weight_map": names}))
+
+
 BAD: dict[str, tuple[Change, list[str]]] = {
     "missing alpha": (
         without(f"{ATTENTION}alpha_q"),
@@ -140,6 +150,9 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     "shard missing": (index_without_shard, ["model-00001-of-00002", "lacks"]),
     "index broken": (lambda f: (f / INDEX).write_text("{}") and None, [INDEX, "restore"]),
     "tensor stored twice": (stored_twice, ["twice", "stale shard"]),
+    "stale file beside": (stale_neighbor, ["ema.safetensors", SINGLE, "stale"]),
+    "index beside single": (index_beside_single, [SINGLE, "model-00001-of-00001", "stale"]),
+    "tied but apart": (fields(tie_word_embeddings=True), ["tie_word_embeddings", "differs"]),
     "no config": (lambda f: (f / "config.json").unlink(), ["no config.json"]),
     "config not JSON": (
         lambda f: (f / "config.json").write_text("{,") and None,
@@ -244,6 +257,36 @@ def test_plain_llama_is_read_too(tied: bool, tmp_path: Path) -> None:
     assert not found.is_iha
     assert found.weights_dtype == "bfloat16"
     assert found.num_parameters == model.num_parameters()
+
+
+def test_a_file_that_may_not_be_read(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the file system is made to say no."""
+    folder = tmp_path / "locked"
+    shutil.copytree(good, folder)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(folder / SINGLE))
+
+    monkeypatch.setattr(checkpoint, "safe_open", refuse)
+    with pytest.raises(AdapterError, match=r"model.safetensors may not be read.*permissions"):
+        checkpoint.read(folder)
+
+
+def test_quantized_llama_is_left_to_its_loader(tmp_path: Path) -> None:
+    """Its tensors have names of their own; the fingerprint still covers them."""
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        quantization_config={"quant_method": "fp8"},
+    )
+    config.save_pretrained(tmp_path)
+    save_file({"model.layers.0.mlp.up_proj.weight_scale": torch.ones(1)}, tmp_path / SINGLE)
+    assert len(checkpoint.read(tmp_path).fingerprint) == 64
 
 
 def test_other_architectures_are_only_fingerprinted(tmp_path: Path) -> None:

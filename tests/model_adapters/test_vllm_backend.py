@@ -242,6 +242,14 @@ def test_buffers_keep_their_address_between_batches() -> None:
     assert later.slot_mapping.tolist() == [14, 15]
 
 
+def test_a_batch_beyond_the_plan_is_an_error_and_not_a_new_address() -> None:
+    """A graph would go on reading the old buffer."""
+    builder = builder_for(2)
+    builder.build(0, batch([1], [3], [7]))
+    with pytest.raises(RuntimeError, match="65 rows of slots, but 64 were planned"):
+        builder.build(0, batch([65], [65], list(range(65))))
+
+
 def test_graph_sizes_count_virtual_tokens_and_only_single_token_decode_is_captured_whole() -> None:
     """The base compares max_cudagraph_size with its tokens, which are virtual ones."""
     builder = builder_for(4)

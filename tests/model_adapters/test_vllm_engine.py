@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +43,19 @@ MATRIX = [
         ["iha_sliding", "iha_global"],
         {},
         {"disable_hybrid_kv_cache_manager": True},
+    ),
+    (
+        "P2-mixed-yarn-rope",
+        MIXED,
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 1e4,
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+        {},
     ),
     (
         "P2-mixed-llama3-rope",
@@ -232,23 +244,3 @@ def prompt_error(model: Any, prompts: list[list[int]], outputs: list[Any]) -> fl
             served = output.prompt_logprobs[index][prompt[index]].logprob
             deltas.append(abs(served - reference[index - 1, prompt[index]].item()))
     return sum(deltas) / len(deltas)
-
-
-def test_pipeline_parallelism_and_uneven_ranks_are_refused() -> None:
-    """One sentence with the remedy, before weights are loaded."""
-    from model_adapters.vllm_model import _check_engine, _check_ranks
-
-    def config(**sizes: int) -> Any:
-        sizes = {"pipeline_parallel_size": 1, "decode_context_parallel_size": 1} | sizes
-        return SimpleNamespace(parallel_config=SimpleNamespace(**sizes))
-
-    _check_engine(config())
-    with pytest.raises(BackendError, match=r"pipeline_parallel_size is 2.*tensor_parallel_size"):
-        _check_engine(config(pipeline_parallel_size=2))
-    with pytest.raises(BackendError, match=r"decode_context_parallel_size is 2.*set it to 1"):
-        _check_engine(config(decode_context_parallel_size=2))
-    for heads, kv_heads, ranks in ((4, 2, 3), (8, 6, 4), (6, 4, 6)):
-        with pytest.raises(BackendError, match=rf"tensor_parallel_size is {ranks}"):
-            _check_ranks(heads, kv_heads, ranks)
-    for heads, kv_heads, ranks in ((4, 2, 2), (4, 1, 4), (8, 2, 4)):
-        _check_ranks(heads, kv_heads, ranks)

@@ -171,3 +171,16 @@ class TestProbe:
     def test_behind_a_proxy_only_asking_tells(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
         assert haystack._hub_answers()
+
+
+@pytest.mark.parametrize("source", [5, ["kjv"], {"text": "a b"}, True])
+def test_metadata_that_names_no_haystack_is_refused(source: Any) -> None:
+    with pytest.raises(UserError, match="metadata 'haystack' is"):
+        load_haystack(source)
+
+
+def test_a_json_file_whose_text_is_none_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "numbers.json"
+    file.write_text('{"text": 5}')
+    with pytest.raises(UserError, match="its text is int"):
+        load_haystack(str(file))

@@ -72,3 +72,9 @@ class TestWithAPublishedModel:
     def test_it_does_not_count_for_a_model_object(self, tokenizer_of: Callable[[str], Any]) -> None:
         other = tokenizer_of("llama3")
         assert resolve_tokenizer({"tokenizer": other}) is other
+
+    def test_one_from_the_hub_is_known_by_the_name_it_was_asked_by(self) -> None:
+        """Its revision is the model's; loading the name again would take the main one."""
+        named = active.ActiveModel(self.tokenizer, tokenizer_name="someone/tokenizer")
+        active.publish(named)
+        assert resolve_tokenizer({"tokenizer": "someone/tokenizer"}) is self.tokenizer
