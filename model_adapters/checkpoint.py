@@ -26,6 +26,8 @@ SINGLE = "model.safetensors"
 # Fields that differ between copies of one and the same model.
 VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
 
+TIED = {"lm_head.weight", "model.embed_tokens.weight"}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -82,7 +84,7 @@ def _read_weights(folder: Path, config: PretrainedConfig, files: list[Path]) -> 
     if problem:
         raise CheckpointError(f"{folder}: {problem}")
     digest, count, dtype = _fingerprint(folder, files, shapes)
-    if getattr(config, "tie_word_embeddings", False):
+    if getattr(config, "tie_word_embeddings", False) and shapes.keys() >= TIED:
         _check_tied(folder, files)
     is_iha = isinstance(config, IHAConfig)
     return Checkpoint(folder, config, digest, is_iha, count, dtype)
@@ -222,12 +224,10 @@ def _fingerprint(
 
 def _check_tied(folder: Path, files: list[Path]) -> None:
     """Refuse a stored head that differs from the embedding it is said to share."""
-    pair = {}
-    for file in _opened(files):
-        for name in ("lm_head.weight", "model.embed_tokens.weight"):
-            if name in file.keys():  # noqa: SIM118
-                pair[name] = file.get_tensor(name)
-    if len(pair) == 2 and not torch.equal(*pair.values()):
+    pair = [
+        file.get_tensor(name) for file in _opened(files) for name in TIED.intersection(file.keys())
+    ]
+    if not torch.equal(*pair):
         raise CheckpointError(
             f"{folder}: config.json says tie_word_embeddings, but lm_head.weight differs from "
             "model.embed_tokens.weight and would be dropped: set tie_word_embeddings to false, or "

@@ -11,10 +11,9 @@ from typing import Any
 from rich.table import Table
 
 from iha_eval.errors import UserError
+from iha_eval.ruler import LENGTHS, METRICS, VARIANTS, length_label, task_name
 
-VARIANTS = ("multikey_1", "multikey_2", "multikey_3")
-LENGTHS = ("4k", "8k", "16k")
-METRICS = ("string_match", "first_answer")
+LABELS = tuple(length_label(length) for length in LENGTHS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def read_cells(results_file: Path) -> dict[tuple[str, str], Cell]:
     try:
         results = json.loads(results_file.read_text(encoding="utf-8"))
         return {
-            (variant, length): _cell(results, f"ruler_mk_{variant}_{length}")
+            (variant, length_label(length)): _cell(results, task_name(variant, length))
             for variant in VARIANTS
             for length in LENGTHS
         }
@@ -63,10 +62,10 @@ def table(cells: dict[tuple[str, str], Cell], title: str) -> Table:
     """Lay the cells out, a row a variant and a column a length, both metrics in a cell."""
     shown = Table(title=title, caption=f"{' / '.join(METRICS)}, mean (documents)")
     shown.add_column("task")
-    for length in LENGTHS:
-        shown.add_column(length, justify="right")
+    for label in LABELS:
+        shown.add_column(label, justify="right")
     for variant in VARIANTS:
-        shown.add_row(variant, *(_text(cells[variant, length]) for length in LENGTHS))
+        shown.add_row(variant, *(_text(cells[variant, label]) for label in LABELS))
     return shown
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from iha_eval.cli._nine_cells import read_cells, read_note, table
 from iha_eval.errors import UserError
 
 SUMMARY = "run ruler_mk on the embedded checkpoint with a few documents and show the nine scores"
@@ -30,6 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: lm_eval cannot be found, or left no result file.
     """
+    # Slow to import, and not needed for the help of `iha-eval`.
+    from iha_eval.cli._nine_cells import read_cells, read_note, table
+
     options = _parser().parse_args(arguments)
     command = lm_eval_command(options.model, options.limit, options.output)
     print(f"$ {shlex.join(['lm_eval', *command[1:]])}", flush=True)

@@ -127,7 +127,6 @@ class IHAHF(HarnessModel):
             return [_row_score(row, job) for row, job in zip(logits, batch, strict=True)]
 
     def _engine_facts(self) -> dict[str, Any]:
-        assert self._device is not None
         facts = {
             "backend": "transformers",
             "dtype": engine_arguments.dtype(self.source.checkpoint, self.arguments.dtype),
@@ -140,7 +139,6 @@ class IHAHF(HarnessModel):
 
     @property
     def _batch_tokens(self) -> int:
-        assert self._device is not None
         return hf_batches.CPU_TOKENS if self._device.type == "cpu" else hf_batches.GPU_TOKENS
 
 

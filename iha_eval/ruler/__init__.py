@@ -22,12 +22,13 @@ from iha_eval.ruler.definition import (
 )
 from iha_eval.ruler.documents import Cell, Documents, load_documents, plain_prompt
 from iha_eval.ruler.haystack import Haystack, load_haystack
-from iha_eval.ruler.scoring import first_answer, process_results, string_match
+from iha_eval.ruler.scoring import METRICS, first_answer, process_results, string_match
 
 __all__ = [
     "DOCUMENTS",
     "GENERATOR_VERSION",
     "LENGTHS",
+    "METRICS",
     "NEW_TOKENS",
     "VARIANTS",
     "Cell",

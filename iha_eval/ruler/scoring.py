@@ -10,6 +10,9 @@ from typing import Any
 
 from iha_eval.ruler.definition import Kind
 
+#: The metrics' names, in the order in which they are shown.
+METRICS = ("string_match", "first_answer")
+
 _VALUES: dict[Kind, re.Pattern[str]] = {
     "number": re.compile(r"(?<![0-9])[0-9]{7}(?![0-9])"),
     "uuid": re.compile(

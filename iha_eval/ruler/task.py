@@ -26,11 +26,10 @@ from iha_eval.ruler.definition import (
 from iha_eval.ruler.documents import Cell, Documents, load_documents, plain_prompt
 from iha_eval.ruler.draft import Document
 from iha_eval.ruler.fit import Render
+from iha_eval.ruler.scoring import METRICS
 from iha_eval.ruler.tokenizer import resolve_tokenizer
 
 logger = logging.getLogger(__name__)
-
-METRICS = ("string_match", "first_answer")
 
 
 class _View(Sequence[Document]):

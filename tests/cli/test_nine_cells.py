@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from iha_eval.cli._nine_cells import LENGTHS, VARIANTS, read_cells, read_note, table
+from iha_eval.cli._nine_cells import LABELS, VARIANTS, read_cells, read_note, table
 from iha_eval.errors import UserError
 
 
@@ -15,7 +15,7 @@ def results(**changes):
     content = {"results": {}, "n-samples": {}}
     number = 0
     for variant in VARIANTS:
-        for length in LENGTHS:
+        for length in LABELS:
             number += 1
             task = f"ruler_mk_{variant}_{length}"
             content["results"][task] = {
