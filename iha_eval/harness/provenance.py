@@ -8,12 +8,12 @@ import os
 import platform
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from iha_eval.distributions import installed_version
 from iha_eval.harness.source import Source
 
 # The CPU build of vLLM is a distribution of another name.
@@ -31,7 +31,7 @@ SECRET = re.compile(r"""(?i)\b(hf_token|token|api_key|password)(["']?\s*[:=]\s*[
 
 def versions() -> dict[str, str | None]:
     """Versions of what takes part; None for what is not installed."""
-    return {name: _version(names) for name, names in DISTRIBUTIONS.items()}
+    return {name: installed_version(*names) for name, names in DISTRIBUTIONS.items()}
 
 
 def describe_source(source: Source) -> dict[str, Any]:
@@ -85,12 +85,3 @@ def processor() -> str:
 def device_name(device: torch.device) -> str:
     """Name of a torch device's hardware."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-
-
-def _version(names: tuple[str, ...]) -> str | None:
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None

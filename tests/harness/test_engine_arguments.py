@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from iha_eval import distributions
 from iha_eval.errors import UserError
 from iha_eval.harness import engine, engine_arguments
 from iha_eval.harness.arguments import parse
@@ -164,7 +165,7 @@ def test_the_cpu_builds_warnings_about_the_machine_are_kept_quiet(
             raise PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(engine, "version", version)
+    monkeypatch.setattr(distributions, "version", version)
     # Set first, so that what the code sets is undone too.
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "")
     monkeypatch.delenv("VLLM_LOGGING_LEVEL")
