@@ -33,6 +33,7 @@ class ModelArguments:
         prefix_token_id: token that an empty context stands for; None is BOS, or else EOS.
         seed: seed of the run; every sampled answer's own seed is derived from it.
         chat_template_args: further arguments of the chat template.
+        journal: folder for the journal; "" is none, None is beside lm-eval's output.
         device: torch device, where lm-eval's `--device` gave one.
         engine: everything else, for the engine.
     """
@@ -49,6 +50,7 @@ class ModelArguments:
     prefix_token_id: int | None = None
     seed: int = 0
     chat_template_args: dict[str, Any] = field(default_factory=dict)
+    journal: str | None = None
     device: str | None = None
     engine: dict[str, Any] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ def parse(given: Mapping[str, Any]) -> ModelArguments:
         prefix_token_id=count("prefix_token_id", take("prefix_token_id"), least=0),
         seed=count("seed", take("seed"), least=0) or 0,
         chat_template_args=_mapping("chat_template_args", take("chat_template_args")),
+        journal=_journal(take("journal")),
         device=_text("device", take("device")),
         engine=rest,
     )
@@ -169,6 +172,12 @@ def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str | Path | int):
         return None if value is None else str(value)
     raise UserError(f"{name}={value!r} is not a name or a path.")
+
+
+def _journal(value: Any) -> str | None:
+    if value is True:
+        raise UserError("journal=True names no folder: say journal=FOLDER, or False for none.")
+    return "" if value is False else _text("journal", value)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from lm_eval.api.model import TemplateLM
 from tqdm import tqdm
 
 from iha_eval import active
+from iha_eval.generated import Generated
 from iha_eval.harness import arguments as argument_rules
-from iha_eval.harness import intake, lengths, provenance, source
+from iha_eval.harness import intake, lengths, provenance, recall, source
+from iha_eval.harness.journal import Journal
 from iha_eval.harness.progress import Progress
 from iha_eval.harness.requests import (
     Answer,
@@ -73,6 +75,9 @@ class HarnessModel(TemplateLM):
     MODEL: ClassVar[str]
     SCORING_ROOM: ClassVar[int]
     WINDOW_MARGIN: ClassVar[int]
+
+    _journal: Journal | None = None
+    _journal_sought: bool = False
 
     def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
         """Checks arguments and checkpoint, so that a mistake shows in seconds; loads no model."""
@@ -161,10 +166,11 @@ class HarnessModel(TemplateLM):
         """
         defaults = intake.Defaults(self.max_gen_toks, self.arguments.seed)
         work = intake.generate_requests(requests, self.text, defaults, shown=not disable_tqdm)
+        recalled = self._recall(work, requests)
         answers = [""] * len(work)
 
-        def done(request: GenerateRequest, answer: Answer) -> None:
-            answers[request.index] = answer.text
+        def take(request: GenerateRequest, answer: Answer) -> None:
+            answers[request.index] = Generated(answer.text, cut=answer.cut)
             # Under exactly the arguments by which lm-eval's cache looks answers up. Sampled ones
             # stay out: it would serve one answer to every repeat.
             if request.sampling.seed is None:
@@ -175,8 +181,21 @@ class HarnessModel(TemplateLM):
             lengths.Need(job.task, job.doc_id, len(job.prompt), job.sampling.max_tokens)
             for job in work
         ]
-        with self._running("generate_until", needs, shown=not disable_tqdm) as (call, progress):
-            self._generate(work, call, done, progress)
+        with self._running(
+            "generate_until", needs, left=len(recalled.missing), shown=not disable_tqdm
+        ) as (call, progress):
+
+            def done(request: GenerateRequest, answer: Answer) -> None:
+                if self._journal is not None:
+                    self._journal.add(recalled.keys[request.index], request, answer)
+                call.cut += answer.cut
+                take(request, answer)
+
+            for request, answer in recalled.found:
+                call.recalled += 1
+                call.cut += answer.cut
+                take(request, answer)
+            self._generate(recalled.missing, call, done, progress)
         return answers
 
     def loglikelihood(
@@ -294,6 +313,31 @@ class HarnessModel(TemplateLM):
 
     # How it is done.
 
+    def _recall(
+        self, work: Sequence[GenerateRequest], requests: Sequence[Instance]
+    ) -> recall.Recalled:
+        """What the journal, opened with the first requests, answers already."""
+        first = work and not self._journal_sought
+        if first:
+            self._journal_sought = True
+            self._journal = recall.open_journal(self.arguments, self._identity())
+        recalled = recall.recall(self._journal, work, requests)
+        if first and self._journal is not None:
+            recall.report(self._journal, recalled)
+        return recalled
+
+    def _identity(self) -> dict[str, Any]:
+        """Model and engine, as far as they decide what is answered."""
+        return {
+            "model": self.MODEL,
+            "checkpoint": self.source.checkpoint.fingerprint,
+            "tokenizer": active.tokenizer_sha256(self.text.tokenizer),
+            "dtype": self._engine_facts()["dtype"],
+            "engine": provenance.without_secrets(self.arguments.engine),
+            "max_model_len": self.arguments.max_model_len,
+            "versions": provenance.versions(),
+        }
+
     def _scores(
         self,
         kind: str,
@@ -325,16 +369,26 @@ class HarnessModel(TemplateLM):
 
     @contextmanager
     def _running(
-        self, kind: str, needs: Sequence[lengths.Need], *, shown: bool
+        self, kind: str, needs: Sequence[lengths.Need], *, left: int | None = None, shown: bool
     ) -> Iterator[tuple[Call, Progress]]:
-        """Check lengths, make the engine ready, then time and count what happens inside."""
+        """Check lengths, make the engine ready, then time and count what happens inside.
+
+        Args:
+            kind: lm-eval's name of the call.
+            needs: what each request needs, those that are finished already included: an
+                interrupted run goes on with the engine that it began with.
+            left: number of requests that are not finished; None is all.
+            shown: False draws no progress bar.
+        """
         call = Call(kind)
+        left = len(needs) if left is None else left
         if needs:
             length = lengths.settle(needs, asked=self.arguments.max_model_len, limit=self._limit)
+        if left:
             self._prepare(length, [need.total for need in needs])
         start = time.perf_counter()
         try:
-            with Progress(len(needs), f"{self.MODEL} {kind}", shown=shown) as progress:
+            with Progress(left, f"{self.MODEL} {kind}", shown=shown) as progress:
                 yield call, progress
         finally:
             call.seconds = time.perf_counter() - start

@@ -29,6 +29,7 @@ class Completion(Protocol):
     """The part of vLLM's `CompletionOutput` that is read here."""
 
     token_ids: Sequence[int]
+    finish_reason: str | None
 
 
 class Output(Protocol):
@@ -39,7 +40,6 @@ class Output(Protocol):
     prompt_token_ids: list[int]
     prompt_logprobs: list[dict[int, Any] | None] | None
     outputs: list[Completion]
-    num_cached_tokens: int | None
     metrics: Any
 
 
@@ -66,11 +66,12 @@ def set_environment(tensor_parallel_size: int) -> bool:
     return cpu
 
 
-def sampling_params(sampling: Sampling) -> Any:
-    """A `Sampling` as vLLM takes it."""
+def sampling_params(sampling: Sampling, answers: int = 1) -> Any:
+    """A `Sampling` as vLLM takes it, for several answers whose seeds follow each other."""
     from vllm import SamplingParams
 
     return SamplingParams(
+        n=answers,
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -139,18 +140,22 @@ class Engine:
             beat: called after every step of the engine.
         """
         waiting = enumerate(prompts)
-        flying: dict[int, int] = {}
-        most = self._config.scheduler_config.max_num_seqs + AHEAD
+        # Number of the request: its place, and how many answers it is asked for.
+        flying: dict[int, tuple[int, int]] = {}
+        asked, most = 0, self._config.scheduler_config.max_num_seqs + AHEAD
         try:
             while True:
-                while len(flying) < most and (following := next(waiting, None)) is not None:
+                while asked < most and (following := next(waiting, None)) is not None:
                     place, (ids, params) = following
-                    flying[self._enqueue(ids, params)] = place
+                    flying[self._enqueue(ids, params)] = place, params.n
+                    asked += params.n
                 if not flying:
                     return
                 for output in self._llm.llm_engine.step():
                     if output.finished:
-                        finished(flying.pop(int(output.request_id)), output)
+                        place, answers = flying.pop(int(output.request_id))
+                        asked -= answers
+                        finished(place, output)
                 beat()
         finally:
             if flying:
@@ -163,6 +168,11 @@ class Engine:
         tokens = self._config.cache_config.kv_cache_size_tokens
         sizes = [report["kv_bytes"] for report in self._reports if report["kv_bytes"]]
         return KVCache(tokens, sum(sizes) if sizes else None)
+
+    def prefix_hits(self) -> int:
+        """Prompt tokens that the prefix cache has spared since vLLM was loaded."""
+        counters = self._llm.get_metrics()
+        return sum(int(one.value) for one in counters if one.name == "vllm:prefix_cache_hits")
 
     def facts(self) -> dict[str, Any]:
         """What the engine runs on and with: device, attention, scheduling."""

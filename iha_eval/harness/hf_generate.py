@@ -29,7 +29,7 @@ from iha_eval.harness.text import Text
 # A token may hold part of a character: so many more than a stop has bytes are looked at.
 SLACK = 8
 
-Finished = Callable[[int, list[int], tuple[float, float, float]], None]
+Finished = Callable[[int, list[int], bool, tuple[float, float, float]], None]
 
 
 def generate(
@@ -46,7 +46,8 @@ def generate(
         text: its tokenizer.
         batch: the requests.
         finished: called for each row as soon as it is finished, with its place in the batch, the
-            token ids generated, and when it started, gave its first token and gave its last.
+            token ids generated, whether its budget ended it, and when it started, gave its first
+            token and gave its last.
         beat: called after every token.
     """
     width = max(len(job.prompt) for job in batch)
@@ -148,15 +149,18 @@ class _Rows(StoppingCriteria):
             self._first = now
         generated = input_ids[:, self._width :].tolist()
         for place, ids in enumerate(generated):
-            if not self._done[place] and self._ends(place, ids):
+            if self._done[place]:
+                continue
+            stopped = self._stops(place, ids)
+            if stopped or len(ids) >= self._batch[place].sampling.max_tokens:
                 self._done[place] = True
-                self._finished(place, ids, (self._start, self._first, now))
+                self._finished(place, ids, not stopped, (self._start, self._first, now))
         self._beat()
         return torch.tensor(self._done, device=input_ids.device)
 
-    def _ends(self, place: int, ids: list[int]) -> bool:
+    def _stops(self, place: int, ids: list[int]) -> bool:
         sampling = self._batch[place].sampling
-        if ids[-1] in sampling.stop_ids or len(ids) >= sampling.max_tokens:
+        if ids[-1] in sampling.stop_ids:
             return True
         if not sampling.stop:
             return False

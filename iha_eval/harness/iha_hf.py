@@ -83,12 +83,13 @@ class IHAHF(HarnessModel):
             def finished(
                 place: int,
                 ids: list[int],
+                cut: bool,
                 times: tuple[float, float, float],
                 batch: list[GenerateRequest] = batch,
             ) -> None:
                 job = batch[place]
                 call.add(prompt=len(job.prompt), generated=len(ids), times=times)
-                done(job, Answer(self.text.decode(ids, job.sampling), len(ids)))
+                done(job, Answer(self.text.decode(ids, job.sampling), len(ids), cut))
                 progress.finish(len(job.prompt), len(ids))
 
             hf_generate.generate(self._model, self.text, batch, finished, progress.beat)

@@ -16,6 +16,7 @@ from iha_eval.harness.engine import (
     scoring_params,
     set_environment,
 )
+from iha_eval.harness.groups import grouped
 from iha_eval.harness.log import logger
 from iha_eval.harness.progress import Progress
 from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
@@ -92,17 +93,23 @@ class IHAVLLM(HarnessModel):
         progress: Progress,
     ) -> None:
         # The longest first, so that no long one is left to run alone at the end.
-        order = sorted(requests, key=lambda job: -(len(job.prompt) + job.sampling.max_tokens))
+        order = sorted(grouped(requests), key=lambda group: -group.reach)
 
         def finished(place: int, output: Output) -> None:
-            job, ids = order[place], output.outputs[0].token_ids
-            _count(call, output, len(ids))
-            done(job, Answer(self.text.decode(ids, job.sampling), len(ids)))
-            progress.finish(len(job.prompt), len(ids))
+            group = order[place]
+            generated = sum(len(made.token_ids) for made in output.outputs)
+            _count(call, output, generated, len(group.members))
+            for job, made in zip(group.members, output.outputs, strict=True):
+                text = self.text.decode(made.token_ids, job.sampling)
+                cut = made.finish_reason == "length"
+                done(job, Answer(text, len(made.token_ids), cut))
+                progress.finish(len(job.prompt), len(made.token_ids))
 
-        self._run(
-            ((job.prompt, sampling_params(job.sampling)) for job in order), finished, progress
+        asked = (
+            (group.first.prompt, sampling_params(group.first.sampling, len(group.members)))
+            for group in order
         )
+        self._run(asked, finished, call, progress)
 
     def _score(
         self,
@@ -120,17 +127,21 @@ class IHAVLLM(HarnessModel):
             progress.finish(len(job.context) + len(job.continuation), 0)
 
         prompts = ((job.context + job.continuation, scoring_params()) for job in order)
-        self._run(prompts, finished, progress)
+        self._run(prompts, finished, call, progress)
 
     def _run(
         self,
         prompts: Iterator[tuple[Sequence[int], Any]],
         finished: Callable[[int, Output], None],
+        call: Call,
         progress: Progress,
     ) -> None:
         # Without requests there is no engine, and nothing to do.
-        if self._engine is not None:
-            self._engine.run(prompts, finished, progress.beat)
+        if self._engine is None:
+            return
+        before = self._engine.prefix_hits()
+        self._engine.run(prompts, finished, progress.beat)
+        call.cached_tokens += self._engine.prefix_hits() - before
 
     def _kv_cache(self) -> KVCache | None:
         return None if self._engine is None else self._engine.kv_cache()
@@ -148,12 +159,13 @@ class IHAVLLM(HarnessModel):
         }
 
 
-def _count(call: Call, output: Output, generated: int) -> None:
-    times, cached = None, output.num_cached_tokens or 0
+def _count(call: Call, output: Output, generated: int, answers: int = 1) -> None:
+    times = None
     if output.metrics is not None and output.metrics.first_token_ts:
         stats = output.metrics
         times = (stats.scheduled_ts, stats.first_token_ts, stats.last_token_ts)
-    call.add(prompt=len(output.prompt_token_ids), generated=generated, cached=cached, times=times)
+    prompt = len(output.prompt_token_ids) * answers
+    call.add(prompt=prompt, generated=generated, times=times, answers=answers)
 
 
 def _read_score(job: ScoreRequest, output: Output) -> Score:

@@ -43,12 +43,12 @@ def generate_requests(
 ) -> list[GenerateRequest]:
     """Requests for answers, one an instance, in order.
 
-    A document that comes again (lm-eval's `repeats`) shares its token ids and, if sampled, draws
-    from a seed of its own each time.
+    A document that comes again (lm-eval's `repeats`) shares its token ids and draws from a seed of
+    its own each time.
 
     Raises:
-        UserError: generation kwargs that are unknown or cannot be meant, or a document that is
-            longer than it says of itself.
+        UserError: generation kwargs that are unknown or cannot be meant, a document that is longer
+            than it says of itself, or one that comes again at temperature 0.
     """
     texts = list(dict.fromkeys(instance.args[0] for instance in instances))
     bar = tqdm(text.encode_all(texts), "Tokenizing", len(texts), leave=False, disable=not shown)
@@ -57,6 +57,7 @@ def generate_requests(
     }
     seen: Counter[tuple[str, int | None]] = Counter()
     requests = []
+    last: str | None = None
     for index, instance in enumerate(instances):
         prompt, kwargs = instance.args
         task, doc_id = str(instance.task_name), instance.doc_id
@@ -67,6 +68,9 @@ def generate_requests(
         repeat = seen[task, doc_id]
         seen[task, doc_id] += 1
         seed = sampling.seed
+        if seed is None and repeat and prompt == last:
+            raise _same_again(task)
+        last = prompt
         own = None if seed is None else derive_seed(seed, task, doc_id, repeat)
         sampling = replace(sampling, stop=words, stop_ids=ids, seed=own)
         _check_document_limit(instance, len(prompts[prompt]) + sampling.max_tokens)
@@ -128,6 +132,13 @@ def window_requests(
             task, doc_id = str(instance.task_name), instance.doc_id
             yield owner, ScoreRequest(index, task, doc_id, pack(given), pack(scored))
             index += 1
+
+
+def _same_again(task: str) -> UserError:
+    return UserError(
+        f"Task {task} asks for several answers to one question at temperature 0, which would all "
+        "be the same: set --gen_kwargs temperature=0.6, or ask for one answer."
+    )
 
 
 def _check_document_limit(instance: Instance, total: int) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from iha_eval.harness.command_line import extend_command_line
 from iha_eval.harness.locations import tasks_dir
-from iha_eval.harness.register_errors import catch_user_errors
 
-__all__ = ["MODELS", "add_models", "add_tasks", "catch_user_errors", "insert_after", "register"]
+__all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
 
 MODELS = {
     "iha-vllm": "iha_eval.harness.iha_vllm:IHAVLLM",
@@ -34,6 +34,7 @@ def register() -> None:
     """
     add_models(importlib.import_module("lm_eval.models"))
     add_tasks(importlib.import_module("lm_eval.tasks._index"))
+    extend_command_line(importlib.import_module("lm_eval._cli.harness"))
 
 
 def add_models(module: ModuleType) -> None:

@@ -2,7 +2,7 @@
 
 For: reading generation kwargs strictly, and giving every sampled answer a seed that depends on
 nothing but the run's seed, the task, the document and the repeat.
-Not for: how an engine draws tokens, nor for grouping repeats of one prompt.
+Not for: how an engine draws tokens, nor for putting repeats together (see `groups.py`).
 """
 
 import hashlib
@@ -73,10 +73,12 @@ class Answer:
     Attributes:
         text: up to the first stop, without it.
         tokens: number of tokens generated, the stopping one included.
+        cut: whether the generation budget ended it.
     """
 
     text: str
     tokens: int
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,13 @@ def read_budget(kwargs: Mapping[str, Any], where: str, default: int) -> int:
 
 
 def derive_seed(seed: int, task: str, doc_id: int | None, repeat: int) -> int:
-    """The seed of one sampled answer: 62 bits of a hash, the same on every machine."""
-    text = f"{seed}|{task}|{doc_id}|{repeat}".encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 2
+    """The seed of one sampled answer: 62 bits of a hash, the same on every machine.
+
+    Seeds of repeats follow each other, as vLLM counts them within one request. They know nothing
+    of the model: two models draw from the same ones.
+    """
+    text = f"{seed}|{task}|{doc_id}".encode()
+    return (int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 2) + repeat
 
 
 def cut(text: str, stop: Iterable[str]) -> str:
@@ -191,6 +197,12 @@ def _refuse_unknown(kwargs: Mapping[str, Any], where: str) -> None:
     for name, value in kwargs.items():
         if name in known or value is None or (name in NO_OPS and value == NO_OPS[name]):
             continue
+        if name == "n":
+            raise UserError(
+                f"n={value!r} in {where}: lm-eval would throw all answers but one away; the number "
+                "of answers a question is a matter of the task: repeats in its YAML, or "
+                f"""--metadata '{{"k": {value}}}' with the tasks of iha_math."""
+            )
         only = f" other than {NO_OPS[name]}" if name in NO_OPS else ""
         raise UserError(
             f"{name}={value!r} in {where} is not supported{only}: known are {', '.join(known)}."

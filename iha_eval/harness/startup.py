@@ -16,7 +16,7 @@ OFF_SWITCH = "IHA_EVAL_NO_HOOK"
 WATCHED = {
     "lm_eval.models": "add_models",
     "lm_eval.tasks._index": "add_tasks",
-    "lm_eval._cli.harness": "catch_user_errors",
+    "lm_eval._cli.harness": "extend_command_line",
 }
 """Module of lm-eval -> the function of `register` to call with it when it has been imported."""
 

@@ -39,8 +39,11 @@ class Call:
 
     Attributes:
         kind: lm-eval's name of the call, such as "generate_until".
-        requests: number of requests finished.
-        prompt_tokens: tokens in their prompts.
+        requests: number of requests finished; each answer to a question is one.
+        recalled: number of answers that the journal had already; they count in `cut` and in none
+            of the other figures.
+        cut: number of answers that their generation budget ended.
+        prompt_tokens: tokens in their prompts, those that answers share counted for each.
         cached_tokens: those of them that a prefix cache spared.
         generated_tokens: tokens generated.
         seconds: wall time of the engine, its start not included.
@@ -48,6 +51,8 @@ class Call:
 
     kind: str
     requests: int = 0
+    recalled: int = 0
+    cut: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
@@ -60,22 +65,21 @@ class Call:
         *,
         prompt: int,
         generated: int,
-        cached: int = 0,
         times: tuple[float, float, float] | None = None,
+        answers: int = 1,
     ) -> None:
-        """Count one finished request.
+        """Count one finished prompt.
 
         Args:
-            prompt: tokens in its prompt.
-            generated: tokens generated.
-            cached: tokens of the prompt that a prefix cache spared.
+            prompt: tokens in its prompt, counted for each answer.
+            generated: tokens generated, all answers together.
             times: when it was scheduled, gave its first token, gave its last; seconds on any one
                 clock; None where the engine does not tell.
+            answers: how many were drawn for it.
         """
-        self.requests += 1
+        self.requests += answers
         self.prompt_tokens += prompt
         self.generated_tokens += generated
-        self.cached_tokens += cached
         if times is not None:
             scheduled, first, last = times
             self._prefills.append((scheduled, first))
@@ -98,6 +102,8 @@ class Call:
         return {
             "kind": self.kind,
             "requests": self.requests,
+            "recalled_from_journal": self.recalled,
+            "cut_by_budget": self.cut,
             "prompt_tokens": self.prompt_tokens,
             "prompt_tokens_from_prefix_cache": self.cached_tokens,
             "generated_tokens": self.generated_tokens,
@@ -119,11 +125,14 @@ class Call:
             if rate is not None
         ]
         cached = f" ({self.cached_tokens:,} from the prefix cache)" if self.cached_tokens else ""
+        recalled = f", {self.recalled:,} more from the journal" if self.recalled else ""
         lines = [
-            f"{self.kind}: {self.requests:,} prompts in {self.seconds:,.1f} s",
+            f"{self.kind}: {self.requests:,} requests in {self.seconds:,.1f} s{recalled}",
             f"  tokens    prompt {self.prompt_tokens:,}{cached}, "
             f"generated {self.generated_tokens:,}",
         ]
+        if self.cut:
+            lines.append(f"  cut       {self.cut:,} by their generation budget")
         if per_second:
             lines.append(f"  speed     {', '.join(per_second)} (each while it was under way)")
         if kv_cache is not None and kv_cache.tokens is not None:

@@ -195,7 +195,7 @@ def test_results_hold_what_was_run_and_how(
     results = lm_eval.simple_evaluate(
         model=IHAHF(llama), tasks=["tiny_quiz"], limit=3, task_manager=local_task, log_samples=True
     )
-    assert "generate_until: 3 prompts" in capsys.readouterr().out
+    assert "generate_until: 3 requests" in capsys.readouterr().out
     config = json.loads(json.dumps(results["config"], default=str))
     facts = config["iha_eval"]
     assert config["model_dtype"] == facts["dtype"] == "float32"

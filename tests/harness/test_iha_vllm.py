@@ -16,7 +16,9 @@ from lm_eval.tasks import TaskManager
 
 from iha_eval.errors import UserError
 from iha_eval.harness import engine as engine_module
+from iha_eval.harness import iha_vllm
 from iha_eval.harness.base import Pair
+from iha_eval.harness.groups import Group
 from iha_eval.harness.iha_hf import IHAHF
 from iha_eval.harness.iha_vllm import IHAVLLM
 from iha_eval.harness.log import logger
@@ -114,6 +116,40 @@ def test_sampled_answers_repeat_with_the_run_and_differ_among_themselves(
     assert len(set(first)) == 3
 
 
+def test_samples_of_a_question_asked_at_once_are_those_asked_one_by_one(
+    model: IHAVLLM, ask: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM's n counts seeds as derive_seed does, and reads the prompt once."""
+    instances = [ask("hello world " * (1 + doc), doc, temperature=0.9) for doc in range(3)]
+    asked = [one for one in instances for _ in range(5)]
+    at_once = model.generate_until(asked)
+    assert len(set(at_once)) == 15
+    assert model.calls[-1].requests == 15
+    monkeypatch.setattr(iha_vllm, "grouped", lambda jobs: [Group((job,)) for job in jobs])
+    assert model.generate_until(asked) == at_once
+
+
+def test_the_first_samples_of_many_are_those_of_few(model: IHAVLLM, ask: Make) -> None:
+    one = ask("hello world", temperature=0.9, max_gen_toks=16)
+    assert model.generate_until([one] * 5)[:3] == model.generate_until([one] * 3)
+
+
+def test_a_shared_prompt_is_read_once(model: IHAVLLM, ask: Make) -> None:
+    one = ask("a long prompt that fills more than a block. " * 5, temperature=0.9, max_gen_toks=4)
+    model.generate_until([one] * 4)
+    call = model.calls[-1]
+    prompt = call.prompt_tokens // 4
+    # All but the last block, three times.
+    assert call.cached_tokens >= 3 * (prompt - 129)
+
+
+def test_an_answer_knows_whether_its_budget_cut_it(model: IHAVLLM, ask: Make) -> None:
+    (whole,) = model.generate_until([ask("hello world", max_gen_toks=24)])
+    (stopped,) = model.generate_until([ask("hello world", max_gen_toks=24, until=[whole[6:8]])])
+    assert (whole.cut, stopped.cut) == (True, False)
+    assert model.calls[-2].cut - model.calls[-1].cut == 1
+
+
 def test_more_requests_than_run_at_once_come_back_in_order(model: IHAVLLM, ask: Make) -> None:
     count = 8 + engine_module.AHEAD + 7
     instances = [ask("x" * (1 + n % 5), n, max_gen_toks=1 + n % 3) for n in range(count)]
@@ -151,7 +187,7 @@ def test_results_hold_what_was_run_and_how(
         model=model, tasks=["tiny_quiz"], limit=3, task_manager=local_task, log_samples=True
     )
     printed = capsys.readouterr()
-    assert "generate_until: 3 prompts" in printed.out
+    assert "generate_until: 3 requests" in printed.out
     assert "KV cache" in printed.out
     assert "iha-vllm generate_until" in printed.err
     config = json.loads(json.dumps(results["config"]))

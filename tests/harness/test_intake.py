@@ -52,6 +52,14 @@ def test_a_seed_in_the_task_makes_no_repeats_alike(text: Text, ask: Ask) -> None
     assert first.sampling.seed != second.sampling.seed
 
 
+def test_a_question_asked_again_at_temperature_0_is_refused(text: Text, ask: Ask) -> None:
+    one = ask("ab")
+    with pytest.raises(UserError, match=r"Task asked asks for several answers .* temperature"):
+        requests(text, [one, one])
+    # Two prompts of one document are two questions.
+    assert len(requests(text, [ask("ab"), ask("cd")])) == 2
+
+
 def test_an_empty_prompt_is_the_prefix_token(text: Text, ask: Ask) -> None:
     assert list(requests(text, [ask("")])[0].prompt) == [text.prefix_id]
 

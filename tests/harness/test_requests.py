@@ -105,7 +105,12 @@ def test_seeds_differ_in_every_part_and_never_change() -> None:
     assert len(seeds) == 5
     assert all(0 <= seed < 2**62 for seed in seeds)
     # Written down: a change would make old runs unrepeatable.
-    assert derive_seed(0, "gsm8k", 3, 1) == 3075485018030144316
+    assert derive_seed(0, "gsm8k", 3, 1) == 1723891534291808337
+
+
+def test_seeds_of_repeats_follow_each_other() -> None:
+    first = derive_seed(7, "gsm8k", 3, 0)
+    assert [derive_seed(7, "gsm8k", 3, repeat) - first for repeat in range(3)] == [0, 1, 2]
 
 
 def test_text_is_cut_at_the_first_stop_whatever_their_order() -> None:

@@ -20,9 +20,9 @@ def test_covered_time_counts_overlaps_once(spans: list[tuple[float, float]], len
 
 
 def two_requests() -> Call:
-    call = Call("generate_until", seconds=10.0)
+    call = Call("generate_until", seconds=10.0, cached_tokens=100)
     call.add(prompt=100, generated=11, times=(0.0, 2.0, 7.0))
-    call.add(prompt=300, generated=21, cached=100, times=(1.0, 3.0, 8.0))
+    call.add(prompt=300, generated=21, times=(1.0, 3.0, 8.0))
     return call
 
 
@@ -59,9 +59,26 @@ def test_the_results_hold_every_figure() -> None:
 def test_the_printed_block_holds_every_figure() -> None:
     text = two_requests().text(KVCache(tokens=4096, bytes=3 * 2**20))
     assert text == (
-        "generate_until: 2 prompts in 10.0 s\n"
+        "generate_until: 2 requests in 10.0 s\n"
         "  tokens    prompt 400 (100 from the prefix cache), generated 32\n"
         "  speed     prefill 100.0 tok/s, generation 5.0 tok/s (each while it was under way)\n"
         "  KV cache  4,096 tokens, 3 MiB"
     )
     assert two_requests().text(KVCache(tokens=8, bytes=None)).endswith("8 tokens")
+
+
+def test_answers_of_one_prompt_are_requests_of_their_own() -> None:
+    call = Call("generate_until")
+    call.add(prompt=400, generated=50, times=(0.0, 1.0, 10.0), answers=4)
+    # 46 tokens after the first of each.
+    assert call.generation_rate == pytest.approx(46 / 9)
+    assert call.as_dict()["requests"] == 4
+
+
+def test_cut_and_recalled_answers_are_told() -> None:
+    call = Call("generate_until", recalled=7, cut=3)
+    call.add(prompt=1, generated=1)
+    assert "1 requests in 0.0 s, 7 more from the journal" in call.text()
+    assert "  cut       3 by their generation budget" in call.text()
+    assert call.as_dict()["recalled_from_journal"] == 7
+    assert call.as_dict()["cut_by_budget"] == 3

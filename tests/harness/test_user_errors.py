@@ -1,13 +1,11 @@
 """Mistakes of the user end a command in one line; everything else keeps its traceback."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness.register_errors import (
-    catch_user_errors,
+from iha_eval.harness.user_errors import (
     exit_on_user_error,
     user_message,
 )
@@ -77,25 +75,3 @@ def test_another_error_passes_through(capsys):
 
 def test_results_and_arguments_pass_through():
     assert exit_on_user_error(divmod, 7, 2) == (3, 1)
-
-
-def harness():
-    """What stands for `lm_eval._cli.harness`."""
-
-    class HarnessCLI:
-        def execute(self, args):
-            return args()
-
-    return SimpleNamespace(HarnessCLI=HarnessCLI)
-
-
-def test_the_command_line_of_lm_eval_is_wrapped_once(capsys):
-    module = harness()
-    catch_user_errors(module)
-    wrapped = module.HarnessCLI.execute
-    catch_user_errors(module)
-    assert module.HarnessCLI.execute is wrapped
-    assert module.HarnessCLI().execute(lambda: 5) == 5
-    with pytest.raises(SystemExit):
-        module.HarnessCLI().execute(lambda: do_raise(UserError("name it")))
-    assert capsys.readouterr().err == "iha-eval: name it\n"

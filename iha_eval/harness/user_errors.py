@@ -1,15 +1,11 @@
 """Turn mistakes of the user into one line on stderr and exit code 2, at the edge of a command line.
 
-For: `iha-eval`, and lm-eval's own command, whose `HarnessCLI.execute` gets wrapped: the one place
-that `lm_eval`, `lm-eval` and `python -m lm_eval` share and `simple_evaluate` does not pass, so that
-programs and notebooks still receive the exception itself. Not for: any other exception; those keep
-their traceback.
+For: `iha-eval`, and lm-eval's own command (see `command_line.py`); programs and notebooks still
+receive the exception itself. Not for: any other exception; those keep their traceback.
 """
 
-import functools
 import sys
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 EXIT_CODE = 2
@@ -45,25 +41,6 @@ def exit_on_user_error(function: Callable[..., Any], *args: Any, **kwargs: Any) 
         sys.stdout.flush()
         print(f"iha-eval: {message}", file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_CODE) from None
-
-
-def catch_user_errors(module: ModuleType) -> None:
-    """Wrap lm-eval's command line with `exit_on_user_error`.
-
-    Args:
-        module: `lm_eval._cli.harness`.
-    """
-    cli = module.HarnessCLI
-    if hasattr(cli.execute, "exits_on_user_error"):
-        return
-    original = cli.execute
-
-    @functools.wraps(original)
-    def execute(*args: Any, **kwargs: Any) -> Any:
-        return exit_on_user_error(original, *args, **kwargs)
-
-    execute.exits_on_user_error = True  # type: ignore[attr-defined]
-    cli.execute = execute
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,0 +1,76 @@
+"""lm-eval's own command, extended: `--fresh`, a journal beside the output, mistakes in one line.
+
+For: `HarnessCLI`, the one place that `lm_eval`, `lm-eval`, `python -m lm_eval` and `iha-eval run`
+share and that `simple_evaluate` does not pass. Not for: models other than ours, for which nothing
+changes.
+"""
+
+import functools
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from iha_eval.harness.user_errors import exit_on_user_error
+
+FRESH_HELP = (
+    "iha-vllm and iha-hf: forget the answers that an interrupted run of the same command left "
+    "beside the output, and begin anew"
+)
+
+
+def extend_command_line(module: ModuleType) -> None:
+    """Wrap lm-eval's command line, once.
+
+    Args:
+        module: `lm_eval._cli.harness`.
+    """
+    cli = module.HarnessCLI
+    if hasattr(cli.execute, "extended_by_iha_eval"):
+        return
+    make, run = cli.__init__, cli.execute
+
+    @functools.wraps(make)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        self._subparsers.choices["run"].add_argument(
+            "--fresh", action="store_true", help=FRESH_HELP
+        )
+
+    @functools.wraps(run)
+    def execute(self: Any, args: Namespace) -> Any:
+        return exit_on_user_error(_run, functools.partial(run, self), args)
+
+    execute.extended_by_iha_eval = True  # type: ignore[attr-defined]
+    cli.__init__, cli.execute = init, execute
+
+
+def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
+    # Only once a command runs: the hook must not import this with every `import lm_eval`.
+    from iha_eval.harness.invocation import Invocation, running
+
+    given = vars(args)
+    # lm-eval refuses names that it does not know.
+    fresh = bool(given.pop("fresh", False))
+    said = {**_config_file(given.get("config")), **{name: x for name, x in given.items() if x}}
+    output = said.get("output_path")
+    command = Invocation(
+        output=Path(output) if output else None,
+        log_samples=bool(said.get("log_samples")),
+        fresh=fresh,
+    )
+    with running(command):
+        return original(args)
+
+
+def _config_file(path: str | None) -> dict[str, Any]:
+    """What the file of `--config` says; lm-eval itself complains of one that cannot be read."""
+    if not path:
+        return {}
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    try:
+        return dict(EvaluatorConfig.load_yaml_config(path))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -1,0 +1,109 @@
+"""What of a call is finished already, by the journal, and what is left to be generated.
+
+For: where the journal lies, which requests it answers, and saying what is not used and why.
+Not for: the file itself (see `journal.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+
+from iha_eval.harness import invocation
+from iha_eval.harness.arguments import ModelArguments
+from iha_eval.harness.journal import Journal, answer_key, document_sha256, others
+from iha_eval.harness.log import logger
+from iha_eval.harness.requests import Answer, GenerateRequest
+
+# Fields named of those in which a journal differs; the first say enough.
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """The requests of a call, apart.
+
+    Attributes:
+        keys: the key of each request, by its index; empty without a journal.
+        found: requests that the journal answers, with their answers.
+        missing: the others, in order.
+    """
+
+    keys: Sequence[str]
+    found: Sequence[tuple[GenerateRequest, Answer]]
+    missing: Sequence[GenerateRequest]
+
+
+def open_journal(arguments: ModelArguments, identity: Mapping[str, Any]) -> Journal | None:
+    """The journal of this model and engine: in the folder asked for, or beside the output.
+
+    Args:
+        arguments: their `journal` is a folder, "" for none, None for beside the output.
+        identity: model and engine.
+
+    Returns:
+        The journal, or None where there is no folder for it.
+
+    Raises:
+        UserError: it cannot be written, or another process writes to it.
+    """
+    command = invocation.current()
+    if arguments.journal is not None:
+        folder = Path(arguments.journal).expanduser() if arguments.journal else None
+    else:
+        folder = command.folder if command else None
+    if folder is None:
+        return None
+    for path, names in others(folder, identity).items():
+        named = ", ".join(names[:SHOWN]) + (" and more" if len(names) > SHOWN else "")
+        logger.warning("%s belongs to another run (%s differ): it is not used.", path, named)
+    journal = Journal(folder, identity, fresh=bool(command and command.fresh))
+    # One in a folder of the user's own is theirs to keep.
+    if command and arguments.journal is None:
+        command.journals.append(journal)
+    return journal
+
+
+def recall(
+    journal: Journal | None, work: Sequence[GenerateRequest], instances: Sequence[Instance]
+) -> Recalled:
+    """Look every request up.
+
+    Args:
+        journal: None finds nothing.
+        work: the requests; the index of each is its place in `instances`.
+        instances: for the documents.
+    """
+    if journal is None:
+        return Recalled([], [], work)
+    # Repeats of a question share one document.
+    hashes = {
+        id(one.doc): document_sha256(one.doc) for one in {id(i): i for i in instances}.values()
+    }
+    keys = [answer_key(job, hashes[id(instances[job.index].doc)]) for job in work]
+    answers = [journal.find(key) for key in keys]
+    found = [(job, made) for job, made in zip(work, answers, strict=True) if made is not None]
+    missing = [job for job, made in zip(work, answers, strict=True) if made is None]
+    return Recalled(keys, found, missing)
+
+
+def report(journal: Journal, recalled: Recalled) -> None:
+    """Say what of a journal is used, once it has been looked through for the first time."""
+    if recalled.found:
+        logger.warning(
+            "%d of %d answers are in %s already; %d are left to be generated.",
+            len(recalled.found),
+            len(recalled.keys),
+            journal.path,
+            len(recalled.missing),
+        )
+    unused = journal.count - len(recalled.found)
+    if unused > 0:
+        logger.warning(
+            "%d answers in %s are to other questions, prompts or sampling parameters: they are not "
+            "used.",
+            unused,
+            journal.path,
+        )

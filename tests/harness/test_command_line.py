@@ -1,0 +1,89 @@
+"""The wrapped command line, with a stand-in for lm-eval's; the real one is met in test_resume."""
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from iha_eval.errors import UserError
+from iha_eval.harness import invocation
+from iha_eval.harness.command_line import extend_command_line
+from iha_eval.harness.invocation import Invocation
+
+
+def harness(body):
+    """What stands for `lm_eval._cli.harness`; `body` is what running a command does."""
+
+    class HarnessCLI:
+        def __init__(self):
+            self.parser = argparse.ArgumentParser()
+            self._subparsers = self.parser.add_subparsers()
+            run = self._subparsers.add_parser("run")
+            run.add_argument("--output_path")
+            run.add_argument("--config")
+
+        def execute(self, args):
+            return body(args)
+
+    return SimpleNamespace(HarnessCLI=HarnessCLI)
+
+
+def run(body, *words):
+    module = harness(body)
+    extend_command_line(module)
+    cli = module.HarnessCLI()
+    return cli.execute(cli.parser.parse_args(["run", *words]))
+
+
+def seen(_args) -> Invocation:
+    current = invocation.current()
+    assert current is not None
+    return current
+
+
+def test_it_is_wrapped_once():
+    module = harness(lambda _: None)
+    extend_command_line(module)
+    once = module.HarnessCLI.execute
+    extend_command_line(module)
+    assert module.HarnessCLI.execute is once
+
+
+def test_the_output_and_fresh_are_seen_by_models_and_fresh_not_by_lm_eval():
+    assert (run(seen).output, run(seen).fresh) == (None, False)
+    command = run(seen, "--output_path", "out", "--fresh")
+    assert (command.output, command.fresh) == (Path("out"), True)
+    assert "fresh" not in run(vars, "--fresh")
+    assert invocation.current() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "output"),
+    [
+        ("output_path: from-file\nlog_samples: true\n", Path("from-file")),
+        ("a: [", None),
+        ("- 1\n", None),
+    ],
+    ids=["said there", "broken", "no mapping"],
+)
+def test_a_configuration_file_may_say_it(tmp_path, text, output):
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    command = run(seen, "--config", str(file))
+    assert (command.output, command.log_samples) == (output, output is not None)
+    assert run(seen, "--config", str(file), "--output_path", "x").output == Path("x")
+
+
+def test_a_configuration_file_that_is_missing_is_left_to_lm_eval(tmp_path):
+    assert run(seen, "--config", str(tmp_path / "no.yaml")).output is None
+
+
+def test_a_mistake_is_one_line(capsys):
+    def mistaken(_args):
+        raise UserError("name it")
+
+    with pytest.raises(SystemExit) as exit_:
+        run(mistaken)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "iha-eval: name it\n"

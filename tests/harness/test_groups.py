@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+import pytest
+
+from iha_eval.harness.groups import grouped
+from iha_eval.harness.requests import GenerateRequest, Sampling, derive_seed, pack
+
+
+def request(index: int, doc_id: int = 0, repeat: int = 0, **changes: object) -> GenerateRequest:
+    sampling = Sampling(8, temperature=0.6, seed=derive_seed(0, "t", doc_id, repeat))
+    made = GenerateRequest(index, "t", doc_id, repeat, pack([1, 2, doc_id]), sampling)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def indices(requests: list[GenerateRequest]) -> list[list[int]]:
+    return [[member.index for member in group.members] for group in grouped(requests)]
+
+
+def test_repeats_of_a_question_are_one_group() -> None:
+    requests = [request(doc * 3 + repeat, doc, repeat) for doc in range(2) for repeat in range(3)]
+    assert indices(requests) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_repeats_may_stand_apart() -> None:
+    assert indices([request(0, 0, 0), request(1, 1, 0), request(2, 0, 1)]) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize(
+    ("left", "groups"),
+    [
+        ((0, 1, 3, 4), [[0, 1], [3, 4]]),
+        ((4,), [[4]]),
+        ((1, 3), [[1], [3]]),
+        ((), []),
+    ],
+    ids=str,
+)
+def test_where_some_are_finished_the_rest_keep_their_seeds(
+    left: tuple[int, ...], groups: list[list[int]]
+) -> None:
+    requests = [request(repeat, repeat=repeat) for repeat in left]
+    assert indices(requests) == groups
+    for group in grouped(requests):
+        assert group.first.sampling.seed == derive_seed(0, "t", 0, group.first.index)
+
+
+def test_greedy_answers_stay_alone() -> None:
+    greedy = Sampling(8)
+    assert indices([request(n, sampling=greedy) for n in range(2)]) == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "other"},
+        {"prompt": pack([9])},
+        {"sampling": Sampling(9, temperature=0.6, seed=derive_seed(0, "t", 0, 1))},
+    ],
+    ids=["task", "prompt", "sampling"],
+)
+def test_what_differs_in_more_than_the_seed_is_asked_apart(changes: dict[str, object]) -> None:
+    assert indices([request(0), request(1, repeat=1, **changes)]) == [[0], [1]]
+
+
+def test_reach_is_the_prompt_and_the_budget() -> None:
+    assert grouped([request(0)])[0].reach == 3 + 8

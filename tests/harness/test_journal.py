@@ -1,0 +1,227 @@
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iha_eval.errors import UserError
+from iha_eval.harness import journal as journal_module
+from iha_eval.harness.journal import Journal, answer_key, differences, document_sha256, others
+from iha_eval.harness.requests import Answer, GenerateRequest, Sampling, pack
+
+IDENTITY = {"checkpoint": "abc", "versions": {"vllm": "0.32.0"}}
+REQUEST = GenerateRequest(0, "gsm8k", 3, 1, pack([5, 6]), Sampling(8, ("\n",), (2,), 0.6, seed=11))
+
+
+def filled(folder: Path, count: int = 3) -> Journal:
+    journal = Journal(folder, IDENTITY)
+    for number in range(count):
+        journal.add(f"key {number}", REQUEST, Answer(f"line\n{number}\ud800", number, number == 1))
+    return journal
+
+
+def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 3
+    assert again.find("key 1") == Answer("line\n1\ud800", 1, True)
+    assert again.find("key 9") is None
+    again.close()
+
+
+def test_every_answer_is_on_disk_at_once(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    assert lines[0] == {"journal": 1, "identity": IDENTITY}
+    assert [line["key"] for line in lines[1:]] == ["key 0", "key 1", "key 2"]
+    assert {"task": "gsm8k", "doc_id": 3, "repeat": 1}.items() <= lines[1].items()
+    journal.close()
+
+
+def test_a_line_torn_anywhere_loses_itself_alone(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.close()
+    data = journal.path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(data) if byte == ord("\n")]
+    for length in range(len(data) + 1):
+        journal.path.write_bytes(data[:length])
+        again = Journal(tmp_path, IDENTITY)
+        whole = max(0, sum(end <= length for end in ends) - 1)
+        assert again.count == whole
+        again.add("new", REQUEST, Answer("n", 1, False))
+        again.close()
+        third = Journal(tmp_path, IDENTITY)
+        assert third.count == whole + 1
+        third.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"no JSON", b"[]", b'{"key": "k"}', b'{"key": [], "text": "", "tokens": 1, "cut": true}'],
+    ids=["text", "another type", "fields missing", "key of another type"],
+)
+def test_a_broken_line_in_the_middle_costs_only_its_answer(
+    tmp_path: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = filled(tmp_path)
+    journal.close()
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join([*lines[:2], line + b"\n", *lines[2:]]))
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 3
+    assert "has 1 lines that cannot be read" in caplog.text
+    again.close()
+
+
+@pytest.mark.parametrize("head", [b'{"journal": 99}', b"{}", b"x"], ids=["newer", "none", "text"])
+def test_without_a_header_of_its_own_a_journal_begins_anew(tmp_path: Path, head: bytes) -> None:
+    journal = filled(tmp_path)
+    journal.close()
+    rest = journal.path.read_bytes().split(b"\n", 1)[1]
+    journal.path.write_bytes(head + b"\n" + rest)
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 0
+    assert json.loads(again.path.read_text())["identity"] == IDENTITY
+    again.close()
+
+
+def test_fresh_forgets(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    again = Journal(tmp_path, IDENTITY, fresh=True)
+    assert again.count == 0
+    assert len(again.path.read_text().splitlines()) == 1
+    again.close()
+
+
+def test_two_processes_cannot_write_one_journal(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    with pytest.raises(UserError, match="being written by another run"):
+        Journal(tmp_path, IDENTITY)
+    journal.close()
+    Journal(tmp_path, IDENTITY).close()
+
+
+def test_a_journal_removed_while_it_was_being_opened_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path).close()
+    lock = journal_module.fcntl.flock
+
+    def removed_meanwhile(file: int, how: int) -> None:
+        monkeypatch.setattr(journal_module.fcntl, "flock", lock)
+        next(tmp_path.glob("journal-*")).unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(journal_module.fcntl, "flock", removed_meanwhile)
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 0
+    assert again.path.is_file()
+    again.close()
+
+
+def test_another_model_has_another_journal(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    changed = {**IDENTITY, "versions": {"vllm": "0.33.0"}}
+    journal = Journal(tmp_path, changed)
+    assert journal.count == 0
+    (found,) = others(tmp_path, changed).items()
+    assert found[1] == ["versions.vllm"]
+    journal.close()
+    assert len(others(tmp_path, {})) == 2
+
+
+def test_a_journal_that_is_being_written_is_nobodys_left_over(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    assert others(tmp_path, {}) == {}
+    journal.close()
+
+
+def test_files_that_are_no_journals_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "journal-mine.jsonl").write_text("shopping list\n")
+    assert others(tmp_path, IDENTITY) == {}
+
+
+def test_differences_are_named_by_their_place() -> None:
+    assert differences({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 9}}) == ["b.c", "b.d"]
+    assert differences({"a": {"b": 1}}, {"a": 1}) == ["a"]
+
+
+def test_retired_journals_are_gone_and_may_be_retired_twice(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.retire()
+    journal.retire()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written .* --output_path"):
+        Journal(tmp_path / "file" / "out", IDENTITY)
+
+
+def test_a_full_disk_ends_the_run_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = filled(tmp_path)
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(journal_module.os, "write", full)
+    with pytest.raises(UserError, match="No space left"):
+        journal.add("k", REQUEST, Answer("", 0, False))
+    monkeypatch.undo()
+    journal.close()
+
+
+def test_lines_are_forced_to_disk_at_most_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, clock = [], [0.0]
+    monkeypatch.setattr(journal_module.os, "fsync", synced.append)
+    monkeypatch.setattr(journal_module.time, "monotonic", lambda: clock[0])
+    journal = Journal(tmp_path, IDENTITY)
+    for clock[0] in (0.1, 0.9, 1.0, 1.5, 2.1):
+        journal.add("k", REQUEST, Answer("", 0, False))
+    assert len(synced) == 2
+    journal.close()
+
+
+def test_a_write_may_take_several_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(journal_module.os, "write", lambda file, data: write(file, data[:7]))
+    filled(tmp_path).close()
+    monkeypatch.undo()
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 3
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "math500"},
+        {"prompt": pack([5, 7])},
+        {"sampling": Sampling(8, ("\n",), (2,), 0.7, seed=11)},
+        {"sampling": Sampling(8, ("\n",), (2,), 0.6, seed=12)},
+        {"sampling": Sampling(9, ("\n",), (2,), 0.6, seed=11)},
+        {"sampling": Sampling(8, (), (2,), 0.6, seed=11)},
+    ],
+    ids=["task", "prompt", "temperature", "seed", "budget", "stop"],
+)
+def test_whatever_decides_an_answer_is_in_its_key(changes: dict[str, Any]) -> None:
+    other = GenerateRequest(**{**vars(REQUEST), **changes})
+    assert answer_key(other, "d") != answer_key(REQUEST, "d")
+    assert answer_key(REQUEST, "e") != answer_key(REQUEST, "d")
+
+
+def test_the_place_in_the_call_is_not_in_the_key() -> None:
+    other = GenerateRequest(**{**vars(REQUEST), "index": 70})
+    assert answer_key(other, "d") == answer_key(REQUEST, "d")
+
+
+def test_documents_are_told_apart_and_need_not_be_json() -> None:
+    assert document_sha256({"a": 1, "b": Path("x")}) == document_sha256({"b": Path("x"), "a": 1})
+    assert document_sha256({"a": 1}) != document_sha256({"a": 2})

@@ -1,0 +1,164 @@
+"""The journal as model classes use it, with the tiny Llama on `iha-hf`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from lm_eval.api.instance import Instance
+
+from iha_eval import active
+from iha_eval.harness import invocation
+from iha_eval.harness.iha_hf import IHAHF
+from iha_eval.harness.invocation import Invocation
+
+Make = Callable[..., Instance]
+
+
+@pytest.fixture(autouse=True)
+def nothing_published() -> Iterator[None]:
+    yield
+    active.clear()
+
+
+@pytest.fixture
+def asked(ask: Make) -> list[Instance]:
+    """Four samples of each of three questions, eight tokens each."""
+    instances = [
+        ask("hello world " * (1 + doc), doc, temperature=0.9, max_gen_toks=8) for doc in range(3)
+    ]
+    return [one for one in instances for _ in range(4)]
+
+
+def test_an_interrupted_call_goes_on_where_it_stood(
+    llama: Path,
+    asked: list[Instance],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = IHAHF(llama).generate_until(asked)
+    model = IHAHF(llama, journal=tmp_path)
+    seen: list[object] = []
+
+    def stop(*_: object) -> None:
+        seen.append(1)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(IHAHF, "_batch_tokens", 64)
+    monkeypatch.setattr("iha_eval.harness.progress.Progress.finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.generate_until(asked)
+    monkeypatch.undo()
+    model._journal.close()
+
+    again = IHAHF(llama, journal=str(tmp_path))
+    answers = again.generate_until(asked)
+    assert answers == expected
+    assert [one.cut for one in answers] == [one.cut for one in expected]
+    call = again.calls[-1]
+    assert (call.recalled, call.requests) == (6, 6)
+    assert call.cut == sum(one.cut for one in expected)
+    assert "6 of 12 answers are in" in caplog.text
+    assert "6 are left to be generated" in caplog.text
+    again._journal.close()
+
+
+def test_a_finished_call_needs_no_model(
+    llama: Path, asked: list[Instance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = IHAHF(llama, journal=tmp_path)
+    expected = first.generate_until(asked)
+    first._journal.close()
+    again = IHAHF(llama, journal=tmp_path)
+    monkeypatch.setattr(IHAHF, "_prepare", lambda *_: pytest.fail("a model was loaded"))
+    assert again.generate_until(asked) == expected
+    assert again.get_model_info()["iha_eval"]["summary"][-1]["recalled_from_journal"] == 12
+    again._journal.close()
+
+
+def test_more_samples_begin_with_those_there_are(
+    llama: Path, asked: list[Instance], tmp_path: Path
+) -> None:
+    first = IHAHF(llama, journal=tmp_path)
+    few = first.generate_until(asked[:2])
+    first._journal.close()
+    again = IHAHF(llama, journal=tmp_path)
+    assert again.generate_until(asked[:4])[:2] == few
+    assert again.calls[-1].recalled == 2
+    again._journal.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kwargs", "said"),
+    [
+        ({"dtype": "bfloat16"}, {}, "belongs to another run (dtype differ): it is not used"),
+        ({}, {"temperature": 0.8}, "4 answers in"),
+        ({}, {"max_gen_toks": 9}, "4 answers in"),
+        ({"seed": 5}, {}, "4 answers in"),
+    ],
+    ids=["dtype", "temperature", "budget", "seed"],
+)
+def test_answers_to_something_else_are_not_used_and_that_is_said(
+    llama: Path,
+    ask: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    arguments: dict[str, object],
+    kwargs: dict[str, object],
+    said: str,
+) -> None:
+    plain = {"temperature": 0.9, "max_gen_toks": 8}
+    first = IHAHF(llama, journal=tmp_path)
+    first.generate_until([ask("hello", 0, **plain)] * 4)
+    first._journal.close()
+    again = IHAHF(llama, journal=tmp_path, **arguments)
+    again.generate_until([ask("hello", 0, **plain | kwargs)] * 4)
+    assert again.calls[-1].recalled == 0
+    assert said in caplog.text
+    again._journal.close()
+
+
+def test_without_a_folder_there_is_no_journal(llama: Path, asked: list[Instance]) -> None:
+    model = IHAHF(llama)
+    model.generate_until(asked[:2])
+    assert model._journal is None
+
+
+def test_it_lies_beside_the_output(llama: Path, asked: list[Instance], tmp_path: Path) -> None:
+    model = IHAHF(llama)
+    with suppress(KeyboardInterrupt), invocation.running(Invocation(output=tmp_path / "out")):
+        model.generate_until(asked[:2])
+        raise KeyboardInterrupt
+    (found,) = (tmp_path / "out").iterdir()
+    assert found.name.startswith("journal-")
+
+
+@pytest.mark.parametrize("journal", [False, ""], ids=["False", "empty"])
+def test_it_can_be_done_without(
+    llama: Path, asked: list[Instance], tmp_path: Path, journal: object
+) -> None:
+    with invocation.running(Invocation(output=tmp_path / "out")):
+        IHAHF(llama, journal=journal).generate_until(asked[:2])
+    assert not (tmp_path / "out").exists()
+
+
+def test_fresh_begins_anew(llama: Path, asked: list[Instance], tmp_path: Path) -> None:
+    for fresh, recalled in ((False, 0), (False, 2), (True, 0)):
+        model = IHAHF(llama)
+        with suppress(KeyboardInterrupt), invocation.running(Invocation(tmp_path, fresh=fresh)):
+            model.generate_until(asked[:2])
+            raise KeyboardInterrupt
+        assert model.calls[-1].recalled == recalled
+
+
+def test_a_folder_of_the_users_own_is_kept(
+    llama: Path, asked: list[Instance], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    model = IHAHF(llama, journal=own)
+    with invocation.running(Invocation(output=tmp_path / "out")):
+        model.generate_until(asked[:2])
+    assert len(list(own.iterdir())) == 1
+    model._journal.close()
