@@ -124,6 +124,7 @@ class Engine:
             ) from error
         self.start_seconds = time.perf_counter() - start
         self._config = self._llm.llm_engine.vllm_config
+        self._llm.collective_rpc("iha_mend_seeded_sampling")
         self._reports: list[dict[str, Any]] = list(self._llm.collective_rpc("iha_report"))
 
     def run(

@@ -35,7 +35,7 @@ COMMON = (*COUNTS, "enable_prefix_caching", "enforce_eager", "gpu_memory_utiliza
 # Ours to set, from arguments of other names or for a reason.
 FIXED = ("disable_log_stats", "worker_extension_cls")
 RESERVED = (*FIXED, "model", "skip_tokenizer_init", "tokenizer_revision")
-REPORT = "iha_eval.harness.worker_report.WorkerReport"
+EXTENSION = "iha_eval.harness.worker_extension.WorkerExtension"
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # vLLM's own default on a CPU, for how many requests it runs at once.
 CPU_SEQUENCES = 256
@@ -105,7 +105,7 @@ def build(
         "trust_remote_code": arguments.trust_remote_code,
         # Per-request times come with the statistics.
         "disable_log_stats": False,
-        "worker_extension_cls": REPORT,
+        "worker_extension_cls": EXTENSION,
     }
     if arguments.concurrency is not None:
         engine["max_num_seqs"] = arguments.concurrency

@@ -1,0 +1,11 @@
+"""What is mixed into vLLM's worker, put together: vLLM takes one class.
+
+For: `worker_extension_cls`. Not for: code; see the modules it names.
+"""
+
+from iha_eval.harness.seeded_sampling import SeededSampling
+from iha_eval.harness.worker_report import WorkerReport
+
+
+class WorkerExtension(WorkerReport, SeededSampling):
+    """Mixed into the worker class of every process."""
