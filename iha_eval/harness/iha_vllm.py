@@ -67,7 +67,8 @@ class IHAVLLM(HarnessModel):
             )
             self.close()
         workers = int(self.arguments.engine.get("tensor_parallel_size") or 1)
-        cpu = set_environment(workers)
+        invariant = self.arguments.batch_invariant
+        cpu = set_environment(workers, batch_invariant=invariant)
         arguments = engine_arguments.build(
             self.source.checkpoint,
             self.text.folder,
@@ -77,7 +78,9 @@ class IHAVLLM(HarnessModel):
             cpu=cpu,
         )
         logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
-        self._engine = Engine(arguments)
+        if invariant is None:
+            invariant = cpu and bool(arguments["enforce_eager"])
+        self._engine = Engine(arguments, batch_invariant=invariant)
 
     def close(self) -> None:
         """Stop the engine; the next call starts one again."""

@@ -1,0 +1,160 @@
+r"""Take off an answer what says nothing about its value: math delimiters, spacing, units, signs.
+
+For: the first step of reading an answer, on the level of characters.
+Not for: what needs to know where a bracket or a LaTeX group ends (`read`, `latex`).
+
+Units, degrees, dollar and percent signs go, as in the graders of MATH (Hendrycks et al.,
+arXiv:2103.03874): the question says in what unit to answer, so `50\%` is 50 and not 1/2.
+"""
+
+import re
+
+from iha_eval.answers.characters import CHARACTERS
+
+#: Longer answers are not read; the longest gold answer of MATH-500 has about 50 characters.
+LONGEST = 1000
+
+#: Commands that only lay out. `\left.` and `\right.` draw nothing.
+_LAYOUT = re.compile(
+    r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])"
+    r"|\\(?:displaystyle|textstyle|limits|nolimits|bf|rm|it|hspace\{[^{}]*\})(?![A-Za-z])"
+    r"|\\phantom\{[^{}]*\}"
+)
+_SPACE = re.compile(r"\\(?:quad|qquad|thinspace|enspace)(?![A-Za-z])|(?<!\\)\\[!,;:> ]|~|&nbsp;")
+_DELIMITERS = re.compile(r"(\\\\)|\\[()\[\]]")
+
+#: A comma between groups of three digits that cannot be anything but a separator.
+_SURE_COMMA = re.compile(r"(?<=\d)(?:\{,\}\s*|,\s*\\!\s*|\\!\s*,\s*|\\,\s*)(?:\\!)*(?=\d{3}(?!\d))")
+_COMMA_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_SPACE_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])")
+_TYPED_MIXED = re.compile(r"(?<![\d.}])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])")
+
+_FONT = re.compile(
+    r"\\(?:mbox|hbox|textrm|textbf|textit|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf"
+    r"|boldsymbol|bm|operatorname\*?|emph|underline|mathnormal)\s*(?=\{)"
+)
+_LETTER = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathnormal)\s*\{\s*([A-Za-z])\s*\}"
+    r"|\\mathrm\s*\{\s*([ie])\s*\}"
+)
+#: Names and signs that are typed where LaTeX has a command.
+_TYPED = (
+    (re.compile(r"\\?(?<![A-Za-z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![A-Za-z\\])sqrt(?![A-Za-z])"), r"\\sqrt "),
+    (re.compile(r"(?<![A-Za-z\\])(?:pi|Pi)(?![A-Za-z])"), r"\\pi "),
+    (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
+    (re.compile(r"<="), r"\\le "),
+    (re.compile(r">="), r"\\ge "),
+    (re.compile(r"!="), r"\\ne "),
+    (re.compile(r"\+/?-"), r"\\pm "),
+)
+_SIGNS = re.compile(r"\\[$%#]|%|\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|\\circ\s*$")
+_JOINED = re.compile(
+    r"\\text\s*\{[\s,;]*(?:and|or)[\s,]*\}|(?<=[\d})\]])\s+(?:and|or)\s+(?=[-\d\\({\[])"
+)
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+
+#: Written after a value without \text; MATH's and GSM8K's own, and what models add to them.
+_UNITS = (
+    r"(?:sq(?:uare)?|cubic)?\s*"
+    r"(?:degrees?|radians?|dollars?|cents?|bucks|percent|usd"
+    r"|(?:kilo|centi|milli)?(?:meters?|metres?|grams?|liters?|litres?)"
+    r"|km|cm|mm|kg|inch(?:es)?|ft|feet|foot|yards?|miles?|mph|kmph"
+    r"|pounds?|lbs?|ounces?|oz|gallons?|seconds?|minutes?|hours?|days?|weeks?"
+    r"|months?|years?|units?|points?|ways?|people|students?|times)"
+)
+_POWER = r"(?:\s*\^\s*\{?\s*[23]\s*\}?)?"
+_TYPED_UNIT = re.compile(
+    rf"(?<=[\d}})\s])\s*(?<![A-Za-z\\]){_UNITS}{_POWER}"
+    rf"(?:\s*(?:/|per)\s*{_UNITS}{_POWER})?\s*$",
+    re.IGNORECASE,
+)
+_WORDLESS = re.compile(r"\\text\s*\{([^A-Za-z{}]*)\}")
+_TEXT_UNIT = re.compile(
+    rf"(?<=[^\s=<>,({{\[_^|+-])\s*/?\s*(?:\\cdot\s*)?\\text\s*\{{(?!\s*[apAP]\.?\s*[mM]\b)[^{{}}]*\}}{_POWER}"
+)
+
+_WORDS = (
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_BASES = {word: str(number) for number, word in enumerate(_WORDS, start=2)} | {"sixteen": "16"}
+_BASE = re.compile(
+    r"_\s*\{?\s*(?:\\text\s*\{)?\s*(?:base\s*)?(" + "|".join(_BASES) + r"|\d+)\s*\}?\s*\}?\s*$"
+)
+
+
+def clean(text: str) -> str:
+    """What is left of an answer without decoration; may be empty.
+
+    Args:
+        text: An answer as `extract` finds it or a data set gives it, of at most LONGEST characters.
+    """
+    text = _unwrapped(text.strip()).replace("**", "^").replace("\\$", "").translate(CHARACTERS)
+    text = _LAYOUT.sub(" ", _DELIMITERS.sub(lambda found: found[1] or " ", text))
+    text = _SPACE.sub(" ", _SURE_COMMA.sub("", text))
+    text = _FONT.sub(r"\\text", _LETTER.sub(r" \1\2", text))
+    text = _BASE.sub(lambda found: f"_{{{_BASES.get(found[1], found[1])}}}", text)
+    text = _trimmed(_SIGNS.sub(" ", text))
+    for typed, command in _TYPED:
+        text = typed.sub(command, text)
+    text = _JOINED.sub(",", _WORDLESS.sub(r"\1", text))
+    text = _without_units(text)
+    text = _SPACE_NUMBER.sub(lambda found: found[0].replace(" ", ""), text)
+    text = _TYPED_MIXED.sub(r"\1\\frac{\2}{\3}", text)
+    return _without_commas(_trimmed(text))
+
+
+def _unwrapped(text: str) -> str:
+    """Without bold marks, quotes and a box around the whole."""
+    text = text.strip("\"'` ")
+    while True:
+        for opening, closing in (("\\boxed{", "}"), ("\\fbox{", "}"), ("**", "**")):
+            if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening):
+                text = text[len(opening) : -len(closing)].strip()
+                break
+        else:
+            return text
+
+
+def _trimmed(text: str) -> str:
+    """Without spaces and punctuation at the ends."""
+    text = text.strip().rstrip(".,;:?! \\") if not text.rstrip().endswith("!") else text.strip()
+    return text.lstrip(":, ").strip()
+
+
+def _without_units(text: str) -> str:
+    """Without words after a value; an answer that is nothing but words stays."""
+    shorter = _trimmed(_TEXT_UNIT.sub(" ", text))
+    if shorter:
+        text = shorter
+    shorter = _TYPED_UNIT.sub("", text)
+    return _trimmed(shorter) or text
+
+
+def _without_commas(text: str) -> str:
+    """Without commas that group digits; inside brackets a comma separates numbers instead."""
+    pieces, depth, last = [], 0, 0
+    for found in re.finditer(r"[(\[]|[)\]]|\\[{}]", text):
+        if depth == 0:
+            pieces.append(_grouped(text[last : found.start()]))
+        else:
+            pieces.append(text[last : found.start()])
+        depth += 1 if found[0] in ("(", "[", "\\{") else -1
+        pieces.append(found[0])
+        last = found.end()
+    tail = text[last:]
+    return "".join(pieces) + (_grouped(tail) if depth <= 0 else tail)
+
+
+def _grouped(text: str) -> str:
+    return _COMMA_NUMBER.sub(lambda found: found[0].replace(",", ""), text)

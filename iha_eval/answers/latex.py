@@ -1,0 +1,259 @@
+r"""LaTeX as a tree of arguments, and one way of writing what can be written in many.
+
+For: `\frac12`, `\dfrac{1}{2}` and other spellings of one expression; the text that is sent to
+math-verify.
+Not for: brackets that make an answer a tuple, a set or an interval (`read`).
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import TypeGuard
+
+#: Deeper nesting is left as it is written: no honest answer has it, and Python's stack is finite.
+DEEPEST = 40
+
+_TOKEN = re.compile(
+    r"\\(?:begin|end)\s*\{[a-zA-Z]+\*?\}(?:\{[lcr| ]*\})?|\\text\s*\{[^{}]*\}"
+    r"|\\mathbb\s*\{?\s*[A-Z]\s*\}?"
+    r"|\\[a-zA-Z]+|\\.|\d+(?:\.\d+|\.(?=\s*\\overline))?|\.\d+|\S",
+    re.DOTALL | re.ASCII,
+)
+
+#: Commands with another name for the same thing.
+_SAME = {
+    "\\dfrac": "\\frac",
+    "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac",
+    "\\dbinom": "\\binom",
+    "\\tbinom": "\\binom",
+    "\\times": "\\cdot",
+    "\\ast": "\\cdot",
+    "\\div": "/",
+    "\\over": "/",
+    "\\leq": "\\le",
+    "\\leqslant": "\\le",
+    "\\geq": "\\ge",
+    "\\geqslant": "\\ge",
+    "\\neq": "\\ne",
+    "\\lt": "<",
+    "\\gt": ">",
+    "\\infin": "\\infty",
+    "\\lvert": "|",
+    "\\rvert": "|",
+    "\\vert": "|",
+    "\\mid": "|",
+    "\\lbrace": "\\{",
+    "\\rbrace": "\\}",
+    "\\lbrack": "[",
+    "\\rbrack": "]",
+    "\\lparen": "(",
+    "\\rparen": ")",
+    "\\dots": "\\ldots",
+    "\\cdots": "\\ldots",
+    "\\varnothing": "\\emptyset",
+    "\\imath": "i",
+    "\\lor": ",",
+    "\\vee": ",",
+    ";": ",",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command or sign with arguments: a fraction, a root, a power, an index, a group.
+
+    Attributes:
+        name: `frac`, `binom`, `sqrt`, `^`, `_`, `overline` or `{`.
+        arguments: One tree per argument; a root has its index first if it has one.
+    """
+
+    name: str
+    arguments: tuple["Tree", ...]
+
+
+#: A sequence of tokens and calls.
+Tree = tuple["str | Call", ...]
+
+
+def tokens(text: str) -> list[str]:
+    """The LaTeX tokens of a cleaned text, each named in one way; spaces are gone."""
+    found = [_SAME.get(token, token) for token in _TOKEN.findall(text)]
+    return [_tidied(token) for token in found]
+
+
+def _tidied(token: str) -> str:
+    if token.startswith("\\text"):
+        inner = token[token.find("{") + 1 : -1].strip() if "{" in token else token
+        stripped = inner.strip("()")
+        # A letter in upright type is a letter.
+        return stripped if len(stripped) == 1 else f"\\text{{{inner}}}"
+    if token.startswith("\\mathbb"):
+        return f"\\mathbb{{{token.strip(' }')[-1]}}}"
+    if token[0] == "." and len(token) > 1:
+        return f"0{token}"
+    return "".join(token.split())
+
+
+def is_digits(item: "str | Call | None") -> TypeGuard[str]:
+    """Whether a token is a whole number without a sign."""
+    return isinstance(item, str) and item.isascii() and item.isdigit()
+
+
+def tree(sequence: list[str]) -> Tree:
+    """Find the arguments of fractions, roots, powers and indices.
+
+    Broken or too deeply nested LaTeX does not fail: what cannot be an argument stays a token.
+    """
+    return _Reader(sequence).all()
+
+
+class _Reader:
+    """Reads a token sequence once from left to right."""
+
+    def __init__(self, sequence: list[str]) -> None:
+        self._left = sequence[::-1]
+
+    def all(self, depth: int = 0, closing: str | None = None) -> Tree:
+        """Everything up to `closing`, which is taken too, or to the end."""
+        found: list[str | Call] = []
+        inner = 0
+        while self._left:
+            token = self._left.pop()
+            if token == closing and inner == 0:
+                break
+            # Only a typed exponent is closed by a round bracket, and may hold more of them.
+            inner += (closing == ")") * ((token == "(") - (token == ")"))
+            found.append(self._item(token, depth))
+        return _with_mixed(found)
+
+    def _item(self, token: str, depth: int) -> "str | Call":
+        if depth > DEEPEST:
+            return token
+        if token == "{":
+            inner = self.all(depth + 1, "}")
+            return inner[0] if len(inner) == 1 else Call("{", (inner,))
+        if token in ("\\frac", "\\binom"):
+            above = self._argument(depth, digit=True)
+            return Call(token[1:], (above, self._argument(depth, digit=True)))
+        if token == "\\sqrt":
+            index: tuple[Tree, ...] = ()
+            if self._left and self._left[-1] == "[":
+                self._left.pop()
+                index = (self.all(depth + 1, "]"),)
+            return Call("sqrt", (*index, self._argument(depth)))
+        if token in ("^", "_", "\\overline"):
+            return Call(token.lstrip("\\"), (self._argument(depth),))
+        return token
+
+    def _argument(self, depth: int, digit: bool = False) -> Tree:
+        """The next argument; of a bare number only its first digit if `digit`, as TeX does."""
+        if not self._left:
+            return ()
+        token = self._left.pop()
+        if token == "{":
+            return self.all(depth + 1, "}")
+        if digit and is_digits(token) and len(token) > 1:
+            self._left.append(token[1:])
+            token = token[0]
+        if not digit and token == "(":
+            # Typed: x^(1/2).
+            return self.all(depth + 1, ")")
+        # A typed sign belongs to the exponent: x^-1.
+        if not digit and token == "-" and self._left:
+            return ("-", *self._argument(depth))
+        return (self._item(token, depth + 1),)
+
+
+def _with_mixed(items: list["str | Call"]) -> Tree:
+    r"""Read a whole number before a proper fraction of whole numbers as a mixed number.
+
+    MATH writes `1\frac{4}{5}` for 9/5; nobody writes a product of two numbers like that.
+    """
+    found: list[str | Call] = []
+    for item in items:
+        mixed = _mixed(found, item)
+        if mixed is None:
+            found.append(item)
+        else:
+            found[-1] = mixed
+    return tuple(found)
+
+
+def _mixed(before: list["str | Call"], item: "str | Call") -> Call | None:
+    if not (isinstance(item, Call) and item.name == "frac" and before):
+        return None
+    above, below = (part[0] if len(part) == 1 else None for part in item.arguments)
+    whole = before[-1]
+    if not (is_digits(whole) and is_digits(above) and is_digits(below)):
+        return None
+    if int(above) >= int(below):
+        return None
+    value = int(whole) + Fraction(int(above), int(below))
+    return Call("frac", ((str(value.numerator),), (str(value.denominator),)))
+
+
+def written(items: Tree) -> str:
+    """The canonical LaTeX of a tree."""
+    return "".join(_spaced([_written(item) for item in items]))
+
+
+def _written(item: "str | Call") -> str:
+    if isinstance(item, str):
+        # Zeros at the end of a decimal say nothing.
+        return item.rstrip("0").rstrip(".") if "." in item and item[0].isdigit() else item
+    inner = [written(argument) for argument in item.arguments]
+    if item.name == "{":
+        return f"{{{inner[0]}}}"
+    if item.name == "sqrt" and len(inner) == 2:
+        return f"\\sqrt[{inner[0]}]{{{inner[1]}}}"
+    sign = item.name if item.name in ("^", "_") else f"\\{item.name}"
+    return sign + "".join(f"{{{argument}}}" for argument in inner)
+
+
+def _spaced(pieces: list[str]) -> list[str]:
+    """Keep a command and a letter after it apart."""
+    return [
+        f"{piece} " if re.search(r"\\[a-zA-Z]+$", piece) and following[:1].isalpha() else piece
+        for piece, following in pairwise([*pieces, ""])
+    ]
+
+
+def for_parser(items: Tree) -> str:
+    """The same expression for math-verify's parser, without what that parser misreads.
+
+    It drops the case of letters and the power in `I^2`, takes `i` for a real variable and `de` for
+    one, rounds long decimals and reads `2(3)` as a mixed number.
+    """
+    pieces: list[str] = []
+    for place, item in enumerate(items):
+        after = items[place + 1] if place + 1 < len(items) else None
+        piece = _for_parser(item)
+        if piece == "I" and isinstance(after, Call) and after.name == "^":
+            piece = "(I)"
+        before = items[place - 1] if place else None
+        number_before = isinstance(before, str) and before[-1].isdigit()
+        if number_before and (item == "(" or piece.startswith("\\frac{")):
+            pieces.append("\\cdot ")
+        pieces.append(piece)
+    return " ".join(pieces)
+
+
+def _for_parser(item: "str | Call") -> str:
+    if isinstance(item, Call):
+        if item.name == "_":
+            return _written(item)
+        inner = [for_parser(argument) for argument in item.arguments]
+        if item.name == "{":
+            return f"({inner[0]})"
+        return _written(Call(item.name, tuple((argument,) for argument in inner)))
+    if item == "i":
+        return "I"
+    if len(item) == 1 and ("A" <= item <= "Z" or item == "d"):
+        # An index that no answer has stands for the case, or keeps a d apart from what follows.
+        return f"{item.lower()}_{{{9000 + ord(item)}}}"
+    if "." in item and item[0].isdigit():
+        whole, _, part = item.partition(".")
+        return f"\\frac{{{whole}{part}}}{{1{'0' * len(part)}}}"
+    return item

@@ -1,0 +1,45 @@
+"""Statistics of one model against another: differences, p-values, power, verdicts, trends.
+
+For: per-question scores in [0, 1] of two runs, paired by question or not.
+Not for: reading runs, pairing their questions, or laying out a report.
+
+Nothing here writes a file or draws a number that the seed does not fix.
+"""
+
+from iha_eval.statistics.corrected import benjamini_hochberg, holm
+from iha_eval.statistics.difference import Difference, Estimate, Pairs, PValue, Status
+from iha_eval.statistics.level import Level, level
+from iha_eval.statistics.paired import paired_difference, paired_p
+from iha_eval.statistics.power import mcnemar_power, required_questions, smallest_difference
+from iha_eval.statistics.scores import ALPHA, CONFIDENCE, POWER
+from iha_eval.statistics.trend import Step, Trend, find_steps
+from iha_eval.statistics.unpaired import unpaired_difference, unpaired_p
+from iha_eval.statistics.verdict import MARGIN, Verdict, verdict
+
+__all__ = [
+    "ALPHA",
+    "CONFIDENCE",
+    "MARGIN",
+    "POWER",
+    "Difference",
+    "Estimate",
+    "Level",
+    "PValue",
+    "Pairs",
+    "Status",
+    "Step",
+    "Trend",
+    "Verdict",
+    "benjamini_hochberg",
+    "find_steps",
+    "holm",
+    "level",
+    "mcnemar_power",
+    "paired_difference",
+    "paired_p",
+    "required_questions",
+    "smallest_difference",
+    "unpaired_difference",
+    "unpaired_p",
+    "verdict",
+]
