@@ -9,18 +9,17 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import TemplateLM
 from tqdm import tqdm
 
 from iha_eval import active
 from iha_eval.generated import Generated
 from iha_eval.harness import arguments as argument_rules
 from iha_eval.harness import intake, lengths, provenance, recall, source
+from iha_eval.harness.conventions import Conventions, PublishedModel
 from iha_eval.harness.journal import Journal
 from iha_eval.harness.progress import Progress
 from iha_eval.harness.requests import (
@@ -37,22 +36,7 @@ from iha_eval.harness.text import Text
 Pair = tuple[tuple[str, str] | None, list[int], list[int]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublishedModel(active.ActiveModel):
-    """What tasks may know of the model; encodes with the very code that encodes requests.
-
-    Attributes:
-        encoder: token ids of a prompt, as the model receives them.
-    """
-
-    encoder: Callable[[str], list[int]]
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt, special tokens included."""
-        return self.encoder(text)
-
-
-class HarnessModel(TemplateLM):
+class HarnessModel(Conventions):
     """A checkpoint behind lm-eval's interface.
 
     Args:
@@ -63,9 +47,6 @@ class HarnessModel(TemplateLM):
         MODEL: name under which the class is registered.
         SCORING_ROOM: tokens that scoring needs room for beside context and continuation.
         WINDOW_MARGIN: by how much a window of rolling scores is shorter than the longest sequence.
-        arguments: the arguments, checked.
-        source: the checkpoint.
-        text: its tokenizer.
         calls: the tally of each call so far.
 
     Raises:
@@ -273,43 +254,6 @@ class HarnessModel(TemplateLM):
                 "summary_rates": SPLIT,
             },
         }
-
-    def apply_chat_template(
-        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
-    ) -> str:
-        """A chat as the checkpoint's template writes it; see `Text.chat`."""
-        return self.text.chat(chat_history, add_generation_prompt)
-
-    def tok_encode(
-        self, string: str, add_special_tokens: bool | None = None, **_: Any
-    ) -> list[int]:
-        """Token ids of a text; see `Text.encode`."""
-        return self.text.encode(string, add_special_tokens)
-
-    @property
-    def tokenizer_name(self) -> str:
-        """By what lm-eval's request cache tells tokenizers apart."""
-        return str(self.text.folder).replace("/", "__")
-
-    @property
-    def eot_token_id(self) -> int | None:
-        """The tokenizer's end-of-sequence token."""
-        return self.text.eos_id
-
-    @property
-    def prefix_token_id(self) -> int:
-        """The token that an empty context stands for."""
-        return self.text.prefix_id
-
-    @property
-    def max_length(self) -> int | None:
-        """Longest sequence in tokens: as asked, or what the checkpoint allows."""
-        return self.arguments.max_model_len or self._limit
-
-    @property
-    def max_gen_toks(self) -> int:
-        """Generation budget in tokens where a task sets none."""
-        return self.arguments.max_gen_toks
 
     # How it is done.
 

@@ -47,6 +47,11 @@ class IHAHF(HarnessModel):
 
     def _check_engine_arguments(self) -> None:
         refuse_unknown(self.MODEL, self.arguments.engine, KNOWN)
+        if self.arguments.batch_invariant:
+            raise UserError(
+                "batch_invariant=True is for iha-vllm: with iha-hf, --batch_size auto "
+                "--max_batch_size 1 answers each request alone."
+            )
         self._device = _device(self.arguments.device)
 
     def _prepare(self, max_model_len: int, needs: Sequence[int]) -> None:  # noqa: ARG002

@@ -7,6 +7,7 @@ Not for: serving over a network, nor for what a checkpoint is (see `model_adapte
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from iha_eval.errors import UserError
 from iha_eval.harness import engine_arguments
 from iha_eval.harness.base import HarnessModel
 from iha_eval.harness.engine import (
@@ -78,9 +79,15 @@ class IHAVLLM(HarnessModel):
             cpu=cpu,
         )
         logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
-        if invariant is None:
-            invariant = cpu and bool(arguments["enforce_eager"])
-        self._engine = Engine(arguments, batch_invariant=invariant)
+        eager = bool(arguments.get("enforce_eager"))
+        if invariant and cpu and not eager:
+            raise UserError(
+                "batch_invariant=True needs an engine on a CPU that is not compiled: leave out "
+                "enforce_eager=False, or batch_invariant."
+            )
+        self._engine = Engine(
+            arguments, batch_invariant=cpu and eager if invariant is None else invariant
+        )
 
     def close(self) -> None:
         """Stop the engine; the next call starts one again."""

@@ -1,0 +1,163 @@
+"""Runs of lm-eval's command that are killed with SIGKILL, and go on to the same results.
+
+`iha-hf` on the embedded checkpoint, a request at a time, so that no batch depends on what is left.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_adapters import default_checkpoint
+
+pytestmark = pytest.mark.slow
+
+# 3 questions with 4 samples each, and 3 cells with 3 documents each.
+ANSWERS = 3 * 4 + 3 * 3
+KILLED_AT = (0, 1, 9, ANSWERS - 2)
+
+
+class Commands:
+    """Copies of one process that has everything imported."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("resume_child.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"},
+        )
+        assert self._say() == "ready"
+
+    def run(self, output: str, *more: str, kill_at: int | None = None) -> str:
+        """Run the command, and kill it once the journal holds `kill_at` answers; its log."""
+        log = self._folder / f"{output}.log"
+        words = [
+            *("--model", "iha-hf", "--batch_size", "auto", "--max_batch_size", "1"),
+            *("--tasks", "gsm8k_maj,ruler_mk_lengths", "--limit", "3", "--log_samples"),
+            *("--gen_kwargs", "max_gen_toks=12", "--output_path", str(self._folder / output)),
+            *("--metadata", json.dumps({"k": 4, "lengths": [512], "data": str(self._folder)})),
+            *more,
+        ]
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([words, str(log)]) + "\n")
+        self._process.stdin.flush()
+        copy = int(self._say())
+        if kill_at is not None:
+            self._wait_for(self._folder / output, kill_at)
+            os.kill(copy, signal.SIGKILL)
+        code = int(self._say())
+        assert code == (0 if kill_at is None else -signal.SIGKILL), log.read_text()
+        return log.read_text()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _say(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def _wait_for(self, output: Path, answers: int) -> None:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if any(path.read_bytes().count(b"\n") > answers for path in journals(output)):
+                return
+            time.sleep(0.002)
+        pytest.fail(f"no journal with {answers} answers in {output}")
+
+
+def journals(output: Path) -> list[Path]:
+    return list(output.glob("journal-*.jsonl"))
+
+
+def saved(output: Path) -> tuple[Any, dict[str, bytes]]:
+    """The metrics, and the samples' files by task."""
+    (results,) = output.glob("*/results_*.json")
+    date = results.stem.removeprefix("results_")
+    samples = {
+        path.name.replace(f"_{date}", ""): path.read_bytes()
+        for path in output.glob(f"*/samples_*_{date}.jsonl")
+    }
+    return json.loads(results.read_text())["results"], samples
+
+
+def summary(output: Path) -> dict[str, Any]:
+    (results,) = output.glob("*/results_*.json")
+    (call,) = json.loads(results.read_text())["config"]["iha_eval"]["summary"]
+    return dict(call)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where outputs go; with the data, questions of our own."""
+    folder = tmp_path_factory.mktemp("resume")
+    (folder / "gsm8k").mkdir()
+    rows = [
+        {"question": f"Ann has {n} hats and buys {n + 1} more. How many?", "answer": f"#### {n}"}
+        for n in range(5)
+    ]
+    (folder / "gsm8k" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands(folder: Path) -> Iterator[Commands]:
+    default_checkpoint.ensure()
+    commands = Commands(folder)
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="module")
+def whole(commands: Commands, folder: Path) -> tuple[Any, dict[str, bytes]]:
+    """What a run gives that nothing interrupts."""
+    commands.run("whole")
+    assert summary(folder / "whole")["requests"] == ANSWERS
+    assert journals(folder / "whole") == []
+    return saved(folder / "whole")
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_results(
+    commands: Commands, folder: Path, whole: tuple[Any, dict[str, bytes]]
+) -> None:
+    for answers in KILLED_AT:
+        commands.run("killed", kill_at=answers)
+        # Nothing but the journal is left behind.
+        assert list((folder / "killed").iterdir()) == journals(folder / "killed")
+    log = commands.run("killed")
+    call = summary(folder / "killed")
+    assert call["recalled_from_journal"] >= KILLED_AT[-1]
+    assert call["requests"] == ANSWERS - call["recalled_from_journal"]
+    assert f"{call['recalled_from_journal']} of {ANSWERS} answers are in" in log
+    assert saved(folder / "killed") == whole
+    assert journals(folder / "killed") == []
+
+
+def test_fresh_begins_anew(
+    commands: Commands, folder: Path, whole: tuple[Any, dict[str, bytes]]
+) -> None:
+    commands.run("fresh", kill_at=5)
+    commands.run("fresh", "--fresh")
+    assert summary(folder / "fresh")["recalled_from_journal"] == 0
+    assert saved(folder / "fresh") == whole
+
+
+def test_a_journal_with_other_parameters_is_not_used_and_that_is_said(
+    commands: Commands, folder: Path, whole: tuple[Any, dict[str, bytes]]
+) -> None:
+    commands.run("other", "--model_args", "dtype=float32", kill_at=3)
+    (left,) = journals(folder / "other")
+    log = commands.run("other")
+    assert f"{left.name} belongs to another run (dtype differ): it is not used" in log
+    assert saved(folder / "other") == whole
+    assert journals(folder / "other") == [left]
