@@ -19,7 +19,7 @@ help:
 	@echo "make test    lint, types, tests"
 	@echo "make lint    lint and types only"
 	@echo "make format  let ruff rewrite what it can"
-	@echo "make bench   served IHA against the plain model, and our document generator against lm-eval's"
+	@echo "make bench   documents, samples and serving, each against what it replaces"
 	@echo "make venv    only the environment"
 	@echo "make clean   remove the environment and what was built"
 
@@ -46,6 +46,7 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/ruler_documents.py
+	$(BIN)/python benchmarks/samples.py
 	$(BIN)/python benchmarks/serving.py
 
 clean:
