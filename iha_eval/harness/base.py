@@ -32,6 +32,15 @@ from iha_eval.harness.requests import (
 from iha_eval.harness.summary import SPLIT, Call, KVCache
 from iha_eval.harness.text import Text
 
+# Engine arguments about memory and scheduling: one may change them to go on after running out.
+SCHEDULING = (
+    "block_size",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+)
+
 # What lm-eval calls a pair: what its cache knows it by, context and continuation as token ids.
 Pair = tuple[tuple[str, str] | None, list[int], list[int]]
 
@@ -57,8 +66,8 @@ class HarnessModel(Conventions):
     SCORING_ROOM: ClassVar[int]
     WINDOW_MARGIN: ClassVar[int]
 
-    _journal: Journal | None = None
-    _journal_sought: bool = False
+    # Whether the user has been told what of a journal is used.
+    _told: bool = False
 
     def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
         """Checks arguments and checkpoint, so that a mistake shows in seconds; loads no model."""
@@ -147,7 +156,21 @@ class HarnessModel(Conventions):
         """
         defaults = intake.Defaults(self.max_gen_toks, self.arguments.seed)
         work = intake.generate_requests(requests, self.text, defaults, shown=not disable_tqdm)
-        recalled = self._recall(work, requests)
+        with self._open_journal(work) as journal:
+            return self._answer(work, requests, journal, shown=not disable_tqdm)
+
+    def _answer(
+        self,
+        work: Sequence[GenerateRequest],
+        requests: Sequence[Instance],
+        journal: Journal | None,
+        *,
+        shown: bool,
+    ) -> list[str]:
+        """Answers from the journal, and from the engine those that are not in it."""
+        recalled = recall.recall(journal, work, requests)
+        if journal is not None and not self._told:
+            recall.report(journal, recalled)
         answers = [""] * len(work)
 
         def take(request: GenerateRequest, answer: Answer) -> None:
@@ -162,13 +185,14 @@ class HarnessModel(Conventions):
             lengths.Need(job.task, job.doc_id, len(job.prompt), job.sampling.max_tokens)
             for job in work
         ]
-        with self._running(
-            "generate_until", needs, left=len(recalled.missing), shown=not disable_tqdm
-        ) as (call, progress):
+        with self._running("generate_until", needs, left=len(recalled.missing), shown=shown) as (
+            call,
+            progress,
+        ):
 
             def done(request: GenerateRequest, answer: Answer) -> None:
-                if self._journal is not None:
-                    self._journal.add(recalled.keys[request.index], request, answer)
+                if journal is not None:
+                    journal.add(recalled.keys[request.index], request, answer)
                 call.cut += answer.cut
                 take(request, answer)
 
@@ -257,27 +281,36 @@ class HarnessModel(Conventions):
 
     # How it is done.
 
-    def _recall(
-        self, work: Sequence[GenerateRequest], requests: Sequence[Instance]
-    ) -> recall.Recalled:
-        """What the journal, opened with the first requests, answers already."""
-        first = work and not self._journal_sought
-        if first:
-            self._journal_sought = True
-            self._journal = recall.open_journal(self.arguments, self._identity())
-        recalled = recall.recall(self._journal, work, requests)
-        if first and self._journal is not None:
-            recall.report(self._journal, recalled)
-        return recalled
+    @contextmanager
+    def _open_journal(self, work: Sequence[GenerateRequest]) -> Iterator[Journal | None]:
+        """The journal, for as long as a call lasts."""
+        if not work:
+            yield None
+            return
+        tasks = sorted({job.task for job in work})
+        journal = recall.open_journal(
+            self.arguments, {**self._identity(), "tasks": tasks}, told=self._told
+        )
+        try:
+            yield journal
+        finally:
+            self._told = True
+            if journal is not None:
+                journal.close()
 
     def _identity(self) -> dict[str, Any]:
         """Model and engine, as far as they decide what is answered."""
+        engine = {
+            name: value for name, value in self.arguments.engine.items() if name not in SCHEDULING
+        }
         return {
             "model": self.MODEL,
             "checkpoint": self.source.checkpoint.fingerprint,
             "tokenizer": active.tokenizer_sha256(self.text.tokenizer),
             "dtype": self._engine_facts()["dtype"],
-            "engine": provenance.without_secrets(self.arguments.engine),
+            "engine": provenance.without_secrets(engine),
+            "batch_invariant": self.arguments.batch_invariant,
+            "device": self.arguments.device,
             "max_model_len": self.arguments.max_model_len,
             "versions": provenance.versions(),
         }

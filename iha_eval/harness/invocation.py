@@ -5,7 +5,7 @@ For: the journal, which lies beside the output. Set by `command_line.py`; progra
 Not for: anything lm-eval does hand over.
 """
 
-import time
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,14 +24,18 @@ class Invocation:
         log_samples: whether `--log_samples` was given.
         fresh: whether `--fresh` was given.
         journals: the journals opened so far.
-        started: when it began, in seconds of the clock that files are dated by.
+        before: results and samples that lay there when it began.
     """
 
     output: Path | None = None
     log_samples: bool = False
     fresh: bool = False
     journals: list[Journal] = field(default_factory=list)
-    started: float = field(default_factory=time.time)
+    before: set[Path] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Looks what is there already."""
+        self.before = self._files("results") | self._files("samples")
 
     @property
     def folder(self) -> Path | None:
@@ -41,7 +45,7 @@ class Invocation:
         return self.output.parent if self.output.suffix == ".json" else self.output
 
     def finish(self) -> None:
-        """Clear the journals away, now that the results hold what was in them.
+        """Clear out of the journals what is in the results now.
 
         Raises:
             UserError: lm-eval saved no results, which it only warns of; the journals stay.
@@ -50,7 +54,7 @@ class Invocation:
             return
         missing = [name for name in self._expected() if not self._saved(name)]
         if missing:
-            kept = ", ".join(str(journal.path) for journal in self.journals)
+            kept = ", ".join(sorted({str(journal.path) for journal in self.journals}))
             raise UserError(
                 f"lm-eval could not save its {' and '.join(missing)} under {self.folder}: make "
                 f"room there or mend its permissions and give the same command again; all answers "
@@ -62,13 +66,31 @@ class Invocation:
     def _expected(self) -> list[str]:
         return ["results", "samples"] if self.log_samples else ["results"]
 
+    def _files(self, name: str) -> set[Path]:
+        """What lm-eval has written of a kind, by its own rule for names."""
+        if self.output is None:
+            return set()
+        if self.output.suffix == ".json":
+            pattern = f"{self.output.stem}_*.json" if name == "results" else "samples_*.jsonl"
+            return set(self.output.parent.glob(pattern))
+        pattern = "*/results_*.json" if name == "results" else "*/samples_*.jsonl"
+        return set(self.output.glob(pattern))
+
     def _saved(self, name: str) -> bool:
-        assert self.folder is not None, "journals of a command lie beside its output"
-        # A file's own name may stand for "results"; its date and the kind's ending do not change.
-        stem = self.output.stem if self.output is not None and self.output.suffix else "results"
-        pattern = f"**/{stem}_*.json" if name == "results" else "**/samples_*.jsonl"
-        # Some file systems date files to the second.
-        return any(found.stat().st_mtime >= self.started - 2 for found in self.folder.glob(pattern))
+        new = self._files(name) - self.before
+        if name == "samples":
+            return bool(new)
+        models = {journal.identity.get("checkpoint") for journal in self.journals}
+        return any(_checkpoint(path) in models for path in new)
+
+
+def _checkpoint(results: Path) -> str | None:
+    """The fingerprint of the model that a results file is of: another run may write beside ours."""
+    try:
+        config = json.loads(results.read_text(encoding="utf-8"))["config"]
+        return str(config["iha_eval"]["checkpoint"]["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 _current: Invocation | None = None

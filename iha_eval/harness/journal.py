@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,36 +48,32 @@ def document_sha256(document: Any) -> str:
 
 
 class Journal:
-    """The answers of one model under one engine.
+    """The answers of one model under one engine, open for as long as answers are made.
 
     Only one process writes to a journal at a time.
 
     Args:
         folder: where it lies; made if need be.
-        identity: model and engine: whatever must be the same for an answer to be used again.
-        fresh: throw away what it holds.
+        identity: model, engine and tasks: what must be the same for an answer to be used again.
 
     Attributes:
         path: its file.
-        count: number of answers in it.
+        identity: the same.
+        used: keys of the answers that this run asks for.
 
     Raises:
         UserError: the folder cannot be written, or another process writes to the journal.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], *, fresh: bool = False) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Opens it, and reads what it holds."""
         self.path = folder / f"journal-{_sha256(identity)[:12]}.jsonl"
+        self.identity = dict(identity)
+        self.used: set[str] = set()
         self._answers: dict[str, Answer] = {}
         self._synced = time.monotonic()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = _open_locked(self.path)
-            if fresh:
-                os.ftruncate(self._file, 0)
-            self._read(identity)
-        except OSError as error:
-            raise _refusal(self.path, error) from error
+        self._file = -1
+        self._open()
 
     @property
     def count(self) -> int:
@@ -110,6 +106,26 @@ class Journal:
         except OSError as error:
             raise _refusal(self.path, error) from error
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop answers; those to other questions stay.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        whole, _ = _split(self.path.read_bytes())
+        lines = whole.splitlines(keepends=True)
+        kept = [line for line in lines[1:] if _key(line) not in keys]
+        if len(kept) == len(lines) - 1:
+            return
+        scratch = self.path.with_suffix(".new")
+        try:
+            scratch.write_bytes(b"".join([lines[0], *kept]))
+            scratch.replace(self.path)
+        except OSError as error:
+            raise _refusal(self.path, error) from error
+        self.close()
+        self._open()
+
     def close(self) -> None:
         """Let go of the file; it stays. May be called twice."""
         if self._file >= 0:
@@ -117,20 +133,39 @@ class Journal:
             self._file = -1
 
     def retire(self) -> None:
-        """Remove the file: what it holds is in the results."""
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        """Drop what this run asked for, which is in its results; without answers the file goes.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        if self._file < 0:
+            self._open()
+        self.forget(self.used)
+        if not self._answers:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
         self.close()
 
-    def _read(self, identity: Mapping[str, Any]) -> None:
+    def _open(self) -> None:
+        self._answers = {}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = _open_locked(self.path)
+            self._read()
+        except OSError as error:
+            raise _refusal(self.path, error) from error
+
+    def _read(self) -> None:
         whole, rest = _split(self.path.read_bytes())
         if rest:
             # A kill in the middle of a line; the next one must begin on its own.
             os.ftruncate(self._file, len(whole))
         lines = whole.splitlines()
-        if not lines or _header(lines[0]) is None:
-            os.ftruncate(self._file, 0)
-            self._write({"journal": FORMAT, "identity": identity})
+        if lines and _header(lines[0]) is None:
+            self._put_aside()
+            lines = []
+        if not lines:
+            self._write({"journal": FORMAT, "identity": self.identity})
             return
         broken = 0
         for line in lines[1:]:
@@ -146,6 +181,18 @@ class Journal:
                 self.path,
                 broken,
             )
+
+    def _put_aside(self) -> None:
+        """Keep a file that is no journal of this release, and begin a new one."""
+        aside = self.path.with_suffix(".unread")
+        self.path.replace(aside)
+        logger.warning(
+            "%s was not written by this release, or is damaged: it is kept as %s and not used.",
+            self.path,
+            aside.name,
+        )
+        self.close()
+        self._file = _open_locked(self.path)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         data = json.dumps(line, default=str).encode() + b"\n"
@@ -212,6 +259,13 @@ def _is_locked(path: Path) -> bool:
 def _split(data: bytes) -> tuple[bytes, bytes]:
     end = data.rfind(b"\n") + 1
     return data[:end], data[end:]
+
+
+def _key(line: bytes) -> Any:
+    try:
+        return json.loads(line)["key"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _header(line: bytes) -> Mapping[str, Any] | None:

@@ -36,12 +36,15 @@ class Recalled:
     missing: Sequence[GenerateRequest]
 
 
-def open_journal(arguments: ModelArguments, identity: Mapping[str, Any]) -> Journal | None:
-    """The journal of this model and engine: in the folder asked for, or beside the output.
+def open_journal(
+    arguments: ModelArguments, identity: Mapping[str, Any], *, told: bool
+) -> Journal | None:
+    """The journal of this model, engine and tasks: in the folder asked for, or beside the output.
 
     Args:
         arguments: their `journal` is a folder, "" for none, None for beside the output.
-        identity: model and engine.
+        identity: model, engine and tasks.
+        told: whether the user has been told already of journals that are not used.
 
     Returns:
         The journal, or None where there is no folder for it.
@@ -56,10 +59,10 @@ def open_journal(arguments: ModelArguments, identity: Mapping[str, Any]) -> Jour
         folder = command.folder if command else None
     if folder is None:
         return None
-    for path, names in others(folder, identity).items():
+    for path, names in {} if told else others(folder, identity).items():
         named = ", ".join(names[:SHOWN]) + (" and more" if len(names) > SHOWN else "")
         logger.warning("%s belongs to another run (%s differ): it is not used.", path, named)
-    journal = Journal(folder, identity, fresh=bool(command and command.fresh))
+    journal = Journal(folder, identity)
     # One in a folder of the user's own is theirs to keep.
     if command and arguments.journal is None:
         command.journals.append(journal)
@@ -72,17 +75,22 @@ def recall(
     """Look every request up.
 
     Args:
-        journal: None finds nothing.
+        journal: None finds nothing. With --fresh it forgets first what is asked for.
         work: the requests; the index of each is its place in `instances`.
         instances: for the documents.
     """
     if journal is None:
         return Recalled([], [], work)
-    # Repeats of a question share one document.
-    hashes = {
-        id(one.doc): document_sha256(one.doc) for one in {id(i): i for i in instances}.values()
-    }
+    hashes: dict[int, str] = {}
+    for one in instances:
+        # Repeats of a question share one document.
+        if id(one.doc) not in hashes:
+            hashes[id(one.doc)] = document_sha256(one.doc)
     keys = [answer_key(job, hashes[id(instances[job.index].doc)]) for job in work]
+    journal.used.update(keys)
+    command = invocation.current()
+    if command is not None and command.fresh:
+        journal.forget(journal.used)
     answers = [journal.find(key) for key in keys]
     found = [(job, made) for job, made in zip(work, answers, strict=True) if made is not None]
     missing = [job for job, made in zip(work, answers, strict=True) if made is None]

@@ -40,7 +40,8 @@ def find(
     """Find and check the checkpoint to evaluate.
 
     Args:
-        pretrained: a folder, a hub name, or None for the embedded default checkpoint.
+        pretrained: a folder, a hub name, the name of an embedded checkpoint (see
+            `model_adapters.default_checkpoint`), or None for the default of those.
         revision: branch, tag or commit; for hub names only.
         trust_remote_code: whether code in the folder may define its architecture.
 
@@ -52,12 +53,14 @@ def find(
     """
     note = ""
     try:
-        if pretrained is None:
-            folder = default_checkpoint.ensure()
-            note = default_checkpoint.DESCRIPTION
-            logger.warning("No pretrained= given: evaluating the %s (in %s).", note, folder)
+        embedded = default_checkpoint.IHA if pretrained is None else pretrained
+        if embedded in default_checkpoint.DESCRIPTIONS:
+            folder = default_checkpoint.ensure(embedded)
+            note = default_checkpoint.DESCRIPTIONS[embedded]
+            given = "No pretrained= given: evaluating" if pretrained is None else "Evaluating"
+            logger.warning("%s the %s (in %s).", given, note, folder)
         else:
-            folder = locate(pretrained, revision)
+            folder = locate(embedded, revision)
         found = checkpoint.read(folder, trust_remote_code=trust_remote_code)
         return Source(pretrained or folder.name, found, note)
     except AdapterError as error:

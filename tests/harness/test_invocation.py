@@ -1,5 +1,5 @@
 import contextlib
-import os
+import json
 from pathlib import Path
 
 import pytest
@@ -8,13 +8,27 @@ from iha_eval.errors import UserError
 from iha_eval.harness import invocation
 from iha_eval.harness.invocation import Invocation
 from iha_eval.harness.journal import Journal
+from iha_eval.harness.requests import Answer, GenerateRequest, Sampling, pack
+
+RESULTS = json.dumps({"config": {"iha_eval": {"checkpoint": {"fingerprint": "abc"}}}})
+REQUEST = GenerateRequest(0, "gsm8k", 0, 0, pack([1]), Sampling(8))
 
 
 def begun(output: Path, **given: bool) -> Invocation:
+    """A command with a journal of the model abc, which holds an answer that it asked for."""
     command = Invocation(output=output, **given)
     assert command.folder is not None
-    command.journals.append(Journal(command.folder, {"model": "m"}))
+    journal = Journal(command.folder, {"checkpoint": "abc"})
+    journal.add("key", REQUEST, Answer("text", 1, False))
+    journal.used.add("key")
+    journal.close()
+    command.journals.append(journal)
     return command
+
+
+def save(path: Path, text: str = RESULTS) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -29,37 +43,46 @@ def test_the_folder_of_the_output(output: str | None, folder: str | None) -> Non
 
 @pytest.mark.parametrize(
     ("output", "saved"),
-    [("out", ["model/results_2026.json"]), ("out/r.json", ["r_2026.json"])],
-    ids=["folder", "file"],
+    [
+        ("out", "model/results_2026.json"),
+        ("out/v1.0", "v1.0/model/results_2026.json"),
+        ("out/r.json", "r_2026.json"),
+    ],
+    ids=["folder", "folder with a dot", "file"],
 )
-def test_once_results_are_saved_the_journal_goes(
-    tmp_path: Path, output: str, saved: list[str]
-) -> None:
+def test_once_results_are_saved_the_journal_goes(tmp_path: Path, output: str, saved: str) -> None:
     command = begun(tmp_path / output)
-    for name in saved:
-        (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "out" / name).write_text("{}")
+    save(tmp_path / "out" / saved)
     command.finish()
-    assert list((tmp_path / "out").glob("journal-*")) == []
+    assert list(tmp_path.rglob("journal-*")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [RESULTS.replace("abc", "other"), '{"config": {}}', "[]", "torn"],
+    ids=["another model's", "another class's", "no results", "torn"],
+)
+def test_what_another_run_saved_meanwhile_does_not_count(tmp_path: Path, text: str) -> None:
+    command = begun(tmp_path)
+    save(tmp_path / "model" / "results_now.json", text)
+    with pytest.raises(UserError, match="could not save its results"):
+        command.finish()
 
 
 def test_results_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
+    save(tmp_path / "model" / "results_2025.json")
     command = begun(tmp_path)
-    old = tmp_path / "results_2025.json"
-    old.write_text("{}")
-    os.utime(old, (command.started - 100, command.started - 100))
     with pytest.raises(UserError, match=r"could not save its results under .* are kept in"):
         command.finish()
     assert command.journals[0].path.is_file()
-    command.journals[0].close()
 
 
 def test_samples_that_were_asked_for_count_too(tmp_path: Path) -> None:
     command = begun(tmp_path, log_samples=True)
-    (tmp_path / "results_now.json").write_text("{}")
+    save(tmp_path / "model" / "results_now.json")
     with pytest.raises(UserError, match="could not save its samples"):
         command.finish()
-    (tmp_path / "samples_task_now.jsonl").write_text("")
+    save(tmp_path / "model" / "samples_task_now.jsonl", "")
     command.finish()
     assert list(tmp_path.glob("journal-*")) == []
 
@@ -75,4 +98,4 @@ def test_a_command_is_current_while_it_runs_and_lets_go_of_its_journals(tmp_path
         assert invocation.current() is command
         raise RuntimeError("boom")
     assert invocation.current() is None
-    Journal(tmp_path, {"model": "m"}).close()
+    Journal(tmp_path, {"checkpoint": "abc"}).close()

@@ -76,7 +76,9 @@ def test_a_broken_line_in_the_middle_costs_only_its_answer(
 
 
 @pytest.mark.parametrize("head", [b'{"journal": 99}', b"{}", b"x"], ids=["newer", "none", "text"])
-def test_without_a_header_of_its_own_a_journal_begins_anew(tmp_path: Path, head: bytes) -> None:
+def test_a_file_of_another_release_is_kept_aside_and_that_is_said(
+    tmp_path: Path, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     journal = filled(tmp_path)
     journal.close()
     rest = journal.path.read_bytes().split(b"\n", 1)[1]
@@ -85,13 +87,38 @@ def test_without_a_header_of_its_own_a_journal_begins_anew(tmp_path: Path, head:
     assert again.count == 0
     assert json.loads(again.path.read_text())["identity"] == IDENTITY
     again.close()
+    [aside] = tmp_path.glob("*.unread")
+    assert aside.read_bytes() == head + b"\n" + rest
+    assert f"it is kept as {aside.name} and not used" in caplog.text
 
 
-def test_fresh_forgets(tmp_path: Path) -> None:
-    filled(tmp_path).close()
-    again = Journal(tmp_path, IDENTITY, fresh=True)
-    assert again.count == 0
-    assert len(again.path.read_text().splitlines()) == 1
+def test_forgotten_answers_are_gone_and_the_others_stay(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.forget({"key 1", "never there"})
+    assert (journal.count, journal.find("key 1")) == (2, None)
+    journal.add("key 3", REQUEST, Answer("n", 1, False))
+    journal.close()
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 3
+    assert again.find("key 1") is None
+    again.close()
+
+
+def test_what_cannot_be_forgotten_for_want_of_room_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = filled(tmp_path)
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        journal.forget({"key 1"})
+    monkeypatch.undo()
+    journal.close()
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 3
     again.close()
 
 
@@ -148,11 +175,22 @@ def test_differences_are_named_by_their_place() -> None:
     assert differences({"a": {"b": 1}}, {"a": 1}) == ["a"]
 
 
-def test_retired_journals_are_gone_and_may_be_retired_twice(tmp_path: Path) -> None:
+def test_a_retired_journal_is_gone_and_may_be_retired_twice(tmp_path: Path) -> None:
     journal = filled(tmp_path)
+    journal.used.update({"key 0", "key 1", "key 2"})
     journal.retire()
     journal.retire()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_that_a_run_did_not_ask_for_outlive_it(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.used.add("key 1")
+    journal.close()
+    journal.retire()
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 2
+    again.close()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(tmp_path: Path) -> None:

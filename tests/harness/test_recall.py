@@ -1,5 +1,6 @@
 """The journal as model classes use it, with the tiny Llama on `iha-hf`."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,6 @@ def test_an_interrupted_call_goes_on_where_it_stood(
     with pytest.raises(KeyboardInterrupt):
         model.generate_until(asked)
     monkeypatch.undo()
-    model._journal.close()
 
     again = IHAHF(llama, journal=str(tmp_path))
     answers = again.generate_until(asked)
@@ -62,7 +62,6 @@ def test_an_interrupted_call_goes_on_where_it_stood(
     assert call.cut == sum(one.cut for one in expected)
     assert "6 of 12 answers are in" in caplog.text
     assert "6 are left to be generated" in caplog.text
-    again._journal.close()
 
 
 def test_a_finished_call_needs_no_model(
@@ -70,12 +69,10 @@ def test_a_finished_call_needs_no_model(
 ) -> None:
     first = IHAHF(llama, journal=tmp_path)
     expected = first.generate_until(asked)
-    first._journal.close()
     again = IHAHF(llama, journal=tmp_path)
     monkeypatch.setattr(IHAHF, "_prepare", lambda *_: pytest.fail("a model was loaded"))
     assert again.generate_until(asked) == expected
     assert again.get_model_info()["iha_eval"]["summary"][-1]["recalled_from_journal"] == 12
-    again._journal.close()
 
 
 def test_more_samples_begin_with_those_there_are(
@@ -83,11 +80,9 @@ def test_more_samples_begin_with_those_there_are(
 ) -> None:
     first = IHAHF(llama, journal=tmp_path)
     few = first.generate_until(asked[:2])
-    first._journal.close()
     again = IHAHF(llama, journal=tmp_path)
     assert again.generate_until(asked[:4])[:2] == few
     assert again.calls[-1].recalled == 2
-    again._journal.close()
 
 
 @pytest.mark.parametrize(
@@ -112,18 +107,40 @@ def test_answers_to_something_else_are_not_used_and_that_is_said(
     plain = {"temperature": 0.9, "max_gen_toks": 8}
     first = IHAHF(llama, journal=tmp_path)
     first.generate_until([ask("hello", 0, **plain)] * 4)
-    first._journal.close()
     again = IHAHF(llama, journal=tmp_path, **arguments)
     again.generate_until([ask("hello", 0, **plain | kwargs)] * 4)
     assert again.calls[-1].recalled == 0
     assert said in caplog.text
-    again._journal.close()
 
 
-def test_without_a_folder_there_is_no_journal(llama: Path, asked: list[Instance]) -> None:
-    model = IHAHF(llama)
-    model.generate_until(asked[:2])
-    assert model._journal is None
+def test_two_models_of_one_program_may_share_a_journal(
+    llama: Path, asked: list[Instance], tmp_path: Path
+) -> None:
+    """The file is held only while a call lasts."""
+    models = [IHAHF(llama, journal=tmp_path, seed=seed) for seed in (0, 1)]
+    for model in models:
+        model.generate_until(asked[:2])
+    assert models[0].generate_until(asked[:2]) != models[1].generate_until(asked[:2])
+    assert [model.calls[-1].recalled for model in models] == [2, 2]
+
+
+def test_running_out_of_memory_may_be_mended_without_losing_answers(
+    llama: Path, asked: list[Instance], tmp_path: Path
+) -> None:
+    """Arguments of memory and scheduling are no part of what an answer is found by."""
+    IHAHF(llama, journal=tmp_path, batch_size=2).generate_until(asked[:2])
+    again = IHAHF(llama, journal=tmp_path, batch_size=1)
+    again.arguments.engine["max_num_seqs"] = 1
+    again.generate_until(asked[:2])
+    assert again.calls[-1].recalled == 2
+
+
+def test_without_a_folder_nothing_is_written(
+    llama: Path, asked: list[Instance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    IHAHF(llama).generate_until(asked[:2])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_lies_beside_the_output(llama: Path, asked: list[Instance], tmp_path: Path) -> None:
@@ -153,6 +170,38 @@ def test_fresh_begins_anew(llama: Path, asked: list[Instance], tmp_path: Path) -
         assert model.calls[-1].recalled == recalled
 
 
+def test_fresh_leaves_answers_to_other_questions_alone(
+    llama: Path, asked: list[Instance], tmp_path: Path
+) -> None:
+    for questions, fresh in ((asked[:4], False), (asked[4:6], True), (asked[:4], False)):
+        model = IHAHF(llama)
+        with suppress(KeyboardInterrupt), invocation.running(Invocation(tmp_path, fresh=fresh)):
+            model.generate_until(questions)
+            raise KeyboardInterrupt
+    assert model.calls[-1].recalled == 4
+
+
+def test_a_run_that_ends_well_takes_only_its_own_answers_along(
+    llama: Path, asked: list[Instance], tmp_path: Path
+) -> None:
+    with suppress(KeyboardInterrupt), invocation.running(Invocation(tmp_path)):
+        IHAHF(llama).generate_until(asked[:4])
+        raise KeyboardInterrupt
+    ends_well = IHAHF(llama)
+    with invocation.running(Invocation(tmp_path)):
+        ends_well.generate_until(asked[:2])
+        (tmp_path / "model").mkdir()
+        facts = ends_well.get_model_info()
+        (tmp_path / "model" / "results_now.json").write_text(
+            json.dumps({"config": facts}, default=str)
+        )
+    again = IHAHF(llama)
+    with suppress(KeyboardInterrupt), invocation.running(Invocation(tmp_path)):
+        again.generate_until(asked[:4])
+        raise KeyboardInterrupt
+    assert again.calls[-1].recalled == 2
+
+
 def test_a_folder_of_the_users_own_is_kept(
     llama: Path, asked: list[Instance], tmp_path: Path
 ) -> None:
@@ -161,4 +210,3 @@ def test_a_folder_of_the_users_own_is_kept(
     with invocation.running(Invocation(output=tmp_path / "out")):
         model.generate_until(asked[:2])
     assert len(list(own.iterdir())) == 1
-    model._journal.close()

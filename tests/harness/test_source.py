@@ -32,6 +32,15 @@ def test_nothing_named_is_the_embedded_default_and_says_so(
     assert "random weights" in caplog.text
 
 
+def test_the_embedded_baseline_goes_by_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
+    found = source.find(default_checkpoint.BASELINE)
+    assert (found.name, found.checkpoint.is_iha) == ("embedded-baseline", False)
+    assert "baseline" in found.note
+
+
 def test_a_bad_checkpoint_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no config.json") as caught:
         source.find(str(tmp_path))
