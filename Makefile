@@ -15,7 +15,7 @@ READY := .venv/.ready
 .PHONY: help venv demo test lint format bench clean
 
 help:
-	@echo "make demo    run the main job on the embedded checkpoint and show its nine scores"
+	@echo "make demo    run the main job on two embedded checkpoints and write a report"
 	@echo "make test    lint, types, tests"
 	@echo "make lint    lint and types only"
 	@echo "make format  let ruff rewrite what it can"

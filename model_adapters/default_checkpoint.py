@@ -1,7 +1,7 @@
-"""The embedded default: a small IHA checkpoint with random weights, made on first use.
+"""The embedded pair: a small IHA model and its baseline with random weights, made on first use.
 
 For: `iha-vllm` without model_args, the demo and tests, so that the whole way runs anywhere.
-Not for: numbers that mean anything; it has learnt nothing and its scores are near zero.
+Not for: numbers that mean anything; they have learnt nothing and their scores are near zero.
 """
 
 import os
@@ -14,17 +14,27 @@ import numpy
 import torch
 from platformdirs import user_cache_path
 from safetensors.torch import save_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig
 
 from model_adapters import checkpoint
 from model_adapters.config import IHAConfig
 from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import IHA_TENSORS, expected_shapes
 
+IHA, BASELINE = "embedded-iha", "embedded-baseline"
+"""What the two go by where a checkpoint is named; the first is the default."""
+
 DESCRIPTION = (
     "embedded default checkpoint: random weights, 1.5M parameters, hybrid 4:1, P=2; "
     "untrained, so its scores say nothing about IHA"
 )
+DESCRIPTIONS = {
+    IHA: DESCRIPTION,
+    BASELINE: (
+        "embedded baseline: the plain Llama of the embedded default's shape; random weights, so "
+        "its scores say nothing about full attention"
+    ),
+}
 SEED = 20260224
 # Raised whenever what `make` writes changes, so that no stale copy is used.
 REVISION = 1
@@ -39,28 +49,34 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else user_cache_path("iha-eval")
 
 
-def config() -> IHAConfig:
+def config(name: str = IHA) -> LlamaConfig:
     """The paper's FLOP-matched hybrid 4:1 in small: P = 2, window N / (2 P^2) for N = 4096.
 
-    Its fifth layer is plain global attention, as App. C counts it.
+    Its fifth layer is plain global attention, as App. C counts it. The baseline is plain Llama of
+    the same shape.
     """
     tokenizer = AutoTokenizer.from_pretrained(_assets())
+    shape = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 32768,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "dtype": "bfloat16",
+    }
+    if name == BASELINE:
+        return LlamaConfig(**shape, architectures=["LlamaForCausalLM"])
     return IHAConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=5,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=32768,
-        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **shape,
         architectures=["IHALlamaForCausalLM"],
-        dtype="bfloat16",
         num_pseudo_heads=2,
         iha_layer_types=["iha_sliding"] * 4 + ["full"],
         iha_window=512,
@@ -68,13 +84,16 @@ def config() -> IHAConfig:
     )
 
 
-def ensure() -> Path:
-    """The folder of the default checkpoint; made where it is missing or damaged.
+def ensure(name: str = IHA) -> Path:
+    """The folder of one of the two; made where it is missing or damaged.
+
+    Args:
+        name: `IHA` or `BASELINE`.
 
     Raises:
         CheckpointError: the cache folder cannot be written.
     """
-    folder = cache_folder() / f"default-checkpoint-{REVISION}"
+    folder = cache_folder() / f"{name}-{REVISION}"
     try:
         checkpoint.read(folder)
         return folder
@@ -84,7 +103,7 @@ def ensure() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             made = Path(scratch) / "made"
-            make(made)
+            make(made, name)
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 made.rename(folder)
@@ -93,15 +112,15 @@ def ensure() -> Path:
                 checkpoint.read(folder)
     except OSError as error:
         raise CheckpointError(
-            f"the embedded default checkpoint cannot be written to {folder.parent} "
+            f"the checkpoint {name} cannot be written to {folder.parent} "
             f"({error.strerror}): set IHA_EVAL_CACHE to a folder that can."
         ) from error
     return folder
 
 
-def make(folder: Path) -> None:
-    """Write the checkpoint: configuration, tokenizer, seeded weights."""
-    settings = config()
+def make(folder: Path, name: str = IHA) -> None:
+    """Write a checkpoint: configuration, tokenizer, seeded weights."""
+    settings = config(name)
     settings.save_pretrained(folder)
     AutoTokenizer.from_pretrained(_assets()).save_pretrained(folder)
     save_file(_weights(settings), folder / checkpoint.SINGLE, metadata={"format": "pt"})
@@ -111,7 +130,7 @@ def _assets() -> Path:
     return Path(str(resources.files("model_adapters"))) / "assets" / "tokenizer"
 
 
-def _weights(settings: IHAConfig) -> dict[str, torch.Tensor]:
+def _weights(settings: LlamaConfig) -> dict[str, torch.Tensor]:
     """Seeded by numpy's Philox, whose stream is the same everywhere."""
     draw = numpy.random.Generator(numpy.random.Philox(SEED))
     weights = {}

@@ -1,6 +1,6 @@
-"""`iha-eval demo`: the main job in small, by the very command a user types, and its nine scores.
+"""`iha-eval demo`: the main job in small, by the very commands a user types, and its report.
 
-For: seeing on a new machine that everything works, on the embedded checkpoint.
+For: seeing on a new machine that everything works, on the two embedded checkpoints.
 Not for: numbers; `lm_eval` itself takes every option there is.
 """
 
@@ -15,49 +15,63 @@ from pathlib import Path
 
 from rich.console import Console
 
+from iha_eval.cli import compare
 from iha_eval.errors import UserError
 
-SUMMARY = "run ruler_mk on the embedded checkpoint with a few documents and show the nine scores"
+SUMMARY = "run ruler_mk on the two embedded checkpoints, a few documents, and compare them"
+
+RUNS = {"iha": None, "baseline": "embedded-baseline"}
+"""Folder of a run -> the checkpoint's name; None is the default."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run lm-eval in a child process, then show its result file.
+    """Run lm-eval in two child processes, show their result files, and write a report.
 
     Returns:
-        0, or the child's exit code if it failed.
+        0, or a child's exit code if it failed.
 
     Raises:
         UserError: lm_eval cannot be found, or left no result file.
     """
+    options = _parser().parse_args(arguments)
+    files = []
+    for name, pretrained in RUNS.items():
+        output = options.output / name
+        command = lm_eval_command(options.model, options.limit, output, pretrained)
+        before = result_files(output)
+        print(f"$ {shlex.join(['lm_eval', *command[1:]])}", flush=True)
+        started = time.monotonic()
+        code = subprocess.run(command, check=False).returncode
+        if code != 0:
+            return code
+        files.append(newest_result(output, before))
+        _show(
+            files[-1], f"{name}: ruler_mk with {options.model}, {time.monotonic() - started:.0f} s"
+        )
+    report = options.output / "report"
+    print(f"$ {shlex.join(['iha-eval', 'compare', *map(str, files), '--out', str(report)])}")
+    return compare.main([*map(str, files), "--out", str(report)])
+
+
+def _show(results_file: Path, title: str) -> None:
     # Slow to import, and not needed for the help of `iha-eval`.
     from iha_eval.cli._nine_cells import read_cells, read_note, table
 
-    options = _parser().parse_args(arguments)
-    command = lm_eval_command(options.model, options.limit, options.output)
-    print(f"$ {shlex.join(['lm_eval', *command[1:]])}", flush=True)
-    before = result_files(options.output)
-    started = time.monotonic()
-    code = subprocess.run(command, check=False).returncode
-    if code != 0:
-        return code
-    seconds = time.monotonic() - started
-    results_file = newest_result(options.output, before)
-    title = f"ruler_mk with {options.model}, {seconds:.0f} s"
     console = Console()
     console.print(table(read_cells(results_file), title))
     if note := read_note(results_file):
         console.print(note, soft_wrap=True, highlight=False)
     console.print(f"everything lm-eval wrote down: {results_file}", soft_wrap=True, highlight=False)
-    return 0
 
 
-def lm_eval_command(model: str, limit: int, output: Path) -> list[str]:
-    """The command line of the child process.
+def lm_eval_command(model: str, limit: int, output: Path, pretrained: str | None) -> list[str]:
+    """The command line of a child process.
 
     Args:
         model: `iha-vllm` or `iha-hf`.
         limit: Documents a task.
         output: Folder for the results.
+        pretrained: Name of the checkpoint; None for the default.
 
     Raises:
         UserError: lm-eval's command is neither beside this Python nor on PATH.
@@ -68,8 +82,9 @@ def lm_eval_command(model: str, limit: int, output: Path) -> list[str]:
         raise UserError(
             f"the command lm_eval is neither in {folder} nor on PATH: pip install 'lm-eval>=0.4.13'"
         )
-    options = ["--model", model, "--tasks", "ruler_mk", "--limit", str(limit)]
-    return [program, *options, "--output_path", str(output)]
+    named = [] if pretrained is None else ["--model_args", f"pretrained={pretrained}"]
+    options = ["--model", model, *named, "--tasks", "ruler_mk", "--limit", str(limit)]
+    return [program, *options, "--output_path", str(output), "--log_samples"]
 
 
 def result_files(output: Path) -> set[Path]:

@@ -31,6 +31,7 @@ from iha_eval.harness.requests import (
 )
 from iha_eval.harness.summary import SPLIT, Call, KVCache
 from iha_eval.harness.text import Text
+from iha_eval.redact import without_secrets
 
 # Engine arguments about memory and scheduling: one may change them to go on after running out.
 SCHEDULING = (
@@ -268,7 +269,7 @@ class HarnessModel(Conventions):
                 "checkpoint": provenance.describe_source(self.source),
                 "versions": provenance.versions(),
                 "command": provenance.command_line(),
-                "model_args": provenance.without_secrets(self._given),
+                "model_args": without_secrets(self._given),
                 "seed": self.arguments.seed,
                 **self._engine_facts(),
                 "kv_cache": None
@@ -308,7 +309,7 @@ class HarnessModel(Conventions):
             "checkpoint": self.source.checkpoint.fingerprint,
             "tokenizer": active.tokenizer_sha256(self.text.tokenizer),
             "dtype": self._engine_facts()["dtype"],
-            "engine": provenance.without_secrets(engine),
+            "engine": without_secrets(engine),
             "batch_invariant": self.arguments.batch_invariant,
             "device": self.arguments.device,
             "max_model_len": self.arguments.max_model_len,

@@ -14,7 +14,7 @@ from typing import Any
 from iha_eval.errors import UserError
 from iha_eval.harness.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.harness.memory import free_memory
-from iha_eval.harness.provenance import without_secrets
+from iha_eval.redact import without_secrets
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.errors import AdapterError
 from model_adapters.serving_rules import check_backend, check_parallelism

@@ -15,6 +15,7 @@ import torch
 
 from iha_eval.distributions import installed_version
 from iha_eval.harness.source import Source
+from iha_eval.redact import redact
 
 # The CPU build of vLLM is a distribution of another name.
 DISTRIBUTIONS = {
@@ -25,8 +26,6 @@ DISTRIBUTIONS = {
     "transformers": ("transformers",),
     "tokenizers": ("tokenizers",),
 }
-# Whole names: add_bos_token is no secret.
-SECRET = re.compile(r"""(?i)\b(hf_token|token|api_key|password)(["']?\s*[:=]\s*["']?)[^,\s"'}]+""")
 
 
 def versions() -> dict[str, str | None]:
@@ -50,25 +49,8 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 
 def command_line() -> list[str]:
-    """The process's arguments, without secrets."""
-    return [SECRET.sub(r"\1\2***", word) for word in sys.argv]
-
-
-def without_secrets(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as results may hold them: JSON's own types, no secrets."""
-    return {
-        name: "***" if SECRET.match(f"{name}=x") else plain(value)
-        for name, value in arguments.items()
-    }
-
-
-def plain(value: Any) -> Any:
-    """A value in JSON's own types; whatever has none becomes text."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+    """What was typed, without secrets and without the place of the program."""
+    return [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])]
 
 
 def processor() -> str:

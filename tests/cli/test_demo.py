@@ -38,33 +38,53 @@ def stand_in(tmp_path, monkeypatch):
     program.write_text(STAND_IN.format(python=sys.executable))
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    # What it makes of two runs is tested with it.
+    monkeypatch.setattr(demo.compare, "main", lambda arguments: print("compared", *arguments) or 0)
     monkeypatch.chdir(work)
     return program
 
 
-def test_runs_the_literal_command_and_shows_nine_cells(stand_in, capsys):
+def results(name):
+    return set(Path("iha-eval-demo", name).rglob("results_*.json"))
+
+
+def test_runs_the_literal_commands_and_shows_nine_cells_of_each(stand_in, capsys):
     assert demo.main([]) == 0
     printed = capsys.readouterr().out
-    literal = "lm_eval --model iha-vllm --tasks ruler_mk --limit 2 --output_path iha-eval-demo"
-    assert printed.splitlines()[0] == f"$ {literal}"
-    assert printed.count("0.250 / 0.125 (4)") == 9
-    [result] = Path("iha-eval-demo").rglob("results_*.json")
-    assert json.loads(result.read_text())["arguments"] == literal.split()[1:]
-    assert str(result) in printed
+    end = "--tasks ruler_mk --limit 2 --output_path iha-eval-demo/{} --log_samples"
+    literal = {
+        "iha": f"lm_eval --model iha-vllm {end.format('iha')}",
+        "baseline": "lm_eval --model iha-vllm --model_args pretrained=embedded-baseline "
+        + end.format("baseline"),
+    }
+    assert printed.splitlines()[0] == f"$ {literal['iha']}"
+    assert printed.count("0.250 / 0.125 (4)") == 18
+    for name, command in literal.items():
+        [result] = results(name)
+        assert json.loads(result.read_text())["arguments"] == command.split()[1:]
+        assert str(result) in printed
     assert "untrained weights" in printed
+
+
+def test_it_ends_with_the_report(stand_in, capsys):
+    demo.main([])
+    [iha], [baseline] = results("iha"), results("baseline")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"compared {iha} {baseline} --out iha-eval-demo/report"
 
 
 def test_options_reach_the_command(stand_in, capsys):
     assert demo.main(["--model", "iha-hf", "--limit", "7", "--output", "here"]) == 0
-    assert "--model iha-hf --tasks ruler_mk --limit 7 --output_path here" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "--model iha-hf --tasks ruler_mk --limit 7 --output_path here/iha" in printed
 
 
 def test_a_second_run_shows_its_own_result(stand_in, capsys):
     demo.main([])
-    first = set(Path("iha-eval-demo").rglob("results_*.json"))
+    first = results("iha")
     capsys.readouterr()
     demo.main([])
-    [second] = set(Path("iha-eval-demo").rglob("results_*.json")) - first
+    [second] = results("iha") - first
     assert str(second) in capsys.readouterr().out
 
 
@@ -80,7 +100,7 @@ def test_a_run_that_wrote_nothing_is_said_so(stand_in, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["demo"])
     assert exit_.value.code == 2
-    assert "lm_eval has written no result file to iha-eval-demo" in capsys.readouterr().err
+    assert "lm_eval has written no result file to iha-eval-demo/iha" in capsys.readouterr().err
 
 
 def test_a_missing_lm_eval_is_said_so(stand_in, monkeypatch, capsys):

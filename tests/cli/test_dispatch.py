@@ -45,7 +45,7 @@ def test_a_new_file_is_a_new_subcommand(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("typed", "hint"), [("dmeo", "did you mean 'demo'?"), ("zzz", "there are data, ")]
+    ("typed", "hint"), [("dmeo", "did you mean 'demo'?"), ("zzz", ": there are ")]
 )
 def test_an_unknown_subcommand_is_one_line(typed, hint, capsys):
     with pytest.raises(SystemExit) as exit_:

@@ -4,6 +4,7 @@ from importlib.metadata import version
 import pytest
 
 from iha_eval.harness import provenance
+from iha_eval.redact import without_secrets
 
 
 def test_versions_name_what_is_installed_whatever_vllm_is_called() -> None:
@@ -19,7 +20,12 @@ def test_a_package_that_is_missing_has_no_version(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_command_line_is_kept_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["lm_eval", "--model_args", "add_bos_token=True,hf_token=abc", "token=xyz,public=1"]
+    words = [
+        "/some/bin/lm_eval",
+        "--model_args",
+        "add_bos_token=True,hf_token=abc",
+        "token=xyz,public=1",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     assert provenance.command_line() == [
         "lm_eval",
@@ -40,7 +46,7 @@ def test_secrets_in_json_arguments_are_hidden_too(monkeypatch: pytest.MonkeyPatc
 
 def test_arguments_become_plain_and_lose_secrets() -> None:
     given = {"hf_token": "abc", "add_bos_token": True, "sizes": (1, {2: object})}
-    found = provenance.without_secrets(given)
+    found = without_secrets(given)
     assert found["hf_token"] == "***"
     assert found["add_bos_token"] is True
     assert found["sizes"] == [1, {"2": str(object)}]

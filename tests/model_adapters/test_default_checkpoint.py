@@ -29,6 +29,18 @@ def test_it_is_made_once_and_is_always_the_same(cache: Path) -> None:
     assert f"{first.num_parameters / 1e6:.1f}M parameters" in default_checkpoint.DESCRIPTION
 
 
+def test_the_baseline_is_plain_llama_of_the_same_shape(cache: Path) -> None:
+    """All but the alphas and the collapse are there, and nothing else."""
+    ours = checkpoint.read(default_checkpoint.ensure())
+    plain = checkpoint.read(default_checkpoint.ensure(default_checkpoint.BASELINE))
+    assert (plain.is_iha, plain.config.model_type) == (False, "llama")
+    same = ("hidden_size", "num_hidden_layers", "num_key_value_heads", "rope_parameters")
+    assert all(getattr(plain.config, name) == getattr(ours.config, name) for name in same)
+    # Four layers of 4 heads over 2, P = 2: alphas of 4, 2 and 2 heads, and the collapse.
+    assert ours.num_parameters - plain.num_parameters == 4 * 2 * (16 + 4 + 4 + 16)
+    assert "random weights" in default_checkpoint.DESCRIPTIONS[default_checkpoint.BASELINE]
+
+
 def test_a_damaged_copy_is_made_again(cache: Path) -> None:
     """A half-written file from a full disk does not stay."""
     folder = default_checkpoint.ensure()

@@ -1,0 +1,192 @@
+"""The questions on which the two models disagree, with what was asked and what both wrote.
+
+For: choosing which are shown, reading those lines once more, and cutting texts to a size for a
+page; the whole texts stay in the sample files.
+Not for: escaping or drawing.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from iha_eval.compare.layout import Benchmark, Part, metric_name
+from iha_eval.compare.pairing import SIDES, Pairing, Side
+from iha_eval.compare.samples import Key, read_lines
+from iha_eval.compare.texts import clean, shorten
+
+MOST_ROWS = 1000
+"""Questions that are shown."""
+
+MOST_BYTES = 5_000_000
+"""Size of their texts in a page, escaped."""
+
+PROMPT, OUTPUT, GOLD = 2000, 4000, 500
+"""Characters of each text that are kept; all answers to a question share those of one output."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A question on which the scores differ."""
+
+    part: Part
+    key: Key
+    scores: Mapping[Side, float]
+
+    @property
+    def direction(self) -> Side:
+        """Who is ahead."""
+        return "iha" if self.scores["iha"] > self.scores["baseline"] else "baseline"
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """The largest difference first, then the order of the documents."""
+        return -abs(self.scores["iha"] - self.scores["baseline"]), self.key[1]
+
+
+def disagreements(pairing: Pairing, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+    """The questions whose scores differ in the metric by which their task is judged.
+
+    If there are more than fit, each task and direction has its turn, those with the largest
+    differences first. Unpaired runs have none: nobody says which question is which.
+
+    Args:
+        pairing: Two runs.
+        benchmarks: What is compared.
+    """
+    if not pairing.paired:
+        return {"total": 0, "shown": 0, "rows": []}
+    parts = [part for benchmark in benchmarks for part in _judged(benchmark)]
+    groups: dict[tuple[str, str], list[_Question]] = {}
+    for part in parts:
+        for question in _differing(pairing, part):
+            groups.setdefault((part.task, question.direction), []).append(question)
+    chosen = _in_turn([sorted(group, key=lambda q: q.rank) for group in groups.values()])
+    rows = _within(chosen, _texts(pairing, chosen))
+    order = {part.task: number for number, part in enumerate(parts)}
+    rows.sort(key=lambda row: (order[row["task"]], row["doc_id"], row["metric"]))
+    total = sum(map(len, groups.values()))
+    return {"total": total, "shown": len(rows), "rows": rows}
+
+
+def _judged(benchmark: Benchmark) -> Iterator[Part]:
+    """One metric for each task: of the row that decides, else the last vote, else the first."""
+    tables = sorted(benchmark.tables, key=lambda table: not any(row.decides for row in table.rows))
+    seen: set[str] = set()
+    for table in tables:
+        voted = [row for row in table.rows if row.metric.startswith("maj@")]
+        deciding = [row for row in table.rows if row.decides]
+        for row in deciding or voted[-1:] or table.rows:
+            for part in row.parts:
+                if part.task not in seen:
+                    seen.add(part.task)
+                    yield part
+
+
+def _differing(pairing: Pairing, part: Part) -> Iterator[_Question]:
+    task = pairing.task(part.task)
+    for key in task.common:
+        if key[0] != part.filter:
+            continue
+        scores = {side: task.side(side)[key].scores.get(part.metric) for side in SIDES}
+        found = {side: score for side, score in scores.items() if score is not None}
+        # Comparisons with NaN are false.
+        if len(found) == len(SIDES) and abs(found["iha"] - found["baseline"]) > 0:
+            yield _Question(part, key, found)
+
+
+def _in_turn(groups: Sequence[Sequence[_Question]]) -> list[_Question]:
+    """The first of each group, then the second of each, up to `MOST_ROWS`."""
+    longest = max(map(len, groups), default=0)
+    turns = (group[turn] for turn in range(longest) for group in groups if turn < len(group))
+    return [question for question, _ in zip(turns, range(MOST_ROWS), strict=False)]
+
+
+def _texts(
+    pairing: Pairing, chosen: Sequence[_Question]
+) -> dict[tuple[str, Side], dict[Key, Mapping[str, Any]]]:
+    """The texts to be shown, of each task and side, cut."""
+    found: dict[tuple[str, Side], dict[Key, Mapping[str, Any]]] = {}
+    for task in {question.part.task: None for question in chosen}:
+        keys = [question.key for question in chosen if question.part.task == task]
+        for side in SIDES:
+            file = pairing.task(task).sides[side]
+            places = {key: file.samples[key].place for key in keys}
+            lines = read_lines(file.path, places)
+            found[task, side] = {key: _cut(line, side == "iha") for key, line in lines.items()}
+    return found
+
+
+def _cut(sample: Mapping[str, Any], with_prompt: bool) -> dict[str, str]:
+    cut = {"output": _outputs(sample.get("resps"))}
+    if with_prompt:
+        doc = sample.get("doc")
+        doc = doc if isinstance(doc, dict) else {}
+        outputs = doc.get("outputs")
+        gold = ", ".join(map(str, outputs)) if isinstance(outputs, list) else sample.get("target")
+        # The needle of a long document, which is neither in its head nor in its tail.
+        needle = str(outputs[0]) if isinstance(outputs, list) and outputs else None
+        cut["gold"] = clean(shorten(_plain(gold), GOLD))
+        cut["prompt"] = clean(shorten(_prompt(sample), PROMPT, needle))
+    return cut
+
+
+def _prompt(sample: Mapping[str, Any]) -> str:
+    """The context of the first request."""
+    place: Any = sample.get("arguments")
+    for name in ("gen_args_0", "arg_0"):
+        place = place.get(name, "") if isinstance(place, dict) else ""
+    return _plain(place)
+
+
+def _outputs(responses: object) -> str:
+    """All answers to a question; numbered if there are several."""
+    answers = [_plain(one) for one in _leaves(responses)]
+    if len(answers) == 1:
+        return clean(shorten(answers[0], OUTPUT))
+    each = OUTPUT // max(len(answers), 1)
+    return "\n\n".join(
+        f"[{number} of {len(answers)}] {clean(shorten(answer, each))}"
+        for number, answer in enumerate(answers[: OUTPUT // 50], start=1)
+    )
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if not isinstance(value, list):
+        yield value
+        return
+    for item in value:
+        yield from _leaves(item)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _within(
+    chosen: Iterable[_Question],
+    texts: Mapping[tuple[str, Side], Mapping[Key, Mapping[str, Any]]],
+) -> list[dict[str, Any]]:
+    """As many questions as fit into `MOST_BYTES`."""
+    rows, size = [], 0
+    for question in chosen:
+        task, key = question.part.task, question.key
+        ours, theirs = (texts[task, side].get(key, {}) for side in SIDES)
+        row = {
+            "task": task,
+            "doc_id": key[1],
+            "direction": question.direction,
+            "metric": metric_name(question.part.metric, question.part.filter),
+            "gold": ours.get("gold", ""),
+            "prompt": ours.get("prompt", ""),
+            "iha_output": ours.get("output", ""),
+            "baseline_output": theirs.get("output", ""),
+            "iha_score": question.scores["iha"],
+            "baseline_score": question.scores["baseline"],
+        }
+        size += sum(len(escape(text).encode()) for text in row.values() if isinstance(text, str))
+        if size > MOST_BYTES:
+            break
+        rows.append(row)
+    return rows

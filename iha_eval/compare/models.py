@@ -1,0 +1,149 @@
+"""What each run says of its model: which checkpoint, run by what on what, and how fast.
+
+For: the entries of `models` in a report, of runs by our model classes and by lm-eval's own, which
+say less. Not for: scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from iha_eval.compare.pairing import SIDES, Pairing, Side
+from iha_eval.compare.runs import Run
+from iha_eval.redact import without_secrets
+
+_TOLD = ("fingerprint", "is_iha")
+
+
+def describe_models(pairing: Pairing) -> dict[str, dict[str, Any]]:
+    """Both models, in the form of report.json; what a run does not tell is None."""
+    return {side: _describe(pairing, side) for side in SIDES}
+
+
+def model_warnings(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a reader must know of two models that were not run alike, each a sentence."""
+    iha, baseline = (models[side] for side in SIDES)
+    warnings = []
+    if iha["is_iha"] is False and baseline["is_iha"]:
+        warnings.append(
+            "The baseline is an IHA checkpoint and the other model is not: the runs were perhaps "
+            "given in the wrong order."
+        )
+    if iha["fingerprint"] and iha["fingerprint"] == baseline["fingerprint"]:
+        warnings.append("Both runs are of the same checkpoint: differences are chance or engine.")
+    for name, label in (("model_class", "model class"), ("dtype", "dtype"), ("device", "device")):
+        if iha[name] != baseline[name]:
+            warnings.append(f"The runs differ in {label}: {iha[name]} against {baseline[name]}.")
+    versions = iha["versions"], baseline["versions"]
+    other = [name for name in versions[0] if versions[0][name] != versions[1].get(name)]
+    if other:
+        shown = ", ".join(f"{n} {versions[0][n]} against {versions[1].get(n)}" for n in other)
+        warnings.append(f"The runs differ in versions: {shown}.")
+    for side, model in zip(("IHA", "baseline"), (iha, baseline), strict=True):
+        warnings += [f"{side}: {note}" for note in model["notes"]]
+    return warnings
+
+
+def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
+    run = pairing.runs[side]
+    config, ours = run.part("config"), run.part("config", "iha_eval")
+    checkpoint = run.part("config", "iha_eval", "checkpoint")
+    arguments = dict(ours.get("model_args") or _arguments(config.get("model_args")))
+    path = checkpoint.get("path") or arguments.get("pretrained") or run.results.get("model_name")
+    name = checkpoint.get("name") or path or "unknown"
+    note = checkpoint.get("note")
+    return {
+        "name": PurePath(str(name)).name or str(name),
+        "path": path,
+        **{fact: checkpoint.get(fact) for fact in _TOLD},
+        "num_parameters": config.get("model_num_parameters"),
+        "model_class": config.get("model") if isinstance(config.get("model"), str) else None,
+        "dtype": ours.get("dtype") or config.get("model_dtype"),
+        "device": ours.get("device") or config.get("device"),
+        "date": run.date,
+        "command": list(ours.get("command") or []),
+        "versions": dict(ours.get("versions") or _versions(run)),
+        "engine_args": dict(ours.get("engine_args") or {}),
+        "model_args": arguments,
+        **_cache(run.part("config", "iha_eval", "kv_cache")),
+        **_work(_calls(ours), _documents(pairing, side)),
+        "unparseable": _unparseable(pairing, side),
+        "notes": [note] if note else [],
+    }
+
+
+def _arguments(given: object) -> dict[str, Any]:
+    """Arguments of lm-eval's own model classes, which it records with secrets, and once as text."""
+    if isinstance(given, str):
+        words = (word.partition("=") for word in given.split(",") if word)
+        given = {name: value for name, _, value in words}
+    if not isinstance(given, dict):
+        return {}
+    return without_secrets(given)
+
+
+def _versions(run: Run) -> dict[str, Any]:
+    names = {"lm_eval": "lm_eval_version", "transformers": "transformers_version"}
+    return {name: run.results.get(place) for name, place in names.items()}
+
+
+def _cache(kv_cache: Mapping[str, Any]) -> dict[str, Any]:
+    tokens, size = kv_cache.get("tokens"), kv_cache.get("bytes")
+    return {
+        "kv_tokens": tokens,
+        "kv_bytes": size,
+        "kv_bytes_per_token": size / tokens if tokens and size else None,
+    }
+
+
+def _calls(ours: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    calls = ours.get("summary")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
+    """Rates over all calls; answers that a journal had took no time and are left out of them."""
+    total = {
+        name: sum(call.get(name) or 0 for call in calls)
+        for name in (
+            *("requests", "recalled_from_journal", "cut_by_budget", "seconds"),
+            *("prompt_tokens", "prompt_tokens_from_prefix_cache", "generated_tokens"),
+            *("prefill_seconds", "generation_seconds"),
+        )
+    }
+    answers = total["requests"] + total["recalled_from_journal"]
+    computed = total["prompt_tokens"] - total["prompt_tokens_from_prefix_cache"]
+    fresh = documents * total["requests"] / answers if answers else 0
+    return {
+        "prefill_tokens_per_second": _ratio(computed, total["prefill_seconds"]),
+        "generation_tokens_per_second": _ratio(
+            total["generated_tokens"] - total["requests"], total["generation_seconds"]
+        ),
+        "seconds": total["seconds"] if calls else None,
+        "documents": documents,
+        "documents_per_minute": _ratio(60 * fresh, total["seconds"]),
+        "cut": total["cut_by_budget"] / answers if answers else None,
+    }
+
+
+def _ratio(amount: float, seconds: float) -> float | None:
+    return amount / seconds if seconds > 0 and amount > 0 else None
+
+
+def _documents(pairing: Pairing, side: Side) -> int:
+    return sum(len({number for _, number in task.side(side)}) for task in pairing.tasks)
+
+
+def _unparseable(pairing: Pairing, side: Side) -> float | None:
+    """Share of all answers of the tasks that tell; each document has as many as its task draws."""
+    share = weight = 0.0
+    for task in pairing.tasks:
+        repeats = pairing.runs[side].part("configs", task.name).get("repeats")
+        answers = repeats if isinstance(repeats, int) else 1
+        for sample in task.side(side).values():
+            value = sample.scores.get("unparseable")
+            # NaN is not equal to itself.
+            if value is not None and value == value:
+                share += answers * value
+                weight += answers
+    return share / weight if weight else None

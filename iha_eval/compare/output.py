@@ -1,0 +1,63 @@
+"""The three files of a report, each written in one step.
+
+For: report.json, report.md and report.html in a folder. Not for: what stands in them.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iha_eval.compare.markdown import to_markdown
+from iha_eval.errors import UserError
+
+
+def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
+    """Write a report; a reader finds old files or new ones, never half of one.
+
+    Args:
+        report: As `build_report` returns it.
+        folder: Where to; made if need be.
+
+    Returns:
+        The page, the Markdown and the JSON file.
+
+    Raises:
+        UserError: The folder cannot be written to.
+    """
+    # Jinja and matplotlib, so not before it is needed.
+    from iha_eval.compare.page import render
+
+    place = Path(folder).expanduser()
+    texts = {
+        "report.html": render(dict(report)),
+        "report.md": to_markdown(report),
+        "report.json": json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _write(place / name, text)
+    except OSError as error:
+        raise UserError(
+            f"{place} cannot be written to ({error.strerror or error}): name another folder with "
+            "--out."
+        ) from error
+    return [place / name for name in texts]
+
+
+def _write(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp lets nobody else read; a report is made to be shown.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,159 @@
+"""The page of a report: one HTML file that needs nothing else.
+
+For: `render`, from the content of report.json alone.
+Not for: computing what stands on it; the templates in reports/templates say how it looks, and
+figures/ draws.
+
+What a model wrote is hostile until shown otherwise. Every value is made visible (page_text.py) and
+escaped by the engine, and the page's policy lets no script run but the one whose hash it names, and
+nothing load.
+"""
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from iha_eval.compare import page_numbers
+from iha_eval.compare.figures import ROLES, draw_all
+from iha_eval.compare.page_text import visible
+from iha_eval.harness.locations import reports_dir
+
+#: Verdict -> its sign and the name of its style; the word itself always stands beside.
+BADGES = {
+    "better": ("▲", "better"),
+    "worse": ("▼", "worse"),
+    "no significant difference": ("=", "none"),
+    "not enough data": ("?", "few"),
+}
+
+_FILTERS = (
+    "percent",
+    "points",
+    "relative",
+    "interval",
+    "levels",
+    "p_value",
+    "count",
+    "decimal",
+    "rate",
+    "size",
+    "duration",
+    "there",
+)
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The page as text that encodes to UTF-8; the same text for the same report.
+
+    Args:
+        report: The content of report.json.
+
+    Raises:
+        UserError: The templates are missing from the installation.
+        jinja2.UndefinedError: The report lacks a part.
+    """
+    folder = reports_dir() / "templates"
+    script = (folder / "filter.js").read_text(encoding="utf-8")
+    page = _environment(folder).get_template("page.html")
+    return page.render(
+        report=report,
+        figures=draw_all(report),
+        groups=_groups(report["disagreements"]["rows"]),
+        roles=dict(zip(("iha", "baseline"), ROLES, strict=True)),
+        badges=BADGES,
+        policy=_policy(script),
+        # Files of our own, the only texts beside the figures that are not escaped.
+        script=Markup(script),
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+    )
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_final,
+    )
+    made.filters |= {name: _strict(getattr(page_numbers, name)) for name in _FILTERS}
+    made.filters |= {"command": command, "listed": listed, "distinct": distinct}
+    return made
+
+
+def _strict(write: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter for which what a report lacks is a mistake, and None a number that is not there."""
+
+    def checked(*values: Any) -> Any:
+        for value in values:
+            if isinstance(value, StrictUndefined):
+                # Raises, and names it.
+                str(value)
+        return write(*values)
+
+    return checked
+
+
+def _final(value: Any) -> Any:
+    """What every expression of a template goes through before it is escaped."""
+    if value is None:
+        return page_numbers.MISSING
+    return value if isinstance(value, Markup) else visible(value)
+
+
+def _policy(script: str) -> str:
+    """The Content-Security-Policy: nothing loads, and only this script runs."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def command(words: Iterable[Any]) -> str:
+    """A command as a shell takes it."""
+    return shlex.join(str(word) for word in words)
+
+
+def listed(value: Any) -> Any:
+    """JSON's values as text: lists with commas, objects as `key: value`; None stays None."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {listed(one)}" for key, one in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(listed(one)) for one in value)
+    return value
+
+
+def distinct(rows: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
+    """The values that rows have under a key, each once, in order, without None."""
+    return [value for value in dict.fromkeys(row[key] for row in rows) if value is not None]
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Disagreements by task, in order of first appearance, with who is ahead how often."""
+    by_task: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).append(row)
+    return [
+        {
+            "task": task,
+            "rows": found,
+            "ahead": {role: _ahead(found, role) for role in ("iha", "baseline")},
+        }
+        for task, found in by_task.items()
+    ]
+
+
+def _ahead(rows: Iterable[dict[str, Any]], role: str) -> int:
+    return sum(row["direction"] == role for row in rows)

@@ -1,0 +1,126 @@
+"""The whole comparison as one dictionary of JSON's types: what report.json holds.
+
+For: putting the parts together; page, message and machine read nothing else.
+Not for: the parts themselves, each of which has a module of its own.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from iha_eval.compare.cells import CORRECTIONS, Correction, measure_all
+from iha_eval.compare.curves import curves
+from iha_eval.compare.depth import depth_maps
+from iha_eval.compare.disagreements import disagreements
+from iha_eval.compare.headlines import headlines
+from iha_eval.compare.layout import Benchmark
+from iha_eval.compare.maps import read_maps
+from iha_eval.compare.models import describe_models, model_warnings
+from iha_eval.compare.pairing import SIDES, Pairing, pair
+from iha_eval.compare.plan import plan
+from iha_eval.compare.provenance import data_warnings, provenance
+from iha_eval.compare.runs import load_run
+from iha_eval.compare.texts import clean_all
+from iha_eval.errors import UserError
+from iha_eval.statistics import MARGIN
+
+SCHEMA = 1
+"""Raise it with any change that a reader of report.json has to know of."""
+
+
+def build_report(
+    iha_run: Path | str,
+    baseline_run: Path | str,
+    *,
+    unpaired: bool = False,
+    correction: Correction = "holm",
+    margin: float = MARGIN,
+    title: str | None = None,
+    commit: str | None = None,
+) -> dict[str, Any]:
+    """Compare two runs.
+
+    The same files and arguments make the same report. Texts in it are fit to be shown but not
+    escaped.
+
+    Args:
+        iha_run: Results file or folder of the model in question.
+        baseline_run: The same of the model it is measured by.
+        unpaired: Compare runs that cannot be paired, as separate questions.
+        correction: How p-values are corrected: `holm` or `fdr`.
+        margin: Points that matter, above 0.
+        title: The report's; made of the models' names if None.
+        commit: To be told in the report.
+
+    Returns:
+        The report; scores from 0 to 1, differences in points.
+
+    Raises:
+        UserError: A run is missing or broken, or the two cannot be compared.
+    """
+    if correction not in CORRECTIONS:
+        raise UserError(f"correction is {correction!r}: it is {' or '.join(CORRECTIONS)}.")
+    if not 0 < margin <= 100:
+        raise UserError(f"margin is {margin:g}: give the points that matter, above 0 up to 100.")
+    pairing = pair(load_run(iha_run), load_run(baseline_run), unpaired=unpaired)
+    benchmarks = plan(pairing)
+    cells = measure_all(pairing, benchmarks, correction, margin)
+    numbers = [cell.as_dict for cell in cells.values()]
+    models = describe_models(pairing)
+    maps, map_warnings = read_maps(pairing.runs["iha"])
+    told = provenance(pairing, numbers, correction, margin, commit)
+    tables = [
+        {
+            "benchmark": benchmark.name,
+            "label": table.label,
+            "metric": table.metric,
+            "metric_label": table.metric_label,
+            "rows": [cells[row].as_dict for row in table.rows],
+        }
+        for benchmark in benchmarks
+        for table in benchmark.tables
+    ]
+    # Both runs may say the same.
+    warnings = [
+        *_warnings(pairing, benchmarks),
+        *_scoreless(tables),
+        *model_warnings(models),
+        *data_warnings(told),
+        *map_warnings,
+    ]
+    report = {
+        "schema": SCHEMA,
+        "title": title or f"{models['iha']['name']} against {models['baseline']['name']}",
+        "paired": pairing.paired,
+        "created": max(run.date for run in pairing.runs.values()),
+        "models": models,
+        "headlines": headlines(benchmarks, cells),
+        "tables": tables,
+        "curves": curves(pairing),
+        "depth": depth_maps(pairing),
+        "disagreements": disagreements(pairing, benchmarks),
+        "trend": None,
+        "maps": maps,
+        "warnings": list(dict.fromkeys(warnings)),
+        "provenance": told,
+    }
+    cleaned: dict[str, Any] = clean_all(report)
+    return cleaned
+
+
+def _warnings(pairing: Pairing, benchmarks: list[Benchmark]) -> list[str]:
+    found = [*pairing.warnings] if not pairing.paired else []
+    for side in SIDES:
+        found += pairing.runs[side].warnings
+    found += [] if not pairing.paired else pairing.warnings
+    return [*found, *(warning for one in benchmarks for warning in one.warnings)]
+
+
+def _scoreless(tables: list[dict[str, Any]]) -> list[str]:
+    """Questions that are there on both sides, but without a score on one."""
+    return [
+        f"{row['task']}, {row['metric']}: {row['left_out']} of {row['left_out'] + row['n']} "
+        "questions have no score on one side and are left out."
+        for table in tables
+        for row in table["rows"]
+        if row["left_out"] and row["status"] == "empty"
+    ]

@@ -1,0 +1,75 @@
+"""Text of models and files, made fit to be shown.
+
+For: taking out what no page or terminal should receive, and cutting what is long.
+Not for: escaping, which depends on where a text goes and is done there.
+"""
+
+import re
+import unicodedata
+from typing import Any
+
+GAP = "\n[... {count:,} characters left out ...]\n"
+"""Stands where a text was cut."""
+
+_UNFIT = re.compile(
+    # Controls but tab and line feed; marks that reorder text; half characters; no characters.
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+    "\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+
+def clean(text: str) -> str:
+    """A text without characters that hide, reorder or break what stands around them.
+
+    Controls are shown as their pictures (U+2400 and on), marks that reorder text as `<U+202E>`, and
+    what is no character as U+FFFD.
+    """
+    return _UNFIT.sub(_shown, text.replace("\r\n", "\n"))
+
+
+def clean_all(value: Any) -> Any:
+    """JSON's types all the way down, with every text cleaned, and NaN and infinities as None."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(name)): clean_all(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_all(item) for item in value]
+    if isinstance(value, float):
+        # NaN is the only number that is not equal to itself.
+        return value if value == value and abs(value) != float("inf") else None
+    return value if isinstance(value, int) or value is None else clean(str(value))
+
+
+def shorten(text: str, limit: int, around: str | None = None) -> str:
+    """A text of at most `limit` characters and the marks of its gaps: head, tail, and what matters.
+
+    Args:
+        text: Any text.
+        limit: Characters to keep.
+        around: Where this occurs in what would be cut, its surroundings are kept as well.
+    """
+    if len(text) <= limit:
+        return text
+    head, tail = limit // 4, limit - limit // 4
+    place = text.find(around, head, len(text) - limit // 2) if around else -1
+    if place < 0 or not around:
+        return text[:head] + GAP.format(count=len(text) - limit) + text[len(text) - tail :]
+    tail -= limit // 4
+    start = max(head, place + len(around) // 2 - limit // 8)
+    end = min(start + limit // 4, len(text) - tail)
+    gaps = start - head, len(text) - tail - end
+    before, after = (GAP.format(count=gap) if gap else "" for gap in gaps)
+    return text[:head] + before + text[start:end] + after + text[len(text) - tail :]
+
+
+def _shown(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    if unicodedata.category(character) == "Cf" or code in (0x2028, 0x2029):
+        return f"<U+{code:04X}>"
+    return "\ufffd"

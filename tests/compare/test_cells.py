@@ -1,0 +1,171 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
+
+from iha_eval.errors import UserError
+from iha_eval.statistics import (
+    holm,
+    level,
+    paired_difference,
+    paired_p,
+    smallest_difference,
+    unpaired_difference,
+    unpaired_p,
+)
+
+Report = Callable[..., dict[str, Any]]
+
+A = [1.0] * 30 + [0.0] * 10
+B = [1.0] * 15 + [0.0] * 25
+
+
+def quiz(values: list[float | None]) -> dict[str, FakeTask]:
+    return {"quiz": FakeTask(lines("acc", values))}
+
+
+def _cell(report: dict[str, Any], table: int = 0, row: int = -1) -> dict[str, Any]:
+    found: dict[str, Any] = report["tables"][table]["rows"][row]
+    return found
+
+
+def test_a_cell_says_what_the_statistics_say(report: Report) -> None:
+    cell = _cell(report(quiz(A), quiz(B)))
+    difference, p = paired_difference(A, B), paired_p(A, B)
+    found, levels = difference.estimate, (level(A), level(B))
+    assert found is not None
+    expected = {
+        "n": 40,
+        "n_baseline": 40,
+        "left_out": 0,
+        "iha": 0.75,
+        "baseline": 0.375,
+        "iha_low": levels[0].low,
+        "iha_high": levels[0].high,
+        "baseline_low": levels[1].low,
+        "baseline_high": levels[1].high,
+        "points": 37.5,
+        "relative": 1.0,
+        "low": found.low,
+        "high": found.high,
+        "method": found.method,
+        "p": p.value,
+        "p_method": "exact McNemar",
+        "p_corrected": p.value,
+        "correction": "Holm over 1 headline",
+        "higher": 15,
+        "lower": 0,
+        "status": "ok",
+        "smallest": smallest_difference(difference),
+        "word": "better",
+    }
+    assert {name: cell[name] for name in expected} == expected
+    assert cell["sentence"].startswith("IHA is better than the baseline: 75.0 against 37.5")
+
+
+def test_unpaired_cells_have_unpaired_numbers(report: Report) -> None:
+    cell = _cell(report(quiz(A), quiz(B[:30]), unpaired=True))
+    found = unpaired_difference(A, B[:30]).estimate
+    assert found is not None
+    assert (cell["n"], cell["n_baseline"]) == (40, 30)
+    assert (cell["low"], cell["high"]) == (found.low, found.high)
+    assert cell["p"] == unpaired_p(A, B[:30]).value
+    assert cell["higher"] is None
+    assert "unpaired, 40 and 30 questions" in cell["sentence"]
+
+
+@pytest.mark.parametrize(("correction", "label"), [("holm", "Holm"), ("fdr", "Benjamini-Hochberg")])
+def test_cells_of_a_table_are_one_family_and_headlines_another(
+    report: Report, correction: str, label: str
+) -> None:
+    names = [f"ruler_mk_multikey_{v}_4k" for v in (1, 2)]
+    ours = {names[0]: ruler_task(A), names[1]: ruler_task(B), "gsm8k_maj": voting_task([4, 0, 4])}
+    theirs = {names[0]: ruler_task(B), names[1]: ruler_task(B), "gsm8k_maj": voting_task([0, 0, 4])}
+    made = report(ours, theirs, correction=correction)
+    rows = made["tables"][0]["rows"]
+    family, deciding = rows[:-1], rows[-1]
+    assert [row["correction"] for row in family] == [f"{label} over 3 cells"] * 3
+    assert deciding["correction"] == f"{label} over 2 headlines"
+    assert [row["p_corrected"] for row in family][1] == 1.0
+    if correction == "holm":
+        assert [row["p_corrected"] for row in family] == holm([row["p"] for row in family])
+        assert deciding["p_corrected"] == 2 * deciding["p"]
+    else:
+        assert family[0]["p_corrected"] == pytest.approx(1.5 * family[0]["p"])
+    difference = paired_difference(A, B)
+    assert family[0]["smallest"] == smallest_difference(difference, alpha=0.05 / 3)
+    assert family[0]["smallest"] > smallest_difference(difference)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("none", [None, math.nan])
+def test_questions_without_a_score_are_counted(report: Report, none: float | None) -> None:
+    cell = _cell(report(quiz([*A, none]), quiz([*B, 1.0])))
+    assert (cell["n"], cell["left_out"]) == (40, 1)
+    assert cell["iha"] == 0.75
+    assert "(1 left out)" in cell["sentence"]
+
+
+def test_missing_documents_are_counted(report: Report) -> None:
+    made = report(quiz(A), quiz(B[:20]))
+    cell = _cell(made)
+    assert (cell["n"], cell["left_out"], cell["iha"]) == (20, 20, 1.0)
+    assert "lacks documents 20, 21, 22 and 17 more" in made["warnings"][0]
+
+
+def test_no_score_at_all_is_said_in_words(report: Report) -> None:
+    task = "ruler_mk_multikey_1_4k"
+    made = report({task: ruler_task([None, math.nan])}, {task: ruler_task([1.0, 0.0])})
+    cell = _cell(made)
+    assert (cell["n"], cell["left_out"], cell["status"]) == (0, 2, "empty")
+    assert [cell[name] for name in ("iha", "points", "low", "p", "smallest")] == [None] * 5
+    assert made["headlines"][0]["word"] == "not enough data"
+    assert any("2 of 2 questions have no score" in warning for warning in made["warnings"])
+
+
+def test_models_that_agree_on_all_questions(report: Report) -> None:
+    cell = _cell(report(quiz(A), quiz(A)))
+    assert (cell["status"], cell["points"], cell["p"]) == ("constant", 0.0, 1.0)
+    assert cell["low"] < 0 < cell["high"]
+    assert cell["word"] == "not enough data"
+
+
+def test_models_that_agree_on_very_many_questions_do_not_differ(report: Report) -> None:
+    assert _cell(report(quiz(A * 20), quiz(A * 20)))["word"] == "no significant difference"
+
+
+def test_one_question(report: Report) -> None:
+    cell = _cell(report(quiz([1.0]), quiz([0.0])))
+    assert (cell["status"], cell["n"], cell["word"]) == ("single", 1, "not enough data")
+
+
+@pytest.mark.parametrize(
+    ("margin", "word"), [(1.0, "not enough data"), (10.0, "no significant difference")]
+)
+def test_the_margin_is_the_users(report: Report, margin: float, word: str) -> None:
+    assert _cell(report(quiz(A * 3), quiz(A * 3), margin=margin))["word"] == word
+
+
+def test_a_score_out_of_range_is_refused(report: Report) -> None:
+    task = "ruler_mk_multikey_1_4k"
+    with pytest.raises(UserError, match="string_match=2 where a score from 0 to 1 belongs"):
+        report({task: ruler_task([2.0])}, {task: ruler_task([1.0])})
+
+
+def test_papers_numbers_stand_beside_ours(report: Report) -> None:
+    variants = {f"ruler_mk_multikey_{v}_16k": ruler_task([1.0]) for v in (1, 2, 3)}
+    tasks = {**variants, "gsm8k_maj": voting_task([4], k=16, votes=(1, 16))}
+    made = report(tasks, tasks)
+    by_label = {
+        row["label"]: row["paper"] for table in made["tables"] for row in table["rows"][::-1]
+    }
+    ruler = made["tables"][0]["rows"][3]
+    assert ruler["label"] == "all variants, 16k"
+    assert (ruler["paper"]["relative"], ruler["paper"]["iha"]) == (1.12, None)
+    assert made["tables"][1]["rows"][3]["paper"] is None
+    assert by_label["multikey_1, 16k"] is None
+    assert by_label["P@1"]["iha"] == pytest.approx(0.343)
+    assert by_label["Maj@16"]["baseline"] == pytest.approx(0.484)
+    assert by_label["Maj@16"]["relative"] == pytest.approx(5.8 / 48.4)
+    assert by_label["pass@16"] is None

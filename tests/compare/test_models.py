@@ -1,0 +1,131 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval_runs import FakeTask, lines, voting_task, write_run
+
+from iha_eval.compare.models import describe_models, model_warnings
+from iha_eval.compare.pairing import Pairing, pair
+from iha_eval.compare.runs import load_run
+
+Paired = Callable[..., Pairing]
+
+QUIZ = {"quiz": FakeTask(lines("acc", [1.0] * 10))}
+
+
+def test_our_runs_tell_everything(paired: Paired) -> None:
+    model = describe_models(paired(QUIZ, QUIZ))["iha"]
+    assert model == {
+        "name": "iha",
+        "path": "models/iha",
+        "fingerprint": "f" * 64,
+        "is_iha": True,
+        "num_parameters": 1000,
+        "model_class": "iha-vllm",
+        "dtype": "bfloat16",
+        "device": "a processor",
+        "date": "2026-01-02T03:04:05+00:00",
+        "command": ["lm_eval", "--model", "iha-vllm"],
+        "versions": {"iha_eval": "0.1.0", "vllm": "0.32.0"},
+        "engine_args": {"max_model_len": 4096},
+        "model_args": {"pretrained": "models/iha"},
+        "kv_tokens": 1000,
+        "kv_bytes": 4000,
+        "kv_bytes_per_token": 4.0,
+        "prefill_tokens_per_second": 400.0,
+        "generation_tokens_per_second": 50.0,
+        "seconds": 4.0,
+        "documents": 10,
+        # Two of ten answers were taken from the journal.
+        "documents_per_minute": 120.0,
+        "cut": 0.1,
+        "unparseable": None,
+        "notes": [],
+    }
+
+
+def test_other_runs_tell_less(paired: Paired) -> None:
+    secret = {"pretrained": "some/model", "token": "hf_abc"}
+    made = paired(QUIZ, QUIZ, ours=False, config={"model_args": secret})
+    model = describe_models(made)["baseline"]
+    told = {name: value for name, value in model.items() if value not in (None, [], {})}
+    assert told == {
+        "name": "model",
+        "path": "some/model",
+        "num_parameters": 1000,
+        "model_class": "hf",
+        "dtype": "bfloat16",
+        "device": "cuda:0",
+        "date": "2026-01-02T03:04:05+00:00",
+        "versions": {"lm_eval": "0.4.13", "transformers": "5.19.0"},
+        "model_args": {"pretrained": "some/model", "token": "***"},
+        "documents": 10,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("pretrained=some/model,dtype=auto", {"pretrained": "some/model", "dtype": "auto"}),
+        (None, {}),
+    ],
+    ids=["text", "none"],
+)
+def test_model_arguments_of_older_releases(
+    paired: Paired, given: object, read: dict[str, str]
+) -> None:
+    made = paired(QUIZ, QUIZ, ours=False, config={"model_args": given})
+    assert describe_models(made)["baseline"]["model_args"] == read
+
+
+def test_unparseable_answers_are_counted_by_answers(paired: Paired) -> None:
+    # Shares 0.25 of 4 and 0.5 of 2 answers; the quiz does not tell.
+    tasks = {"a": voting_task([2]), "b": voting_task([0], k=2, votes=(1, 2)), **QUIZ}
+    assert describe_models(paired(tasks, tasks))["iha"]["unparseable"] == pytest.approx(2 / 6)
+
+
+def _warnings(folder: Path, iha: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+    files = []
+    for side, changes in (("iha", iha), ("baseline", baseline)):
+        file = write_run(folder / side, QUIZ)
+        run = load_run(file)
+        ours = run.results["config"]["iha_eval"]
+        ours["checkpoint"].update(fingerprint=side, is_iha=side == "iha")
+        for place, change in changes.items():
+            (ours[place] if isinstance(change, dict) else ours).update(
+                change if isinstance(change, dict) else {place: change}
+            )
+        files.append(run)
+    return model_warnings(describe_models(pair(*files)))
+
+
+@pytest.mark.parametrize(
+    ("iha", "baseline", "words"),
+    [
+        ({}, {}, []),
+        (
+            {"checkpoint": {"is_iha": False}},
+            {"checkpoint": {"is_iha": True}},
+            ["perhaps given in the wrong order"],
+        ),
+        ({}, {"checkpoint": {"fingerprint": "iha"}}, ["of the same checkpoint"]),
+        ({}, {"dtype": "float32"}, ["differ in dtype: bfloat16 against float32"]),
+        ({}, {"device": "another"}, ["differ in device: a processor against another"]),
+        ({}, {"versions": {"vllm": "0.33.0"}}, ["versions: vllm 0.32.0 against 0.33.0"]),
+        ({"checkpoint": {"note": "untrained"}}, {}, ["IHA: untrained"]),
+    ],
+    ids=["alike", "exchanged", "same", "dtype", "device", "versions", "note"],
+)
+def test_what_was_not_run_alike_is_told(
+    tmp_path: Path, iha: dict[str, Any], baseline: dict[str, Any], words: list[str]
+) -> None:
+    found = _warnings(tmp_path, iha, baseline)
+    assert len(found) == len(words)
+    assert all(word in warning for word, warning in zip(words, found, strict=True))
+
+
+def test_another_model_class_is_told(paired: Paired) -> None:
+    found = model_warnings(describe_models(paired(QUIZ, QUIZ, ours=False)))
+    assert found[0] == "The runs differ in model class: iha-vllm against hf."
+    assert "iha_eval 0.1.0 against None" in found[2]

@@ -1,0 +1,287 @@
+"""The page as a document: complete, closed in itself, accessible, and proof against its texts."""
+
+import base64
+import hashlib
+import json
+import re
+from itertools import pairwise
+
+import pytest
+import report_dicts
+from jinja2 import UndefinedError
+from page_outline import Outline
+from report_pages import MAKERS, page_of
+
+from iha_eval.compare import page
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {name: page_of(name) for name in MAKERS}
+
+
+@pytest.fixture(scope="module", params=sorted(MAKERS))
+def outline(request: pytest.FixtureRequest, pages: dict[str, str]) -> Outline:
+    return Outline(pages[request.param])
+
+
+def test_parts_stand_in_order(pages: dict[str, str]) -> None:
+    assert Outline(pages["full"]).texts("h2") == [
+        "Summary",
+        "Scores",
+        "Figures",
+        "Questions the two models score differently",
+        "Provenance",
+    ]
+
+
+def test_one_first_heading_and_no_level_skipped(outline: Outline) -> None:
+    levels = [int(e.tag[1]) for e in outline.all("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_identifiers_are_unique_and_every_reference_resolves(outline: Outline) -> None:
+    names = outline.values("id")
+    assert len(names) == len(set(names))
+    wanted = set(outline.values("aria-labelledby"))
+    wanted |= {name for value in outline.values("for") for name in value.split()}
+    wanted |= {value[1:] for value in outline.values("href") if value.startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", outline.html))
+    assert wanted - {""} <= set(names)
+
+
+def test_nothing_is_fetched(outline: Outline) -> None:
+    targets = outline.values("href") + outline.values("src")
+    assert all(target.startswith(("#", "data:")) for target in targets)
+    style = next(outline.all("style")).text
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_tables_have_captions_and_scopes(outline: Outline) -> None:
+    tables, captions = list(outline.all("table")), list(outline.all("caption"))
+    assert len(tables) == len(captions) > 0
+    assert all(caption.text.strip() for caption in captions)
+    assert all(e.attributes.get("scope") for e in outline.all("th"))
+
+
+def test_every_drawing_has_a_text_alternative_or_is_decoration(outline: Outline) -> None:
+    for drawing in outline.all("svg"):
+        if drawing.attributes.get("aria-hidden") != "true":
+            assert drawing.attributes["role"] == "img"
+            assert len(drawing.attributes["aria-label"] or "") > 40
+
+
+def test_document_states_language_viewport_and_skip_link(outline: Outline) -> None:
+    assert outline.html.startswith("<!DOCTYPE html>")
+    assert next(outline.all("html")).attributes["lang"] == "en"
+    assert "width=device-width, initial-scale=1" in outline.values("content")
+    first = next(outline.all("a"))
+    assert first.attributes["href"] == "#main"
+    assert next(outline.all("meta")).attributes == {"charset": "utf-8"}
+
+
+def test_only_our_script_is_there_and_the_policy_names_its_hash(outline: Outline) -> None:
+    (script,) = outline.all("script")
+    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
+    (policy,) = (value for value in outline.values("content") if "default-src" in value)
+    assert policy == (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert not [
+        e.tag for e in outline.elements if any(key.startswith("on") for key in e.attributes)
+    ]
+    assert not [*outline.all("img", "iframe", "object", "embed", "base")]
+
+
+def test_page_is_valid_utf8_without_control_characters(outline: Outline) -> None:
+    assert outline.html.encode("utf-8").decode("utf-8") == outline.html
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", outline.html)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [report_dicts.SCRIPT, report_dicts.HANDLER, report_dicts.TEMPLATE],
+    ids=["script", "handler", "template"],
+)
+def test_hostile_text_arrives_as_it_is(pages: dict[str, str], text: str) -> None:
+    shown = [e.text for e in Outline(pages["hostile"]).all("pre")]
+    # Gold, both outputs, prompt.
+    assert shown.count(text) == 4
+
+
+def test_controls_are_shown_and_broken_characters_replaced(pages: dict[str, str]) -> None:
+    shown = [e.text for e in Outline(pages["hostile"]).all("pre")]
+    assert any("bell \u2407, null \u2400, escape \u241b[31m" in text for text in shown)
+    assert any("lone surrogates \ufffd and \ufffd\ufffd" in text for text in shown)
+    assert any("<U+202E>gnp.exe" in text for text in shown)
+
+
+def test_endless_text_is_cut_and_says_so(pages: dict[str, str]) -> None:
+    assert pages["hostile"].count("x" * 6001) == 0
+    assert "14,000 characters left out" in pages["hostile"]
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_numbers_that_do_not_exist_are_dashes(pages: dict[str, str], name: str) -> None:
+    words = re.findall(r"\b(None|nan|NaN|inf|Undefined)\b", re.sub(r"<script>.*", "", pages[name]))
+    assert not [word for word in words if word != "None"]
+    assert ">None<" not in pages[name]
+    cells = Outline(pages["bare"]).texts("td")
+    assert cells.count("\N{EN DASH}") > 10
+
+
+def test_summary_pairs_each_sentence_with_its_word(pages: dict[str, str]) -> None:
+    items = [e.text for e in Outline(pages["full"]).all("li") if "badge" in e.text or "p" in e.text]
+    summary = [" ".join(text.split()) for text in items if "against" in text]
+    assert [text.split(" ", 1)[0] for text in summary] == ["▲", "▼", "=", "?"]
+    assert summary[0].startswith("▲ better RULER multi-key retrieval. IHA is better than the")
+    assert summary[3].startswith("? not enough data arc_easy. Not enough data to tell")
+
+
+def test_sentence_that_names_its_benchmark_says_it_once() -> None:
+    report = report_dicts.bare()
+    report["headlines"][0] |= {"label": "GSM8K", "sentence": "GSM8K (Maj@4): no difference."}
+    text = Outline(page.render(report)).texts("li")
+    assert "? not enough data GSM8K (Maj@4): no difference." in text
+
+
+def test_row_holds_all_its_numbers(pages: dict[str, str]) -> None:
+    report = report_dicts.full()
+    row = report["tables"][1]["rows"][0]
+    found = Outline(pages["full"])
+    labels = [" ".join(e.text.split()) for e in found.elements if e.tag in ("th", "td")]
+    start = labels.index(row["label"])
+    assert labels[start + 1 : start + 14] == [
+        "43.4 40.9\N{EN DASH}45.9",
+        "39.8 37.3\N{EN DASH}42.4",
+        "+3.6",
+        "+1.2 to +6.0",
+        "+9%",
+        "▲ better",
+        "0.0037",
+        "0.033",
+        "1,319",
+        "179",
+        "132",
+        "3.5",
+        "34.3 / 29.5 +16%",
+    ]
+
+
+def test_row_that_decides_stands_out_and_left_out_documents_are_counted() -> None:
+    report = report_dicts.bare()
+    report["tables"][0]["rows"][0]["decides"] = True
+    found = Outline(page.render(report))
+    assert "decides" in found.values("class")
+    assert "0 12 left out" in found.texts("td")
+
+
+def test_unpaired_is_said_everywhere_and_shows_both_counts() -> None:
+    report = report_dicts.bare()
+    report["tables"][0]["rows"][0] |= {"n": 7, "n_baseline": 9, "left_out": 0}
+    found = Outline(page.render(report))
+    text = " ".join(next(found.all("body")).text.split())
+    assert "Unpaired comparison. The questions of the two runs are not matched" in text
+    assert "An unpaired comparison has no per-question diff." in text
+    assert "arc_easy: IHA against Baseline (unpaired)" in found.texts("caption")
+    assert "7 / 9" in found.texts("td")
+
+
+def test_paired_page_does_not_say_unpaired(pages: dict[str, str]) -> None:
+    assert "npaired" not in Outline(pages["full"]).texts("body")[0]
+
+
+@pytest.mark.parametrize(
+    ("known", "said"), [(False, True), (True, False), (None, False)], ids=["not", "iha", "unknown"]
+)
+def test_first_run_that_is_no_iha_checkpoint_is_said(known: bool | None, said: bool) -> None:
+    report = report_dicts.bare() | {"paired": True}
+    report["models"]["iha"]["is_iha"] = known
+    html = page.render(report)
+    assert ("whose checkpoint is not an IHA checkpoint" in html) is said
+    assert ('<aside class="warnings"' in html) is said
+
+
+@pytest.mark.parametrize(
+    ("total", "said"),
+    [(0, "both models score the same on every question"), (5, "5 in all; none is shown.")],
+    ids=["none", "none-shown"],
+)
+def test_no_question_to_show(total: int, said: str) -> None:
+    report = report_dicts.bare() | {"paired": True}
+    report["disagreements"]["total"] = total
+    assert said in page.render(report)
+
+
+def test_page_without_a_comparison_claims_nothing() -> None:
+    nothing = {"paired": True, "headlines": [], "tables": []}
+    text = Outline(page.render(report_dicts.bare() | nothing)).texts("main")[0]
+    assert "The two runs share no benchmark that could be compared." in text
+    assert "No task was scored in both runs." in text
+    assert "No question was compared." in text
+    assert "score the same" not in text
+
+
+def test_questions_state_total_and_shown_and_who_is_ahead(pages: dict[str, str]) -> None:
+    text = " ".join(next(Outline(pages["full"]).all("body")).text.split())
+    assert "252 in all; 40 shown here, the rest is in the sample files" in text
+    rows = report_dicts.full()["disagreements"]["rows"]
+    ahead = sum(row["direction"] == "iha" for row in rows)
+    assert f"IHA ahead ({ahead})" in text
+    assert f"Baseline ahead ({40 - ahead})" in text
+
+
+def test_provenance_has_commands_versions_and_shares(pages: dict[str, str]) -> None:
+    found = Outline(pages["full"])
+    commands = [e.text for e in found.all("pre") if e.attributes.get("class") == "command"]
+    assert commands[0].endswith("--log_samples --output_path 'a b'")
+    cells = [" ".join(e.text.split()) for e in found.all("th", "td")]
+    for label, values in {
+        "Generations cut by the limit, %": ["0.5", "0.5"],
+        "KV cache, size": ["32.0 GiB", "16.0 GiB"],
+        "Version of vllm": ["0.32.0", "0.31.0"],
+    }.items():
+        place = cells.index(label)
+        assert cells[place + 1 : place + 3] == values
+    assert found.values("class").count("differs") == 2
+    assert "hub: openai/gsm8k" in cells
+
+
+def test_same_report_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Those of the figures have a test of their own.
+    monkeypatch.setattr(page, "draw_all", lambda report: [])
+    again = json.loads(json.dumps(report_dicts.full()))
+    assert page.render(again) == page.render(report_dicts.full())
+
+
+def test_thousand_disagreements_stay_under_ten_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "draw_all", lambda report: [])
+    html = page.render(report_dicts.full(rows=1000))
+    assert html.count('<details class="question"') == 1000
+    assert len(html.encode()) < 10_000_000
+
+
+def test_report_that_lacks_a_part_is_a_mistake_of_ours() -> None:
+    report = report_dicts.bare()
+    del report["tables"][0]["rows"][0]["p_corrected"]
+    with pytest.raises(UndefinedError, match="p_corrected"):
+        page.render(report)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": [1, None], "b": True}, "a: 1, None, b: yes"),
+        ([], ""),
+        (False, "no"),
+        (None, None),
+        (0.05, 0.05),
+    ],
+    ids=["nested", "empty", "bool", "none", "number"],
+)
+def test_listed(value: object, text: object) -> None:
+    assert page.listed(value) == text

@@ -1,0 +1,191 @@
+"""The page in a real browser: Debian's Chromium, headless, at desktop and phone width."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import report_dicts
+import report_pages
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not on PATH: install Debian's package chromium"
+)
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+QUESTION = "details.question"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # A container's root user has no sandbox.
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    made = {}
+    for name in ("full", "hostile"):
+        made[name] = folder / f"{name}.html"
+        made[name].write_text(report_pages.page_of(name), encoding="utf-8")
+    return made
+
+
+class Opened:
+    """A page in its own context, with everything that it reports and asks for.
+
+    Args:
+        browser: Where to open it.
+        file: What to open.
+        size: Name of a window size.
+        scheme: `light` or `dark`.
+        script: Whether JavaScript is on.
+    """
+
+    def __init__(
+        self, browser: Browser, file: Path, size: str, scheme: str = "light", script: bool = True
+    ) -> None:
+        width, height = SIZES[size]
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            java_script_enabled=script,
+        )
+        self.page: Page = self.context.new_page()
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+
+    def __enter__(self) -> "Opened":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def shown(self) -> int:
+        """How many questions are visible."""
+        return self.page.locator(f"{QUESTION}:visible").count()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", sorted(SIZES))
+@pytest.mark.parametrize("name", ["full", "hostile"])
+def test_page_is_quiet_and_fits(
+    browser: Browser, files: dict[str, Path], name: str, size: str, scheme: str
+) -> None:
+    with Opened(browser, files[name], size, scheme) as opened:
+        page = opened.page
+        # With every question and prompt open, too.
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+        assert opened.messages == []
+        assert [url for url in opened.requests if not url.startswith("data:")] == [
+            files[name].as_uri()
+        ]
+        back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert back == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 26)")
+
+
+def test_hostile_outputs_do_not_run(browser: Browser, files: dict[str, Path]) -> None:
+    with Opened(browser, files["hostile"], "desktop") as opened:
+        assert opened.page.evaluate("typeof window.hacked") == "undefined"
+        assert opened.page.title().startswith("</pre></details><script>window.hacked")
+        assert opened.page.locator("script").count() == 1
+        assert opened.page.locator("img").count() == 0
+
+
+def test_policy_stops_a_script_that_slipped_through(
+    browser: Browser, files: dict[str, Path], tmp_path: Path
+) -> None:
+    slipped = tmp_path / "slipped.html"
+    html = files["full"].read_text(encoding="utf-8")
+    harm = "<script>window.hacked = true</script><img src=x onerror='window.hacked = true'>"
+    slipped.write_text(html.replace("</main>", f"{harm}</main>"), encoding="utf-8")
+    with Opened(browser, slipped, "desktop") as opened:
+        assert opened.page.evaluate("typeof window.hacked") == "undefined"
+        assert any("Content Security Policy" in message for message in opened.messages)
+        # Our own still runs.
+        assert opened.page.locator("#filters").is_visible()
+
+
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_filters_hide_rows_and_count(browser: Browser, files: dict[str, Path], size: str) -> None:
+    rows = report_dicts.full()["disagreements"]["rows"]
+    task = rows[0]["task"]
+    here = [row for row in rows if row["task"] == task]
+    ahead = [row for row in here if row["direction"] == "iha"]
+    with Opened(browser, files["full"], size) as opened:
+        page, count = opened.page, opened.page.locator("#filter-count")
+        assert (opened.shown(), count.inner_text()) == (40, "40 of 40 shown")
+        assert not page.locator("#no-filters").is_visible()
+        page.select_option("#filter-task", label=f"{task} ({len(here)})")
+        assert (opened.shown(), count.inner_text()) == (10, "10 of 40 shown")
+        assert page.locator("section.task:visible").count() == 1
+        page.select_option("#filter-direction", "iha")
+        assert 0 < len(ahead) < len(here)
+        assert (opened.shown(), count.inner_text()) == (len(ahead), f"{len(ahead)} of 40 shown")
+        page.select_option("#filter-task", "")
+        total = sum(row["direction"] == "iha" for row in rows)
+        assert (opened.shown(), count.inner_text()) == (total, f"{total} of 40 shown")
+        page.select_option("#filter-direction", "")
+        assert opened.shown() == 40
+        # Enter in the form must not reload the page away from its place.
+        page.locator("#filter-task").press("Enter")
+        assert opened.messages == []
+
+
+def test_question_opens_by_keyboard_and_prompt_stays_folded(
+    browser: Browser, files: dict[str, Path]
+) -> None:
+    with Opened(browser, files["full"], "phone") as opened:
+        question = opened.page.locator(QUESTION).first
+        assert not question.locator("pre").first.is_visible()
+        question.locator("summary").first.press("Enter")
+        # Gold and both outputs; not the prompt.
+        assert question.locator("pre:visible").count() == 3
+        question.locator(".prompt summary").press("Enter")
+        assert question.locator("pre:visible").count() == 4
+
+
+def test_outputs_stand_side_by_side_where_there_is_room(
+    browser: Browser, files: dict[str, Path]
+) -> None:
+    for size, beside in (("desktop", True), ("phone", False)):
+        with Opened(browser, files["full"], size) as opened:
+            question = opened.page.locator(QUESTION).first
+            question.locator("summary").first.click()
+            first, second = (
+                question.locator(".answers dl").nth(number).bounding_box() for number in (1, 2)
+            )
+            assert (first["y"] == second["y"]) is beside
+
+
+def test_page_is_whole_without_javascript(browser: Browser, files: dict[str, Path]) -> None:
+    with Opened(browser, files["full"], "phone", script=False) as opened:
+        page = opened.page
+        assert opened.shown() == 40
+        assert not page.locator("#filters").is_visible()
+        assert page.locator("#no-filters").is_visible()
+        page.locator(f"{QUESTION} summary").first.click()
+        assert page.locator(QUESTION).first.locator("pre:visible").count() == 3
+        assert page.locator("figure svg[role=img]:visible").count() > 20
+
+
+def test_skip_link_is_the_first_stop_and_is_seen(browser: Browser, files: dict[str, Path]) -> None:
+    with Opened(browser, files["full"], "desktop") as opened:
+        opened.page.keyboard.press("Tab")
+        box = opened.page.locator(".skip").bounding_box()
+        assert opened.page.evaluate("document.activeElement.className") == "skip"
+        assert box["x"] >= 0
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert opened.page.evaluate(outline) == "solid"

@@ -1,0 +1,188 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task, write_run
+
+from iha_eval.compare.pairing import Pairing, pair
+from iha_eval.compare.runs import load_run
+from iha_eval.compare.samples import read_samples
+from iha_eval.errors import UserError
+
+Paired = Callable[..., Pairing]
+
+
+def quiz(values: list[float | None], **common: Any) -> dict[str, FakeTask]:
+    return {"quiz": FakeTask(lines("acc", values, **common))}
+
+
+def test_equal_documents_are_paired(paired: Paired) -> None:
+    made = paired(quiz([1.0, 0.0, 1.0]), quiz([0.0, 0.0, 1.0]))
+    assert made.paired
+    assert made.documents == 3
+    assert made.warnings == ()
+    assert made.task("quiz").scores("iha", "none", "acc") == [1.0, 0.0, 1.0]
+    assert made.task("quiz").scores("baseline", "none", "acc") == [0.0, 0.0, 1.0]
+
+
+def test_pairs_do_not_depend_on_the_order_of_lines(paired: Paired) -> None:
+    turned = {"quiz": FakeTask(lines("acc", [1.0, 0.0, 0.5])[::-1])}
+    made = paired(quiz([1.0, 0.0, 0.5]), turned).task("quiz")
+    assert made.scores("iha", "none", "acc") == made.scores("baseline", "none", "acc")
+
+
+def test_a_filter_is_paired_with_itself(paired: Paired) -> None:
+    both = [line(0, {"acc": n}, filter_name=f) for n, f in ((1.0, "strict"), (0.0, "loose"))]
+    made = paired({"quiz": FakeTask(both)}, {"quiz": FakeTask(both[::-1])}).task("quiz")
+    assert made.filters == ["strict", "loose"]
+    for side in ("iha", "baseline"):
+        assert made.scores(side, "strict", "acc") == [1.0]
+
+
+def test_documents_of_one_side_are_told_and_have_no_score_on_the_other(paired: Paired) -> None:
+    made = paired(quiz([1.0, 1.0]), quiz([0.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    assert made.documents == 2
+    assert made.task("quiz").scores("iha", "none", "acc") == [1.0, 1.0, None, None, None, None]
+    assert made.warnings == ("quiz: the IHA run lacks documents 2, 3, 4 and 1 more: left out.",)
+
+
+def test_tasks_of_one_side_are_told(paired: Paired) -> None:
+    made = paired({**quiz([1.0]), **quiz([1.0])}, {**quiz([1.0]), "more": quiz([1.0])["quiz"]})
+    assert [task.name for task in made.tasks] == ["quiz"]
+    assert made.warnings == ("Only the baseline run has more: left out.",)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prompt": "Other?"}, "the prompt alone of documents 0, 1 of 2: .* chat template"),
+        ({"gold": "43"}, "target of documents 0, 1 of 2"),
+        ({"seen": "differently"}, "document of documents 0, 1 of 2"),
+        ({"seen": "x", "prompt": "Other?"}, "document and prompt of documents 0, 1 of 2"),
+    ],
+    ids=["prompt", "target", "document", "document and prompt"],
+)
+def test_other_questions_are_refused(paired: Paired, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=rf"differ in task quiz: {words}.* --unpaired"):
+        paired(quiz([1.0, 1.0]), quiz([1.0, 1.0], **change))
+
+
+def test_one_other_document_is_enough(paired: Paired) -> None:
+    theirs = lines("acc", [1.0] * 9)
+    theirs[5] = line(5, {"acc": 1.0}, gold="43")
+    with pytest.raises(UserError, match="target of document 5 of 9"):
+        paired(quiz([1.0] * 9), {"quiz": FakeTask(theirs)})
+
+
+def test_samples_without_hashes_are_refused(paired: Paired) -> None:
+    old = [{**one, "prompt_hash": None} for one in lines("acc", [1.0])]
+    with pytest.raises(UserError, match="no hashes for document 0 of 1"):
+        paired(quiz([1.0]), {"quiz": FakeTask(old)})
+
+
+@pytest.mark.parametrize(
+    ("config", "metadata", "words"),
+    [
+        (
+            {"generation_kwargs": {"do_sample": False, "max_gen_toks": 160}},
+            {},
+            r"generation_kwargs.max_gen_toks \(128 against 160\)",
+        ),
+        (
+            {"generation_kwargs": {"do_sample": False, "max_gen_toks": 128, "top_p": 0.5}},
+            {},
+            r"generation_kwargs.top_p \(none against 0.5\)",
+        ),
+        ({"repeats": 4}, {}, r"repeats \(1 against 4\)"),
+        ({}, {"k": 4}, r"k \(none against 4\)"),
+        (
+            {},
+            {"fewshot_examples": {"source": "x" * 99}},
+            r"fewshot_examples \(none against .*\.\.\.",
+        ),
+    ],
+    ids=["budget", "only one side", "repeats", "k", "examples"],
+)
+def test_other_settings_of_a_task_are_refused(
+    paired: Paired, config: dict[str, Any], metadata: dict[str, Any], words: str
+) -> None:
+    ours = FakeTask(lines("acc", [1.0]))
+    with pytest.raises(UserError, match=f"differ in task quiz: {words}.*--unpaired"):
+        paired({"quiz": ours}, {"quiz": FakeTask(ours.samples, config, metadata)})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"config": {"limit": 8.0}}, r"limit \(none against 8\)"),
+        ({"config": {"fewshot_seed": 1}}, r"fewshot_seed \(0 against 1\)"),
+        ({"chat_template_sha": "abc"}, r"chat_template_sha \(none against abc\)"),
+        ({"n-shot": {"quiz": 5}}, r"num_fewshot \(0 against 5\)"),
+        ({"versions": {"quiz": 2.0}}, r"version \(1 against 2\)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_other_settings_of_the_run_are_refused(
+    paired: Paired, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        paired(quiz([1.0]), quiz([1.0]), **options)
+
+
+def test_several_tasks_that_differ_are_counted(paired: Paired) -> None:
+    ours = {name: FakeTask(lines("acc", [1.0])) for name in ("a", "b", "c")}
+    theirs = {name: FakeTask(lines("acc", [1.0], gold="43")) for name in ours}
+    with pytest.raises(UserError, match=r"differ in task a \(and 2 more tasks\): target"):
+        paired(ours, theirs)
+
+
+def test_checkpoint_engine_and_model_class_may_differ(paired: Paired) -> None:
+    made = paired(quiz([1.0]), quiz([0.0]), ours=False)
+    assert made.documents == 1
+    assert made.warnings == ()
+
+
+def test_runs_without_a_common_task_are_refused(paired: Paired) -> None:
+    names = {f"t{n}": quiz([1.0])["quiz"] for n in range(6)}
+    with pytest.raises(UserError, match=r"no task in common \(t0, t1, t2, t3 and 2 more against q"):
+        paired(names, quiz([1.0]))
+
+
+def test_runs_without_a_common_document_are_refused(paired: Paired) -> None:
+    theirs = {"quiz": FakeTask([line(7, {"acc": 1.0})])}
+    with pytest.raises(UserError, match="in quiz, documents 0 to 1 against documents 7 to 7"):
+        paired(quiz([1.0, 1.0]), theirs)
+
+
+def test_unpaired_runs_keep_all_their_scores_and_say_why(paired: Paired) -> None:
+    made = paired(quiz([1.0, 0.0]), quiz([0.0], gold="43"), unpaired=True)
+    assert not made.paired
+    assert made.documents == 2
+    assert made.task("quiz").scores("baseline", "none", "acc") == [0.0]
+    [warning] = made.warnings
+    assert warning.startswith("UNPAIRED")
+    assert "quiz: target of document 0 of 1" in warning
+
+
+def test_unpaired_runs_that_could_be_paired_are_told_so(paired: Paired) -> None:
+    [warning] = paired(quiz([1.0]), quiz([0.0]), unpaired=True).warnings
+    assert "nothing stands against pairing" in warning
+
+
+def test_a_broken_line_leaves_its_document_out(tmp_path: Path) -> None:
+    files = [write_run(tmp_path / side, quiz([1.0, 1.0, 1.0])) for side in "ab"]
+    runs = [load_run(file) for file in files]
+    broken = runs[1].samples["quiz"]
+    broken.write_bytes(broken.read_bytes()[:-20])
+    made = pair(*runs)
+    assert made.documents == 2
+    assert ["broken line" in made.warnings[0], "lacks document 2" in made.warnings[1]] == [True] * 2
+    assert len(read_samples(broken).samples) == 2
+
+
+def test_other_tasks_do_not_hide_one_that_differs(paired: Paired) -> None:
+    ours = {"ruler_mk_multikey_1_4k": ruler_task([1.0]), "gsm8k_maj": voting_task([4])}
+    theirs = {"ruler_mk_multikey_1_4k": ruler_task([0.0]), "gsm8k_maj": voting_task([4], k=8)}
+    with pytest.raises(UserError, match=r"task gsm8k_maj: repeats \(4 against 8\), k"):
+        paired(ours, theirs)
