@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 from iha_eval.answers.equivalence import Comparer, Verdict, default_comparer
 from iha_eval.answers.extract import Kind, extract
-from iha_eval.answers.read import read
+from iha_eval.answers.read import fitting, read
 from iha_eval.answers.shapes import Shape
 from iha_eval.errors import UserError
+
+#: Undecided comparisons that one question may cost; each takes a worker its whole limit.
+UNDECIDED = 3
+
+_BY_FORM = Comparer(lambda *_: None)
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Judged:
         right: Whether each equals the gold answer, in the same order; False where there is none.
         wrong: Sizes of the classes of equal wrong answers, largest first.
         unparseable: How many generations state no answer that can be read.
-        undecided: Comparisons of two different answers that ran into their limit of time or memory;
-            they count as not equal.
+        undecided: Comparisons of two different answers that ran into their limit of time or memory,
+            or were not begun because too many before had; they count as not equal.
     """
 
     answers: tuple[str | None, ...]
@@ -46,11 +51,15 @@ def judge(
 ) -> Judged:
     """Compare the answers to one question with the gold answer, and the wrong ones with each other.
 
-    Two wrong answers are in one class if a chain of equal answers connects them, so neither the
-    order of the generations nor a comparison that came out undecided between two members matters.
+    Wrong answers are in one class if all of them equal each other, found in the order of their
+    forms; so neither the order of the generations nor a chain of equalities such as x = 5, 5, y = 5
+    matters. An answer that could not be compared with the gold answer is in a class of its own, and
+    after UNDECIDED undecided comparisons form and exact value alone decide. Where the gold answer
+    is no equation, the value counts that an answer's equation ends in.
 
     Args:
-        outputs: What the model wrote, one text per generation.
+        outputs: What the model wrote, one text per generation. One that tells that its budget cut
+            it, see iha_eval.generated, must state its answer in so many words.
         gold: The gold answer alone, as the data set gives it.
         kind: `number` for GSM8K, `math` for MATH; decides how the answer is found in a text.
         comparer: Who compares; the one of this process if not given.
@@ -64,16 +73,18 @@ def judge(
             f"The gold answer {gold[:80]!r} cannot be read as an answer; "
             f"give a non-empty one of at most 1000 characters."
         )
-    compare = (comparer or default_comparer()).compare
-    answers = tuple(extract(output, kind) for output in outputs)
-    shapes = [None if answer is None else read(answer) for answer in answers]
-    counts = Counter(shape for shape in shapes if shape is not None)
-    verdicts = {shape: compare(shape, target) for shape in counts}
-    wrong = sorted(
-        (shape for shape in counts if verdicts[shape] is not Verdict.EQUAL),
-        key=lambda shape: shape.form,
+    answers = tuple(
+        extract(output, kind, cut=getattr(output, "cut", None) is True) for output in outputs
     )
-    classes, undecided = _classes(wrong, comparer or default_comparer())
+    shapes = [None if answer is None else fitting(answer, target) for answer in answers]
+    counts = Counter(shape for shape in shapes if shape is not None)
+    sparing = _Sparing(comparer or default_comparer())
+    # The shortest first, because those are most likely to be decided.
+    ordered = sorted(counts, key=lambda shape: (len(shape.form), shape.form))
+    verdicts = {shape: sparing.compare(shape, target) for shape in ordered}
+    different = [shape for shape in ordered if verdicts[shape] is Verdict.DIFFERENT]
+    alone = [[shape] for shape in ordered if verdicts[shape] is Verdict.UNDECIDED]
+    classes = _classes(different, sparing) + alone
     return Judged(
         answers=tuple(
             answer if shape is not None else None
@@ -84,31 +95,37 @@ def judge(
             sorted((sum(counts[shape] for shape in group) for group in classes), reverse=True)
         ),
         unparseable=shapes.count(None),
-        undecided=undecided + sum(verdict is Verdict.UNDECIDED for verdict in verdicts.values()),
+        undecided=sparing.undecided,
     )
 
 
-def _classes(shapes: Sequence[Shape], comparer: Comparer) -> tuple[list[list[Shape]], int]:
-    """Group shapes connected by equality.
+class _Sparing:
+    """Compares for one question, without algebra once too many comparisons came out undecided.
 
-    Returns:
-        The groups, and how many comparisons came out undecided.
+    Attributes:
+        undecided: How many did so far.
     """
+
+    def __init__(self, comparer: Comparer) -> None:
+        self._comparer = comparer
+        self.undecided = 0
+
+    def compare(self, one: Shape, other: Shape) -> Verdict:
+        """As Comparer.compare."""
+        comparer = self._comparer if self.undecided < UNDECIDED else _BY_FORM
+        verdict = comparer.compare(one, other)
+        self.undecided += verdict is Verdict.UNDECIDED
+        return verdict
+
+
+def _classes(shapes: Sequence[Shape], sparing: _Sparing) -> list[list[Shape]]:
+    """Group shapes that all equal each other, each with the first group that it fits in."""
     groups: list[list[Shape]] = []
-    undecided = 0
     for shape in shapes:
-        joined, apart = [shape], []
         for group in groups:
-            equal = False
-            for member in group:
-                verdict = comparer.compare(shape, member)
-                undecided += verdict is Verdict.UNDECIDED
-                if verdict is Verdict.EQUAL:
-                    equal = True
-                    break
-            if equal:
-                joined += group
-            else:
-                apart.append(group)
-        groups = [*apart, joined]
-    return groups, undecided
+            if all(sparing.compare(shape, member) is Verdict.EQUAL for member in group):
+                group.append(shape)
+                break
+        else:
+            groups.append([shape])
+    return groups

@@ -5,6 +5,9 @@ Not for: what needs to know where a bracket or a LaTeX group ends (`read`, `late
 
 Units, degrees, dollar and percent signs go, as in the graders of MATH (Hendrycks et al.,
 arXiv:2103.03874): the question says in what unit to answer, so `50\%` is 50 and not 1/2.
+Words after a value are units too, but for those that change it: 12 million is not 12, and 2 dozen
+is 24. Two or more groups of three digits with commas, such as 100,200, could also be a list; they
+are read as one number outside of brackets.
 """
 
 import re
@@ -21,6 +24,9 @@ _LAYOUT = re.compile(
     r"|\\phantom\{[^{}]*\}"
 )
 _SPACE = re.compile(r"\\(?:quad|qquad|thinspace|enspace)(?![A-Za-z])|(?<!\\)\\[!,;:> ]|~|&nbsp;")
+#: Spaces side by side are made one before any other pattern sees them: patterns below allow a space
+#: in several places, and a long run could be shared out among those in very many ways.
+_SPACES = re.compile(r"(?:\s|~|&nbsp;|\\q?quad(?![A-Za-z]))+")
 _DELIMITERS = re.compile(r"(\\\\)|\\[()\[\]]")
 
 #: A comma between groups of three digits that cannot be anything but a separator.
@@ -61,18 +67,36 @@ _UNITS = (
     r"|(?:kilo|centi|milli)?(?:meters?|metres?|grams?|liters?|litres?)"
     r"|km|cm|mm|kg|inch(?:es)?|ft|feet|foot|yards?|miles?|mph|kmph"
     r"|pounds?|lbs?|ounces?|oz|gallons?|seconds?|minutes?|hours?|days?|weeks?"
-    r"|months?|years?|units?|points?|ways?|people|students?|times)"
+    r"|months?|years?|units?|points?|ways?|people|students?)"
 )
 _POWER = r"(?:\s*\^\s*\{?\s*[23]\s*\}?)?"
 _TYPED_UNIT = re.compile(
-    rf"(?<=[\d}})\s])\s*(?<![A-Za-z\\]){_UNITS}{_POWER}"
-    rf"(?:\s*(?:/|per)\s*{_UNITS}{_POWER})?\s*$",
+    rf"(?<=[\d}})\s])(?<![A-Za-z\\]){_UNITS}{_POWER}(?:\s*(?:/|per)\s*{_UNITS}{_POWER})?$",
+    re.IGNORECASE,
+)
+_TYPED_WORDS = re.compile(rf"(?<=[\d}}]) (?:[mgLs]|[A-Za-z]{{3,}}(?: [A-Za-z]+)*+){_POWER}$")
+_VOWEL = re.compile("[aeiou]", re.IGNORECASE)
+#: Words that change the value they stand after, or deny it, and functions that are typed.
+_TELLING = re.compile(
+    r"\b(?:hundred|thousand|million|billion|trillion|dozen|times|mod|to|not|or|and|wrong|is|are"
+    r"|a?r?c?(?:sin|cos|tan)|cot|sec|csc|log|sqrt|over|plus|minus|squared|cubed|base|half|choose)s?\b",
     re.IGNORECASE,
 )
 _WORDLESS = re.compile(r"\\text\s*\{([^A-Za-z{}]*)\}")
 _TEXT_UNIT = re.compile(
-    rf"(?<=[^\s=<>,({{\[_^|+-])\s*/?\s*(?:\\cdot\s*)?\\text\s*\{{(?!\s*[apAP]\.?\s*[mM]\b)[^{{}}]*\}}{_POWER}"
+    rf"(?<=[^\s=<>,({{\[_^|+-])\s*/?\s*(?:\\cdot\s*)?\\text\s*\{{(?!\s*[apAP]\.?\s*[mM]\b)"
+    rf"([^{{}}]*)\}}{_POWER}"
 )
+
+_LARGE = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_LARGE_WORD = re.compile(rf"(?<=\d) ?(\\text ?\{{)? ?({'|'.join(_LARGE)}|dozen)s?\b", re.IGNORECASE)
+_EXPONENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,4})(?!\w)")
+_TRIG_DEGREES = re.compile(
+    r"\\(sin|cos|tan|cot|sec|csc) ?[({]? ?(\d+(?:\.\d+)?) ?\^ ?\{? ?\\circ ?\}? ?[)}]?"
+)
+_LABEL = re.compile(r"\\text ?\{[^{}]*: ?\}")
+_LETTERS = re.compile(r"\\text ?\{ ?([A-Z](?: ?(?:,|and|or) ?[A-Z])+) ?\}")
+_CHOICE = re.compile(r"\(?([A-Z])\)")
 
 _WORDS = (
     "two",
@@ -100,18 +124,43 @@ def clean(text: str) -> str:
         text: An answer as `extract` finds it or a data set gives it, of at most LONGEST characters.
     """
     text = _unwrapped(text.strip()).replace("**", "^").replace("\\$", "").translate(CHARACTERS)
-    text = _LAYOUT.sub(" ", _DELIMITERS.sub(lambda found: found[1] or " ", text))
-    text = _SPACE.sub(" ", _SURE_COMMA.sub("", text))
+    text = _DELIMITERS.sub(lambda found: found[1] or " ", _SPACES.sub(" ", text))
+    text = _spaced(_LAYOUT.sub(" ", text))
+    text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))
     text = _FONT.sub(r"\\text", _LETTER.sub(r" \1\2", text))
+    text = _worded(text)
     text = _BASE.sub(lambda found: f"_{{{_BASES.get(found[1], found[1])}}}", text)
-    text = _trimmed(_SIGNS.sub(" ", text))
+    text = _TRIG_DEGREES.sub(r"\\\1(\\frac{\2\\pi}{180})", text)
+    text = _trimmed(_spaced(_SIGNS.sub(" ", text)))
     for typed, command in _TYPED:
         text = typed.sub(command, text)
-    text = _JOINED.sub(",", _WORDLESS.sub(r"\1", text))
+    text = _JOINED.sub(",", _WORDLESS.sub(r"\1", _spaced(text)))
     text = _without_units(text)
     text = _SPACE_NUMBER.sub(lambda found: found[0].replace(" ", ""), text)
     text = _TYPED_MIXED.sub(r"\1\\frac{\2}{\3}", text)
-    return _without_commas(_trimmed(text))
+    return _spaced(_without_commas(_trimmed(text)))
+
+
+def _spaced(text: str) -> str:
+    return _SPACES.sub(" ", text)
+
+
+def _worded(text: str) -> str:
+    """With words that belong to the value turned into signs, and labels in front dropped."""
+    label = _LABEL.match(text.strip())
+    if label:
+        text = text.strip()[label.end() :] or text
+    choice = _CHOICE.fullmatch(text.strip())
+    if choice:
+        return choice[1]
+    text = _LETTERS.sub(lambda found: re.sub("and|or|,", " , ", found[1]), text)
+    return _LARGE_WORD.sub(_large, _EXPONENT.sub(r"\1\\cdot 10^{\2}", text))
+
+
+def _large(found: re.Match[str]) -> str:
+    word = found[2].lower()
+    factor = "12" if word == "dozen" else f"1{'0' * _LARGE[word]}"
+    return f"\\cdot {factor}{' ' + found[1] if found[1] else ''}"
 
 
 def _unwrapped(text: str) -> str:
@@ -134,11 +183,24 @@ def _trimmed(text: str) -> str:
 
 def _without_units(text: str) -> str:
     """Without words after a value; an answer that is nothing but words stays."""
-    shorter = _trimmed(_TEXT_UNIT.sub(" ", text))
+    shorter = _trimmed(_TEXT_UNIT.sub(_unit, text))
     if shorter:
         text = shorter
-    shorter = _TYPED_UNIT.sub("", text)
+    shorter = _trimmed(_TYPED_UNIT.sub("", text)) or text
+    words = _TYPED_WORDS.search(shorter)
+    if words and not _TELLING.search(words[0]) and _is_unit(words[0]):
+        shorter = shorter[: words.start()]
     return _trimmed(shorter) or text
+
+
+def _is_unit(words: str) -> bool:
+    """Whether it is a letter for a unit or can be pronounced; `xyz` and `abc` are products."""
+    bare = words.partition("^")[0].strip()
+    return len(bare) == 1 or bool(_VOWEL.search(bare) and set(bare) - set("abcdxyz"))
+
+
+def _unit(found: re.Match[str]) -> str:
+    return found[0] if _TELLING.search(found[1]) else " "
 
 
 def _without_commas(text: str) -> str:

@@ -9,7 +9,9 @@ from collections import deque
 from typing import Literal
 
 from iha_eval.answers.clean import LONGEST
-from iha_eval.answers.read import read
+from iha_eval.answers.numerals import has_value, numbers
+from iha_eval.answers.passages import affirmed, passages, runs, stated
+from iha_eval.answers.read import solved
 from iha_eval.answers.shapes import Expression
 
 #: How a data set's answers look: a number (GSM8K) or any math (MATH).
@@ -26,41 +28,56 @@ _BOX_REACH = 20_000
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _BARE = re.compile(r"[-+]?[\d\\(\[.][^$\n]*|[a-zA-Z](?=\s*(?:\$|$))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BETWEEN_BOXES = re.compile(
+    r"[$\s]{0,4}(?:\\[)\]])?\s?(?:,|,? ?(?:and|or)\s)\s?(?:\\[(\[])?[$\s]{0,4}"
+)
 _STATED = re.compile(
-    r"\banswer\b[*_\"' ]*(?:\s(?:is|was|equals|would be|will be|must be)\b|=|:)[\s:*_]*",
+    r"\banswers?\b[*_\"' ]{0,10}"
+    r"(?:\s(?:is|are|was|equals|would be|will be|must be|should be)\b|:=|=|:)[\s:*_]*+",
     re.IGNORECASE,
-)
-# Bounded, so that openings without an end do not make the search quadratic.
-_MATH = re.compile(
-    r"\$\$([^$]{1,1000})\$\$"
-    r"|(?<!\\)\$((?:[^$\\]|\\.){1,1000})\$"
-    r"|\\\(((?:[^\\]|\\[^)]){1,1000})\\\)"
-    r"|\\\[((?:[^\\]|\\[^\]]){1,1000})\\\]"
-)
-_NUMBER = re.compile(
-    r"(?<![\w.])[-+\u2212]?(?:\\?[$€£]\s?)?-?"
-    r"(?:(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?"
 )
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 _SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s)|\n|<\||</")
+_REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if)\b")
+_NOTHING = re.compile(r"not\b[^,;]*$")
+_NOT_BUT = re.compile(r"not\b.{0,100}?\bbut\b(?: rather)?\s*")
+
+#: What states an answer, and what a base model starts a problem of its own with after that.
+_ANY = re.compile(rf"\\(?:boxed|fbox)\s*\{{\s*[^\s}}]|####[ \t]*[-$]?\d|(?i:{_STATED.pattern})")
+_NEXT_PROBLEM = re.compile(
+    r"^[#* \t]{0,8}(?:Problem|Question|Exercise|Q) ?\d{0,4}\*{0,2}[:.]", re.M
+)
 
 
-def extract(text: str, kind: Kind) -> str | None:
+def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
     r"""The final answer in a generation; None if it states none.
 
-    Looked for in this order: the last `\boxed{}` or `\fbox{}` that is closed and not empty; for
-    `number` the last `#### n`; what follows the last "answer is"; and on the last line that is not
-    empty, the last math (`math`) or number (`number`).
+    Looked for in this order: the last `\boxed{}` or `\fbox{}` that is closed and not empty, or
+    several with only commas between them; for `number` the last `#### n`; what follows the last
+    "answer is"; and the last math (`math`), or the last number of the last line that has one.
+    A problem that the model goes on with after an answer is not looked at.
 
     Args:
         text: What the model wrote.
         kind: `number` for a question whose answer is a number, `math` for any answer.
+        cut: Whether its budget ended it. Then only what states an answer counts, and no last word
+            that may be half written.
     """
-    boxed = _boxed(text)
+    text = _own(text)
+    boxed = _boxes(text)
     if boxed is not None:
         return _number_in_box(boxed) if kind == "number" else _fitting(boxed)
     tail = text[-_TAIL:]
-    return _number(tail) if kind == "number" else _math(tail)
+    if cut:
+        tail = tail[: max(tail.rfind(" "), tail.rfind("\n")) + 1]
+    return _number(tail, cut) if kind == "number" else _math(tail, cut)
+
+
+def _own(text: str) -> str:
+    """The text up to where another problem starts after an answer."""
+    answered = _ANY.search(text)
+    following = _NEXT_PROBLEM.search(text, answered.end()) if answered else None
+    return text[: following.start()] if following else text
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -73,9 +90,24 @@ def _fitting(answer: str) -> str | None:
     return answer if answer and len(answer) <= LONGEST else None
 
 
-def _boxed(text: str) -> str | None:
-    """What stands in the last box that is closed; None if there is no such box."""
-    end = len(text)
+def _boxes(text: str) -> str | None:
+    """What stands in the last box, or in the last boxes if they make a list."""
+    contents: list[str] = []
+    start, end = len(text), len(text)
+    while len(contents) < _BOXES:
+        found = _boxed(text, end)
+        if found is None:
+            break
+        at, inside, after = found
+        if contents and not _BETWEEN_BOXES.fullmatch(text[after:start][:30]):
+            break
+        contents.append(inside)
+        start = end = at
+    return ", ".join(reversed(contents)) if contents else None
+
+
+def _boxed(text: str, end: int) -> tuple[int, str, int] | None:
+    """The last closed box before `end`: its start, what stands in it and where that ends."""
     for _ in range(_BOXES):
         start = max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
         if start < 0:
@@ -87,7 +119,8 @@ def _boxed(text: str) -> str | None:
         inside = _inside(text, opened.end())
         # An empty box is the question's "put it in \\boxed{}", repeated.
         if inside is not None and inside.strip():
-            return inside
+            closed = opened.end() + len(inside) + 2 * (text[opened.end()] == "{")
+            return start, inside, closed
     return None
 
 
@@ -116,62 +149,61 @@ def _sentence(text: str) -> str:
     return _SENTENCE_END.split(text, maxsplit=1)[0].strip(" *_\"'`:")
 
 
-def _last_line(tail: str) -> str:
-    return tail.rstrip().rpartition("\n")[2][-_LINE:]
+def _math(tail: str, cut: bool) -> str | None:
+    after = _stated(tail)
+    if after is not None:
+        answer = _stated_math(after.lstrip(), cut)
+        if answer is not None:
+            return _fitting(answer)
+    if cut:
+        return None
+    last = runs(tail, affirmed(tail, passages(tail)))
+    return _fitting(stated(last[-1])) if last else None
 
 
-def _math(tail: str) -> str | None:
-    stated = _stated(tail)
-    if stated is not None:
-        first_line = stated.lstrip().partition("\n")[0]
-        found = _MATH.search(first_line)
-        if found:
-            return _fitting(_content(found))
-        sentence = _sentence(stated.lstrip())
-        if sentence:
-            return _fitting(sentence)
-    found = _last(_MATH, _last_line(tail))
-    # The value is at the end of a chain of equalities.
-    return None if found is None else _fitting(_content(found).rpartition("=")[2])
-
-
-def _content(found: re.Match[str]) -> str:
-    return next(group for group in found.groups() if group is not None)
+def _stated_math(after: str, cut: bool) -> str | None:
+    """The answer in what follows "answer is"."""
+    for run in runs(after, affirmed(after, passages(after))):
+        before = after[: run[0].start]
+        if not _SENTENCE_END.search(before) and not re.search(r"\d", before):
+            return stated(run)
+        break
+    if cut and not _SENTENCE_END.search(after):
+        return None
+    sentence = _REASON.split(_NOT_BUT.sub("", _sentence(after)), maxsplit=1)[0]
+    return None if _NOTHING.match(sentence) else sentence or None
 
 
 def _number_in_box(boxed: str) -> str | None:
-    """A box around a number and words holds the number."""
+    """A box around one number and words holds that number."""
     if not _fitting(boxed):
         return None
-    shape = read(boxed)
-    if isinstance(shape, Expression) and shape.value is not None:
+    value = solved(boxed)
+    if has_value(boxed) or (isinstance(value, Expression) and value.value is not None):
         return _fitting(boxed)
-    return _last_number(boxed)
+    # Several equations state several numbers.
+    found = numbers(boxed if re.search(r",\s", boxed) else boxed.rpartition("=")[2])
+    return found[0] if len(found) == 1 else None
 
 
-def _number(tail: str) -> str | None:
+def _number(tail: str, cut: bool) -> str | None:
     hashes = _last(_HASHES, tail)
     if hashes is not None:
-        number = _first_number(hashes[1])
-        if number is not None:
-            return number
-    stated = _stated(tail)
-    if stated is not None:
-        number = _first_number(_sentence(stated.lstrip()).rpartition("=")[2])
-        if number is not None:
-            return number
-    return _last_number(_last_line(tail))
+        found = numbers(hashes[1][:_LINE])
+        if found:
+            return found[0]
+    after = _stated(tail)
+    if after is not None:
+        found = numbers(_sentence(after.lstrip()).rpartition("=")[2])
+        if found:
+            return found[0]
+    return None if cut else _last_number(tail)
 
 
-def _numbers(text: str) -> list[str]:
-    return [found[0].strip() for found in _NUMBER.finditer(text)]
-
-
-def _first_number(text: str) -> str | None:
-    found = _numbers(text)
-    return _fitting(found[0]) if found else None
-
-
-def _last_number(text: str) -> str | None:
-    found = _numbers(text)
-    return _fitting(found[-1]) if found else None
+def _last_number(tail: str) -> str | None:
+    """The last number of the last line that has one."""
+    for line in reversed(tail.splitlines()):
+        found = numbers(line[-_LINE:])
+        if found:
+            return found[-1]
+    return None

@@ -17,7 +17,7 @@ from iha_eval.answers import shapes
 from iha_eval.answers.clean import LONGEST, clean
 from iha_eval.answers.exact import value_of
 from iha_eval.answers.latex import DEEPEST, Call, Tree, for_parser, is_digits, tokens, tree, written
-from iha_eval.answers.shapes import Expression, Shape
+from iha_eval.answers.shapes import Expression, Named, Shape
 
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
 _CLOSING = set(_OPENING.values())
@@ -32,6 +32,10 @@ _NAME = re.compile(
 _NOT_A_NAME = re.compile(r"\\(?:pi|frac|sqrt|infty|sin|cos|tan|cot|sec|csc|log|ln)(?![a-z])")
 _WORD = re.compile(r"[A-Za-z]{4,}[0-9]*|yes|no|odd|all|one|two|six|ten|red", re.IGNORECASE)
 _VOWEL = re.compile("[aeiou]", re.IGNORECASE)
+#: A choice of a test, in front of what it says.
+_CHOICE = re.compile(
+    r"\\(?:text|textbf|textrm|mathrm|mathbf) ?\{ ?\(?([A-Z])[).:]{1,2} ?\}[\s~\\]*(?=[^\s~\\}])"
+)
 _REALS = ["(", "-", "\\infty", ",", "\\infty", ")"]
 
 #: Signs that math-verify's parser drops or takes for others, such as a ratio for a quotient.
@@ -56,6 +60,50 @@ def read(answer: str) -> Shape | None:
         return None
     sequence = tokens(clean(answer))
     return _read(sequence, 0) if sequence else None
+
+
+def fitting(answer: str, gold: Shape) -> Shape | None:
+    r"""The shape of an answer, of what it is about where the gold answer shows that.
+
+    Where the gold answer is no equation, an answer A = B is B, or A if B is a bare name; what
+    stands after \approx goes. A choice with its text, `\text{(C)} 12`, is the letter where the gold
+    answer is a letter, and else the text.
+
+    Args:
+        answer: As for `read`.
+        gold: The shape of the gold answer.
+    """
+    answer = answer.strip()
+    choice = _CHOICE.match(answer) if len(answer) <= LONGEST else None
+    if choice:
+        letter = len(gold.form) == 1 and gold.form.isalpha()
+        answer = choice[1] if letter else answer[choice.end() :]
+    shape = read(answer)
+    stated = (isinstance(gold, Named) and gold.latex is not None) or (
+        isinstance(gold, Expression) and gold.equation
+    )
+    return shape if stated else solved(answer) or shape
+
+
+@lru_cache(maxsize=65536)
+def solved(answer: str) -> Shape | None:
+    """The shape of the value that an equation or approximation ends in; None if it is neither."""
+    shape = read(answer)
+    if not isinstance(shape, Expression):
+        return None
+    sequence = tokens(clean(answer.strip()))
+    relations = {token for token in _outer(sequence) if token in _RELATIONS}
+    if not relations or relations - {"=", "\\approx"}:
+        return None
+    about = _split(sequence, {"\\approx"})
+    sides = _split(about[-1] if _name(about[0]) else about[0], {"="})
+    if not all(sides):
+        return None
+    if len(sides) == 2 and _name(sides[1]):
+        return _read(sides[0], 0)
+    letters = {token for token in sides[-1] if token.isalpha()}
+    # What relates letters that the other side does not have is no value of it.
+    return _read(sides[-1], 0) if letters <= set(sides[0]) else None
 
 
 def _read(sequence: Sequence[str], depth: int) -> Shape:
@@ -127,6 +175,9 @@ def _related(sequence: Sequence[str], depth: int) -> Shape | None:
     if set(signs) == {"="}:
         if name:
             return shapes.named(name, _read(sides[-1], depth + 1), _equation(sequence).latex)
+        turned = _name(sides[1])
+        if turned and len(sides) == 2:
+            return shapes.named(turned, _read(sides[0], depth + 1), _equation(sequence).latex)
         if not any(re.search("[a-zA-Z]", token.replace("\\frac", "")) for token in sides[0]):
             return _read(sides[-1], depth + 1)
     return _interval(sides, signs) or _equation(sequence)
@@ -192,6 +243,8 @@ def _bracketed(sequence: Sequence[str], depth: int) -> Shape | None:
     opening, closing = sequence[0], sequence[-1]
     inner = sequence[1:-1]
     parts = _split(inner, {","})
+    if not inner and opening == "\\{":
+        return _leaf(["\\emptyset"])
     if not inner or not all(parts):
         return None
     if inner[0].startswith("\\begin") and opening in "([" and len(parts) == 1:

@@ -111,10 +111,31 @@ def _same_equation(one: Any, other: Any) -> bool:
 
     if one.free_symbols != other.free_symbols:
         return False
+    # One equation is not worked out further if it is no multiple of the other at three points.
+    if len(one.free_symbols) > 1 and _ratio_differs(one.lhs - one.rhs, other.lhs - other.rhs):
+        return False
     ratio = simplify((one.lhs - one.rhs) / (other.lhs - other.rhs))
     if ratio.is_number and ratio.is_finite and not ratio.is_zero:
         return True
     return bool(solve(one)) and bool(verify(one, other, timeout_seconds=None))
+
+
+def _ratio_differs(one: Any, other: Any) -> bool:
+    """Whether the ratio of two expressions in the same variables is known to change with these.
+
+    Denominators do not count, so that x y = 1 is y = 1/x.
+    """
+    from sympy import N, fraction, together
+
+    one, other = fraction(together(one))[0], fraction(together(other))[0]
+    ratios = []
+    for salt in ("", "a", "b"):
+        point = {symbol: _coordinate(salt + symbol.name) for symbol in one.free_symbols}
+        ratio = N(one.subs(point) / other.subs(point), _DIGITS)
+        if not (ratio.is_number and ratio.is_finite):
+            return False
+        ratios.append(ratio)
+    return any(abs(ratio - ratios[0]) > _NEAR * (1 + abs(ratios[0])) for ratio in ratios)
 
 
 def answer(question: tuple[str, str], write: TextIO, limit: float) -> None:

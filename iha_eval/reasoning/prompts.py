@@ -39,8 +39,8 @@ PLAIN = Layout(
     description=f"{_PLAIN_INSTRUCTION}\n\n",
     question="Problem: {{problem}}\nSolution:",
     example="Problem: {{problem}}\nSolution:",
-    # A base model goes on with a problem of its own.
-    until=("\nProblem:",),
+    # A base model goes on with a problem of its own, under whatever name.
+    until=("\nProblem:", "\nProblem ", "\nQuestion:", "\nQ:", "\nExercise"),
 )
 """Without a chat template."""
 

@@ -34,6 +34,8 @@ def test_every_gsm8k_answer_equals_itself(data_folder: Path, comparer: Comparer)
         grouped = f"{int(gold):,}"
         outputs = [row["answer"], f"#### {grouped}", f"So it is $\\boxed{{{gold}}}$."]
         outputs += [f"The answer is ${grouped}.", f"In all that makes {gold} of them."]
+        outputs += [f"So it is **{gold}**.\n\nLet me know if you have questions!"]
+        outputs += [f"The final answer is:\n\\[\n{gold}\n\\]", f"#### {gold}\n\nQ: 1 + 1\n#### 2"]
         golds.append((gold, outputs))
     assert len(golds) == 1319
     assert failures(golds, "number", comparer) == []
@@ -44,6 +46,8 @@ def test_every_math500_answer_equals_itself(data_folder: Path, comparer: Compare
     for row in rows(data_folder, "math500"):
         gold = row["answer"]
         outputs = [row["solution"], f"So we get $\\boxed{{{gold}}}$.", f"Answer: ${gold}$"]
+        outputs += [f"The final answer is:\n\\[\n{gold}\n\\]", f"The answer is\n\n$$\n{gold}\n$$\n"]
+        outputs += [f"Hence\n$$\n{gold}\n$$", f"Hence\n\n\\[ {gold} \\]\n\nI hope this helps!"]
         golds.append((gold, [*outputs, f"The final answer is ${gold}$. I hope it is correct."]))
     assert len(golds) == 500
     assert failures(golds, "math", comparer) == []

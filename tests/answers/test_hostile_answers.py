@@ -1,5 +1,6 @@
 """Answers that are meant to hang, fill the memory or crash: judged, counted, and survived."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from iha_eval.answers.classes import judge
 from iha_eval.answers.equivalence import Comparer
 from iha_eval.answers.extract import Kind, extract
+from iha_eval.answers.read import read
 from iha_eval.answers.workers import Workers
 
 MIB = 1 << 20
@@ -109,8 +111,42 @@ def test_an_answer_that_cannot_be_read_costs_its_limit_once(hasty: Workers) -> N
     outputs = [boxed("8^{8^{8^{8^{8}}}}"), *[boxed(str(n)) for n in range(5)]]
     killed = hasty.killed
     judged = judge(outputs, "100", "math", Comparer(hasty.ask))
-    assert judged.undecided == 6
+    assert judged.undecided == 1
     assert hasty.killed == killed + 1
+
+
+def test_many_undecidable_answers_cost_three_limits(hasty: Workers) -> None:
+    outputs = [boxed(f"({n}^{{9^{{9^{{9}}}}}}+x)!") for n in range(2, 18)]
+    killed = hasty.killed
+    judged = judge([*outputs, boxed("5")], "x+5", "math", Comparer(hasty.ask))
+    assert judged.wrong == (1,) * 17
+    assert judged.undecided >= 3
+    assert hasty.killed - killed == 3
+
+
+def test_many_wrong_equations_need_no_algebra(workers: Workers) -> None:
+    outputs = [boxed(f"x^7+i x^5+x^3y^3+y^7={n}ixy+1") for n in range(1, 9)]
+    killed = workers.killed
+    judged = judge(outputs, "x^7+y^7=1", "math", Comparer(workers.ask))
+    assert (judged.wrong, judged.undecided) == ((1,) * 8, 0)
+    assert workers.killed == killed
+
+
+RUNS = (" ", "~", r"\quad ", "{", "(", "1", ",", r"\text{", "\n", "$", r"\(", "1,", "-", "not ")
+
+
+@pytest.mark.parametrize("template", ["x{}y", "#### 5{}6", "The answer is 5{}6", r"\boxed{{5{}6}}"])
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_of_one_sign_costs_little(run: str, template: str, comparer: Comparer) -> None:
+    """Processor time with much to spare; a pattern that is cubic in the run takes minutes."""
+    for length in (900, 2000):
+        text = template.format(run * (length // len(run)))
+        started = time.process_time()
+        read(text)
+        for kind in ("math", "number"):
+            extract(text, kind)
+            judge([text], "5", kind, comparer)
+        assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("kind", ["math", "number"])

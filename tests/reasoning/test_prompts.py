@@ -42,7 +42,13 @@ def first_prompt(model: ScriptedModel) -> Any:
 def test_plain_zero_shot(model: ScriptedModel, run: Callable[..., Any]) -> None:
     run(model, "gsm8k_maj")
     assert first_prompt(model) == f"{PLAIN_INSTRUCTION}Problem: {QUESTION}\nSolution:"
-    assert model.arguments[0]["until"] == ["\nProblem:"]
+    assert model.arguments[0]["until"] == [
+        "\nProblem:",
+        "\nProblem ",
+        "\nQuestion:",
+        "\nQ:",
+        "\nExercise",
+    ]
 
 
 def test_plain_few_shot(model: ScriptedModel, run: Callable[..., Any]) -> None:

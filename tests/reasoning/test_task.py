@@ -13,6 +13,7 @@ from scripted_model import Script, ScriptedModel
 
 from iha_eval import active
 from iha_eval.errors import UserError
+from iha_eval.reasoning.prompts import PLAIN
 from iha_eval.reasoning.task import MathTask
 
 TASKS = Path(__file__).parents[2] / "tasks"
@@ -122,7 +123,7 @@ def test_decoding_is_the_papers_unless_told(model: ScriptedModel, run: Callable[
         model.arguments
         == [
             {
-                "until": ["\nProblem:"],
+                "until": [*PLAIN.until],
                 "do_sample": True,
                 "temperature": 0.6,
                 "top_p": 1.0,
@@ -304,7 +305,7 @@ def test_one_task_object_can_be_run_twice(manager: Callable[..., Any]) -> None:
             limit=1, apply_chat_template=chat, chat_template=lambda chat, **options: str(chat)
         )
         untils.append(task.instances[0].args[1]["until"])
-    assert untils == [["\nProblem:"], [], ["\nProblem:"]]
+    assert untils == [[*PLAIN.until], [], [*PLAIN.until]]
 
 
 def test_a_task_of_the_users_own_keeps_its_stop_strings(data: Path) -> None:
