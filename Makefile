@@ -37,8 +37,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes with a thread each: engines of vLLM that share cores wait for one another.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,74 @@
+"""`iha-eval nightly`: both models through all tasks, history, regressions, report.
+
+For: the command line; `docs/nightly.md` tells how it is used. Not for: the work, which is
+`iha_eval.nightly`.
+"""
+
+import argparse
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from iha_eval.errors import UserError
+
+SUMMARY = "nightly CONFIG.yaml: run both models, keep the history, report, find regressions"
+
+_EXIT_CODES = (
+    "exit codes: 0 fine; 1 a regression; 2 a mistake in the configuration or another night under "
+    "way; 3 a run is missing or the runs cannot be compared; 130 and 143 stopped, to be gone on "
+    "with by the same command"
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a night, or say what it would run.
+
+    Returns:
+        0; 1 after a regression; 3 if a run is missing or anything unforeseen fails; after a signal,
+        128 and its number.
+
+    Raises:
+        UserError: the configuration is wrong, another night is under way, or a folder cannot be
+            written.
+    """
+    # Slow to import, and not needed for the help of `iha-eval`.
+    from iha_eval.nightly.conduct import MISSING, conduct, intend
+    from iha_eval.nightly.config import read_config
+
+    options = _parser().parse_args(arguments)
+    config = read_config(options.config)
+    now = datetime.now().astimezone()
+    if options.dry_run:
+        for line in intend(config, now, fresh=options.fresh):
+            print(line)
+        return 0
+    try:
+        return conduct(config, now, _say, fresh=options.fresh)
+    except UserError:
+        raise
+    except Exception:
+        # Python would exit with 1, which stands for a regression.
+        traceback.print_exc()
+        return MISSING
+
+
+def _say(line: str) -> None:
+    # Logs of services are read while the night goes on.
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iha-eval nightly", description=SUMMARY, epilog=_EXIT_CODES
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="repeat today's newest night from its beginning; what it had is kept aside",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be run, and run nothing"
+    )
+    return parser

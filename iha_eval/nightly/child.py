@@ -1,0 +1,163 @@
+"""One process of a night: its log, its time limit, its end when we are told to end.
+
+For: `run_child`, and `Stop`, which turns SIGTERM and SIGINT into something to look at between steps
+so that nothing is cut off in the middle of writing.
+Not for: knowing what the process does or whether it did it.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+# Seconds between SIGTERM and SIGKILL; the journal needs none of them.
+GRACE = 10.0
+# Seconds between looks at the process and at the signals.
+_LOOK = 0.1
+_TAIL_BYTES = 64 * 1024
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\t\u00a0-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended.
+
+    Attributes:
+        reason: empty if it ended by itself with exit code 0, else what went wrong, in words.
+        seconds: how long it ran.
+        stopped: whether it was ended because this process is to end.
+    """
+
+    reason: str
+    seconds: float
+    stopped: bool = False
+
+
+class Stop:
+    """Whether this process has been asked to end.
+
+    Attributes:
+        signal: number of the signal that asked; None if none has.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.signal: int | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Take note of SIGTERM and SIGINT instead of ending at once; must be the main thread."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            signal.signal(number, self._ask)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @property
+    def exit_code(self) -> int:
+        """What a process ended by the signal exits with, as shells have it."""
+        return 128 + (self.signal or 0)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.signal = number
+
+
+def run_child(
+    command: Sequence[str],
+    log: Path,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float | None,
+    stop: Stop,
+    keep: Sequence[int] = (),
+) -> Ended:
+    """Run a command until it ends, its time is up, or we are asked to end.
+
+    Args:
+        command: program and arguments.
+        log: file that its output is appended to.
+        folder: where it runs.
+        environment: variables added to ours.
+        timeout: seconds it may take.
+        stop: looked at all the time.
+        keep: file descriptors that it inherits.
+    """
+    started = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        try:
+            # A session of its own: whatever it starts can be ended with it.
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=keep,
+            )
+        except OSError as error:
+            return Ended(f"{command[0]} cannot be started ({error.strerror})", 0.0)
+    code: int | None = None
+    try:
+        while code is None and stop.signal is None:
+            if timeout is not None and time.monotonic() - started > timeout:
+                return Ended(f"not finished after {timeout:g} s", time.monotonic() - started)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = child.wait(_LOOK)
+    finally:
+        if code is None:
+            _end(child)
+    seconds = time.monotonic() - started
+    if code is None:
+        return Ended("stopped", seconds, stopped=True)
+    return Ended(_words(code), seconds)
+
+
+def tail(log: Path, lines: int = 20) -> list[str]:
+    """The last lines of a log that say something, fit to be shown; bars in their last state."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    drawn = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    clean = (_CONTROL.sub("", line).rstrip() for line in drawn)
+    return [line[:500] for line in clean if line][-lines:]
+
+
+def _words(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}" if code else ""
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End a process with all that it started: first asked, then made to."""
+    _signal_all(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE)
+    # The first process may be gone and leave others, which would keep the accelerator.
+    _signal_all(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _signal_all(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

@@ -1,0 +1,154 @@
+"""A night from start to report.
+
+For: `conduct`, which goes on with the night that is open or begins one, and `intend`, which says
+what it would do. Not for: the command line.
+
+Whatever fails, the rest is done: a run that fails leaves the others, and a report is made of what
+is there.
+"""
+
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from iha_eval.errors import UserError
+from iha_eval.nightly.child import Stop, run_child, tail
+from iha_eval.nightly.config import Config
+from iha_eval.nightly.jobs import Job, plan, readable
+from iha_eval.nightly.lock import only_one
+from iha_eval.nightly.night import Night, open_night, results_of, set_aside
+from iha_eval.nightly.store import Store
+
+FINE, REGRESSION, MISSING = 0, 1, 3
+"""Exit codes; 2 is a mistake of the user, and a signal makes 128 and its number."""
+
+Say = Callable[[str], None]
+
+
+def intend(config: Config, now: datetime, *, fresh: bool = False) -> Iterator[str]:
+    """What `conduct` would do at this moment, a line each."""
+    jobs = plan(config)
+    night, _ = open_night(config.output, jobs, now, fresh=fresh)
+    yield f"night {night.id} in {night.folder}"
+    for job in jobs:
+        done = not fresh and results_of(night.folder / job.folder) is not None
+        yield f"{'done ' if done else 'to do'} $ {readable(job.command(night.folder))}"
+
+
+def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> int:
+    """Run a night; must be called in the main thread.
+
+    Args:
+        config: what to do.
+        now: date and time with time zone.
+        say: receives lines for the user.
+        fresh: repeat the newest night of the day instead of going on.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: another night is under way, or a folder cannot be written.
+    """
+    jobs = plan(config)
+    store = Store(config.history)
+    with (
+        only_one(config.history, now.isoformat(timespec="seconds")) as lock,
+        Stop().listening() as stop,
+    ):
+        night, left = open_night(config.output, jobs, now, fresh=fresh)
+        for old in left:
+            _give_up(old, config, store, say)
+        if fresh and (place := set_aside(night)):
+            say(f"what night {night.id} had so far is kept in {place}")
+        say(f"night {night.id} in {night.folder}")
+        night = night.put("running")
+        reasons = {}
+        for job in jobs:
+            if stop.signal is None and (reason := _run(job, night, config, stop, lock, say)):
+                reasons[job.folder] = reason
+        if stop.signal is not None:
+            name = signal.Signals(stop.signal).name
+            say(f"stopped by {name}: the same command goes on from here")
+            return stop.exit_code
+        return _close(config, night, reasons, store, say)
+
+
+def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say) -> str:
+    """Run a job unless it is done; returns what went wrong, in words."""
+    from iha_eval.nightly.ledger import note_commit
+
+    folder, log = night.folder / job.folder, _log(night, job)
+    name = f"{job.role} on {', '.join(job.names)}"
+    if results_of(folder):
+        say(f"{name}: has its results already")
+        return ""
+    note_commit(folder, job.model, config)
+    command = job.command(night.folder)
+    say(f"{name}: $ {readable(command)}")
+    ended = run_child(
+        command,
+        log,
+        folder=config.folder,
+        environment=job.model.environment,
+        timeout=config.timeout,
+        stop=stop,
+        keep=[lock],
+    )
+    if ended.stopped:
+        return "stopped"
+    if results_of(folder):
+        after = f", then {ended.reason}" if ended.reason else ""
+        say(f"{name}: done in {ended.seconds:.0f} s{after}")
+        return ""
+    reason = ended.reason or "it ended without results"
+    say(f"{name}: FAILED ({reason}); the end of {log}:")
+    for line in tail(log):
+        say(f"  | {line}")
+    return reason
+
+
+def _close(config: Config, night: Night, reasons: dict[str, str], store: Store, say: Say) -> int:
+    """Record, report, and say how it went."""
+    # Slow to import, and not needed for a dry run or a start that is refused.
+    from iha_eval.nightly.ledger import enter
+    from iha_eval.nightly.page import make_report
+
+    outcome = enter(night, reasons, config.rules, store)
+    regressions = outcome.verdict.regressions
+    complete = not outcome.missing
+    for sentence in (
+        *(check.sentence for check in regressions),
+        *(run.sentence for run in outcome.missing),
+        *outcome.verdict.notes,
+    ):
+        say(sentence)
+    try:
+        for path in make_report(config, night, outcome, store):
+            say(str(path))
+    except UserError as error:
+        say(f"NO COMPARISON: {error}")
+        complete = False
+    except Exception:
+        # What was measured is recorded by now, and the verdict still has to be told.
+        say(f"NO REPORT, which should not happen:\n{traceback.format_exc()}")
+        complete = False
+    night.put("finished" if not outcome.missing else "failed")
+    if regressions:
+        return REGRESSION
+    return FINE if complete else MISSING
+
+
+def _give_up(old: Night, config: Config, store: Store, say: Say) -> None:
+    """Record a night that was begun and never finished, with what there is of it."""
+    from iha_eval.nightly.ledger import enter
+
+    say(f"night {old.id} was never finished: it is recorded as it is")
+    enter(old, {}, config.rules, store)
+    old.put("given up")
+
+
+def _log(night: Night, job: Job) -> Path:
+    return night.folder / f"{job.folder}.log"

@@ -1,0 +1,259 @@
+"""What a night does, as its YAML file says: two models, tasks, folders, rules.
+
+For: reading and checking the file of `iha-eval nightly`; `examples/nightly.yaml` explains each key.
+Not for: commands (see `jobs.py`), nor for checking what only lm-eval knows, such as task names.
+
+Every relative path, in model arguments too, counts from the folder of the file.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from iha_eval.errors import UserError
+from iha_eval.nightly.section import Section, is_number, load, shown
+
+Role = Literal["iha", "baseline"]
+ROLES: tuple[Role, Role] = ("iha", "baseline")
+
+# Options that are set here from other keys.
+TAKEN = ("--model", "--model_args", "--tasks", "--output_path", "--log_samples", "--limit")
+TAKEN_SHORT = ("-M", "-a", "-t", "-o", "-s", "-L")
+
+_MODEL_KEYS = ("model", "model_args", "command", "arguments", "environment")
+_TASK_KEYS = ("task", "limit", "metadata", "gen_kwargs", "num_fewshot", "apply_chat_template")
+_RULE_KEYS = ("metrics", "alpha", "drop", "last_good", "baseline")
+_KEYS = ("models", "tasks", "output", "history", "timeout", "unpaired", "regression")
+
+_MODEL_ARGS = "give a mapping such as {pretrained: my-checkpoint, dtype: bfloat16}."
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of the two models.
+
+    Attributes:
+        role: which one.
+        model: lm-eval's name of the model class.
+        arguments: `--model_args`, a mapping or lm-eval's own `key=value,...`.
+        command: what is started, before `--model`.
+        extra: further arguments of lm-eval.
+        environment: variables set for its processes.
+    """
+
+    role: Role
+    model: str
+    arguments: Mapping[str, Any] | str
+    command: tuple[str, ...]
+    extra: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pretrained(self) -> str | None:
+        """The checkpoint's folder or name, if the arguments say one."""
+        if isinstance(self.arguments, str):
+            pairs = (part.partition("=") for part in self.arguments.split(","))
+            return next((value for name, _, value in pairs if name.strip() == "pretrained"), None)
+        found = self.arguments.get("pretrained")
+        return str(found) if found is not None else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task or group, with what lm-eval takes for a whole run only.
+
+    Attributes:
+        name: lm-eval's name.
+        settings: the options given, by their names on lm-eval's command line.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as a regression of the IHA model.
+
+    Attributes:
+        metrics: patterns of the metrics watched; empty for the first metric of each task.
+        alpha: level of the tests, after Holm's correction over all that a rule watches.
+        drop: points that a drop must have at least.
+        last_good: whether it is held against its own last good night.
+        baseline: whether it is held against the baseline of the same night.
+    """
+
+    metrics: tuple[str, ...] = ()
+    alpha: float = 0.05
+    drop: float = 0.0
+    last_good: bool = True
+    baseline: bool = True
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole file.
+
+    Attributes:
+        file: where it lies; its folder is what relative paths count from.
+        models: both.
+        tasks: in the order of the file.
+        output: folder for one subfolder a night.
+        history: folder of the history.
+        timeout: seconds that one process may take; None for as long as it likes.
+        unpaired: compare without pairing by question.
+        rules: what a regression is.
+    """
+
+    file: Path
+    models: Mapping[Role, Model]
+    tasks: tuple[Task, ...]
+    output: Path
+    history: Path
+    timeout: float | None = None
+    unpaired: bool = False
+    rules: Rules = Rules()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file, in which every process runs."""
+        return self.file.parent
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a configuration.
+
+    Raises:
+        UserError: something in it is wrong; the sentence names the key, its value and the remedy.
+    """
+    top = Section(load(path), path.name, _KEYS)
+    file = path.absolute()
+    models = Section(
+        top.need("models", "name the models iha and baseline."), top.at("models"), ROLES
+    )
+    return Config(
+        file=file,
+        models={role: _model(models, role) for role in ROLES},
+        tasks=_tasks(top),
+        output=_folder(top, "output", file.parent),
+        history=_folder(top, "history", file.parent),
+        timeout=top.seconds("timeout"),
+        unpaired=top.switch("unpaired", False),
+        rules=_rules(top),
+    )
+
+
+def _model(models: Section, role: Role) -> Model:
+    where = models.at(role)
+    given = models.need(role, "give its model_args, such as {pretrained: my-checkpoint}.")
+    section = Section(given, where, _MODEL_KEYS)
+    arguments = section.need("model_args", _MODEL_ARGS)
+    if not (isinstance(arguments, str) and "=" in arguments):
+        arguments = section.mapping("model_args", _MODEL_ARGS)
+    command = section.texts("command", "give a list, such as [python, -m, lm_eval, run].")
+    extra = section.texts("arguments", "give a list, such as [--batch_size, 16].") or ()
+    for word in extra:
+        if word.partition("=")[0] in TAKEN or word in TAKEN_SHORT:
+            raise section.wrong("arguments", f"leave {word} out: other keys decide it.")
+    environment = section.mapping("environment", "give a mapping such as {OMP_NUM_THREADS: 2}.")
+    return Model(
+        role=role,
+        model=section.text("model", "give lm-eval's name of a model class.", "iha-vllm"),
+        arguments=arguments,
+        command=command or (sys.executable, "-m", "iha_eval", "run"),
+        extra=extra,
+        environment={name: _variable(value) for name, value in (environment or {}).items()},
+    )
+
+
+def _variable(value: Any) -> str:
+    # YAML reads 0 as a number and nothing as null.
+    return "" if value is None else str(value)
+
+
+def _tasks(top: Section) -> tuple[Task, ...]:
+    remedy = "give a list of lm-eval's task names, such as [ruler_mk, gsm8k_maj]."
+    entries = top.need("tasks", remedy)
+    if not isinstance(entries, list) or not entries:
+        raise top.wrong("tasks", remedy)
+    tasks = tuple(_task(entry, f"{top.at('tasks')}[{i}]") for i, entry in enumerate(entries))
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"{top.at('tasks')} has {name!r} {names.count(name)} times: name every task once."
+            )
+    return tasks
+
+
+def _task(entry: Any, where: str) -> Task:
+    if isinstance(entry, str) and entry.strip():
+        return Task(_name(entry, where), {})
+    if not isinstance(entry, dict):
+        raise UserError(
+            f"{where} is {shown(entry)}: give a task name, or a mapping with the key task."
+        )
+    section = Section(entry, where, _TASK_KEYS)
+    name = _name(section.text("task", "give lm-eval's name of a task or group."), where)
+    settings = {
+        "limit": _limit(section),
+        "metadata": section.mapping("metadata", "give a mapping such as {lengths: [1024]}."),
+        "gen_kwargs": section.mapping("gen_kwargs", "give a mapping such as {max_gen_toks: 256}."),
+        "num_fewshot": _count(section, "num_fewshot"),
+        "apply_chat_template": _template(section),
+    }
+    return Task(name, {key: value for key, value in settings.items() if value is not None})
+
+
+def _name(text: str, where: str) -> str:
+    name = text.strip()
+    if "," in name or " " in name:
+        raise UserError(f"{where} is {text!r}: name one task a line.")
+    return name
+
+
+def _limit(section: Section) -> int | float | None:
+    value = section.get("limit")
+    if value is None:
+        return None
+    whole = isinstance(value, int) and value >= 1
+    share = isinstance(value, float) and (0 < value < 1 or (value >= 1 and value.is_integer()))
+    if not is_number(value) or not (whole or share):
+        raise section.wrong("limit", "write a number of questions (200) or a share of them (0.1).")
+    return int(value) if value >= 1 else float(value)
+
+
+def _count(section: Section, key: str) -> int | None:
+    value = section.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise section.wrong(key, "write a whole number, 0 or more.")
+    return value
+
+
+def _template(section: Section) -> str | bool | None:
+    value = section.get("apply_chat_template")
+    if value is not None and not isinstance(value, bool | str):
+        raise section.wrong("apply_chat_template", "write true, false or the name of a template.")
+    return value or None
+
+
+def _folder(top: Section, key: str, base: Path) -> Path:
+    remedy = "give the path of a folder."
+    return base / Path(top.text(key, remedy)).expanduser()
+
+
+def _rules(top: Section) -> Rules:
+    if top.get("regression") is None:
+        return Rules()
+    section = Section(top.get("regression"), top.at("regression"), _RULE_KEYS)
+    standard = Rules()
+    patterns = section.texts("metrics", "give a list of patterns, such as ['p@1', 'maj@*'].")
+    return Rules(
+        metrics=patterns or (),
+        alpha=section.number("alpha", standard.alpha, 1e-9, 0.5),
+        drop=section.number("drop", standard.drop, 0, 100),
+        last_good=section.switch("last_good", standard.last_good),
+        baseline=section.switch("baseline", standard.baseline),
+    )

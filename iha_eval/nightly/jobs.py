@@ -1,0 +1,107 @@
+"""The commands of a night: as few processes as tasks with different settings allow.
+
+For: turning a configuration into lm-eval command lines. lm-eval takes limit, metadata, generation
+settings, shots and chat template for a whole run, so tasks that differ in them run apart.
+Not for: running them (see `child.py`).
+"""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iha_eval.nightly.config import ROLES, Config, Model, Role, Task
+from iha_eval.redact import redact
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process: one model on tasks that share their settings.
+
+    Attributes:
+        model: which one.
+        tasks: at least one.
+        folder: where its output goes, below the folder of the night.
+    """
+
+    model: Model
+    tasks: tuple[Task, ...]
+    folder: str
+
+    @property
+    def role(self) -> Role:
+        """Which of the two models."""
+        return self.model.role
+
+    @property
+    def names(self) -> list[str]:
+        """The tasks as lm-eval names them."""
+        return [task.name for task in self.tasks]
+
+    def command(self, night: Path) -> list[str]:
+        """The whole command line.
+
+        Args:
+            night: folder of the night.
+        """
+        return [*self._start(), "--output_path", str(night / self.folder), "--log_samples"]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the command without its output folder, as 64 hex digits."""
+        return sha256([*self._start(), sorted(self.model.environment.items())])
+
+    def _start(self) -> list[str]:
+        model = self.model
+        given = model.arguments
+        arguments = given if isinstance(given, str) else compact(given)
+        start = [*model.command, "--model", model.model, "--model_args", arguments]
+        return [*start, "--tasks", ",".join(self.names), *_options(self.tasks[0]), *model.extra]
+
+
+def plan(config: Config) -> list[Job]:
+    """All jobs of a night; those of the IHA model first."""
+    groups: dict[str, list[Task]] = {}
+    for task in config.tasks:
+        groups.setdefault(compact(task.settings), []).append(task)
+    return [
+        Job(config.models[role], tuple(tasks), f"{role}/{number}-{_file_name(tasks[0].name)}")
+        for role in ROLES
+        for number, tasks in enumerate(groups.values(), 1)
+    ]
+
+
+def plan_sha256(jobs: Sequence[Job]) -> str:
+    """Hash of all that a night runs, as 64 hex digits."""
+    return sha256([job.sha256 for job in jobs])
+
+
+def readable(command: Sequence[str]) -> str:
+    """A command line to be shown, without secrets."""
+    return redact(shlex.join(command))
+
+
+def compact(value: object) -> str:
+    """JSON in one line, keys sorted."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def sha256(value: object) -> str:
+    """Hash of a value by its JSON, as 64 hex digits."""
+    return hashlib.sha256(compact(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _options(task: Task) -> list[str]:
+    words: list[str] = []
+    for name, value in task.settings.items():
+        words.append(f"--{name}")
+        if value is not True:
+            words.append(compact(value) if isinstance(value, dict) else str(value))
+    return words
+
+
+def _file_name(task: str) -> str:
+    return re.sub(r"[^\w.-]", "_", task)[:60]

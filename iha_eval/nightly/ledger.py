@@ -1,0 +1,210 @@
+"""From a night's folder to its lines in the history.
+
+For: measuring the runs that are there, naming those that are not, applying the rules, recording.
+Not for: running anything, nor for the page.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from iha_eval.errors import UserError
+from iha_eval.nightly.config import Config, Model, Rules
+from iha_eval.nightly.measures import Measure, Measured, measure
+from iha_eval.nightly.night import Night, Part, results_of, write_whole
+from iha_eval.nightly.rules import Verdict, judge
+from iha_eval.nightly.store import Line, Store, score_key
+from iha_eval.statistics import level
+
+_COMMIT = "commit.json"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is there.
+
+    Attributes:
+        part: which one.
+        results: its results file.
+        measured: what it says; a measure that an earlier run of the model has is left out.
+    """
+
+    part: Part
+    results: Path
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run that is not there.
+
+    Attributes:
+        part: which one.
+        reason: why, in words.
+    """
+
+    part: Part
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """The failure in words."""
+        tasks = ", ".join(self.part.tasks)
+        return f"MISSING: the run of {self.part.role} on {tasks} ({self.reason})."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A night, recorded.
+
+    Attributes:
+        finished: the runs that are there.
+        missing: those that are not.
+        verdict: what the rules found.
+    """
+
+    finished: tuple[Finished, ...]
+    missing: tuple[Missing, ...]
+    verdict: Verdict
+
+    def of(self, role: str) -> list[Finished]:
+        """The finished runs of one model."""
+        return [one for one in self.finished if one.part.role == role]
+
+
+def note_commit(folder: Path, model: Model, config: Config) -> None:
+    """Write down, before a run, the commit of its checkpoint or else of the working directory."""
+    checkpoint = config.folder / Path(model.pretrained or ".").expanduser()
+    commit = _commit(checkpoint) if checkpoint.is_dir() else None
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / _COMMIT, json.dumps({"commit": commit or _commit(config.folder)}))
+
+
+def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) -> Outcome:
+    """Measure a night, judge it and record it.
+
+    Args:
+        night: its folder is read.
+        reasons: why runs failed, by the folder of their part.
+        rules: what a regression is.
+        store: what the night is held against, and what it is added to.
+
+    Raises:
+        UserError: the history cannot be written.
+    """
+    finished, missing = _collect(night, reasons, rules.metrics)
+    by_role = {
+        role: [one for run in finished if run.part.role == role for one in run.measured.measures]
+        for role in ("iha", "baseline")
+    }
+    earlier = {
+        name: lines
+        for name, lines in store.read().nights.items()
+        if name != night.id and datetime.fromisoformat(lines[0]["date"]) < night.begun
+    }
+    verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, store)
+    lines = [line for run in finished for line in _lines(night, run, verdict)]
+    lines += [line for run in missing for line in _gaps(night, run)]
+    scores = {
+        score_key(role, *one.key): one.scores for role, found in by_role.items() for one in found
+    }
+    store.record(night.id, lines, scores)
+    return Outcome(tuple(finished), tuple(missing), verdict)
+
+
+def _collect(
+    night: Night, reasons: Mapping[str, str], patterns: Sequence[str]
+) -> tuple[list[Finished], list[Missing]]:
+    finished: list[Finished] = []
+    missing = []
+    for part in night.parts:
+        folder = night.folder / part.folder
+        results = results_of(folder)
+        if results is None:
+            missing.append(Missing(part, reasons.get(part.folder) or "it never ended"))
+            continue
+        try:
+            measured = measure(results, patterns)
+        except UserError as error:
+            missing.append(Missing(part, str(error)))
+            continue
+        seen = {
+            one.key
+            for run in finished
+            if run.part.role == part.role
+            for one in run.measured.measures
+        }
+        own = tuple(one for one in measured.measures if one.key not in seen)
+        finished.append(Finished(part, results, Measured(own, measured.facts)))
+    return finished, missing
+
+
+def _lines(night: Night, run: Finished, verdict: Verdict) -> Iterator[Line]:
+    common = _common(night, run.part) | dict(run.measured.facts)
+    for one in run.measured.measures:
+        found = level(one.scores)
+        yield common | {
+            "task": one.task,
+            "metric": one.metric,
+            "n": found.n,
+            "left_out": found.left_out,
+            "mean": found.mean,
+            "se": found.error,
+            "higher_is_better": one.higher,
+            "watched": one.watched,
+            "documents": one.documents,
+            "settings": one.settings,
+            "failed": False,
+            "regressions": _regressions(run.part, one, verdict),
+        }
+
+
+def _regressions(part: Part, one: Measure, verdict: Verdict) -> list[dict[str, object]]:
+    if part.role != "iha":
+        return []
+    return [
+        check.brief()
+        for check in verdict.regressions
+        if (check.task, check.metric) == (one.task, one.metric)
+    ]
+
+
+def _gaps(night: Night, run: Missing) -> Iterator[Line]:
+    for task in run.part.tasks:
+        yield _common(night, run.part) | {
+            "task": task,
+            "metric": None,
+            "failed": True,
+            "reason": run.reason,
+        }
+
+
+def _common(night: Night, part: Part) -> dict[str, Any]:
+    return {
+        "date": night.started,
+        "model": part.role,
+        "entries": list(part.tasks),
+        "commit": _noted(night.folder / part.folder),
+        "command": part.command_sha256,
+    }
+
+
+def _noted(folder: Path) -> str | None:
+    try:
+        commit = json.loads((folder / _COMMIT).read_text(encoding="utf-8"))["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return commit if isinstance(commit, str) else None
+
+
+def _commit(folder: Path) -> str | None:
+    command = ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,167 @@
+"""What one run measured: the scores of each question, by task and metric, and what they hang on.
+
+For: reading a results file with its samples. The questions of a group are put together into one
+measure more, which sees what no task of it can show alone.
+Not for: scores that are no shares between 0 and 1, such as perplexities: those are left out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from iha_eval.compare.runs import Run, load_run
+from iha_eval.compare.samples import Sample, read_samples
+from iha_eval.compare.settings import task_settings
+from iha_eval.nightly.jobs import sha256
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric of one task or group.
+
+    Attributes:
+        task: name of the task or group.
+        metric: name of the metric, with that of its filter after a comma where it has one.
+        scores: one a question, in the order of their numbers; None where there is none.
+        documents: hash of questions, prompts and targets: scores of equal ones may be paired.
+        settings: hash of how the task was asked.
+        higher: whether more is better.
+        watched: whether the rules look at it.
+    """
+
+    task: str
+    metric: str
+    scores: tuple[float | None, ...]
+    documents: str
+    settings: str
+    higher: bool
+    watched: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Task and metric."""
+        return self.task, self.metric
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run, measured.
+
+    Attributes:
+        measures: in the order of the tasks, groups last.
+        facts: name, fingerprint and versions of the model, as far as the results say.
+    """
+
+    measures: tuple[Measure, ...]
+    facts: Mapping[str, Any]
+
+
+def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
+    """Read a run.
+
+    Args:
+        results: its results file.
+        patterns: patterns of the metrics that are watched; empty for the first of each task.
+
+    Raises:
+        UserError: the files cannot be read.
+    """
+    run = load_run(results)
+    tasks = [one for task in run.samples for one in _task(run, task, patterns)]
+    return Measured((*tasks, *_groups(run, tasks)), _facts(run))
+
+
+def _task(run: Run, task: str, patterns: Sequence[str]) -> list[Measure]:
+    samples = sorted(read_samples(run.samples[task]).samples.items())
+    better = run.part("higher_is_better", task)
+    settings = sha256(task_settings(run, task))
+    found: list[Measure] = []
+    for name, filter_name in _metrics((one for _, one in samples), list(better)):
+        rows = [sample for key, sample in samples if key[0] == filter_name]
+        scores = [_score(sample.scores.get(name)) for sample in rows]
+        if any(score is not None and not 0 <= score <= 1 for score in scores):
+            continue
+        higher = better.get(name) is not False
+        first = not any(one.watched for one in found)
+        found.append(
+            Measure(
+                task=task,
+                metric=name if filter_name == "none" else f"{name},{filter_name}",
+                scores=tuple(scores),
+                documents=sha256([[sample.key[1], sample.hashes] for sample in rows]),
+                settings=settings,
+                higher=higher,
+                watched=_matches(name, patterns) if patterns else higher and first,
+            )
+        )
+    return found
+
+
+def _metrics(samples: Iterable[Sample], order: list[str]) -> list[tuple[str, str]]:
+    """Metric and filter of all samples, metrics in lm-eval's order."""
+    found = dict.fromkeys((name, one.key[0]) for one in samples for name in one.scores)
+    rank = {name: position for position, name in enumerate(order)}
+    return sorted(found, key=lambda pair: rank.get(pair[0], len(rank)))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _score(value: float | None) -> float | None:
+    return None if value is None or isnan(value) else value
+
+
+def _groups(run: Run, tasks: Sequence[Measure]) -> list[Measure]:
+    """The outermost groups, for each metric that all their tasks have."""
+    inside = {
+        name: list(part) for name, part in run.part("group_subtasks").items() if part is not None
+    }
+    held = {name for part in inside.values() for name in part}
+    found = []
+    for group in inside:
+        leaves = _leaves(group, inside)
+        parts: dict[str, list[Measure]] = {}
+        for one in tasks:
+            if one.task in leaves:
+                parts.setdefault(one.metric, []).append(one)
+        if group not in held and len(leaves) > 1:
+            found += [_pooled(group, part) for part in parts.values() if len(part) == len(leaves)]
+    return found
+
+
+def _leaves(name: str, inside: Mapping[str, Sequence[str]]) -> set[str]:
+    if not inside.get(name):
+        return {name}
+    return {leaf for part in inside[name] for leaf in _leaves(part, inside)}
+
+
+def _pooled(group: str, parts: Sequence[Measure]) -> Measure:
+    parts = sorted(parts, key=lambda one: one.task)
+    return Measure(
+        task=group,
+        metric=parts[0].metric,
+        scores=tuple(score for one in parts for score in one.scores),
+        documents=sha256([[one.task, one.documents] for one in parts]),
+        settings=sha256([[one.task, one.settings] for one in parts]),
+        higher=parts[0].higher,
+        watched=all(one.watched for one in parts),
+    )
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    checkpoint = run.part("config", "iha_eval", "checkpoint")
+    config = run.part("config")
+    versions = dict(run.part("config", "iha_eval", "versions"))
+    if not versions:
+        # Runs of lm-eval's own model classes.
+        named = {"lm_eval": "lm_eval_version", "transformers": "transformers_version"}
+        versions = {name: run.results.get(key) for name, key in named.items()}
+    return {
+        "name": checkpoint.get("name") or run.results.get("model_name"),
+        "fingerprint": checkpoint.get("fingerprint") or config.get("model_sha") or None,
+        "versions": versions,
+    }

@@ -1,0 +1,160 @@
+"""The report of a night: the comparison, with what the history and the rules add to it.
+
+For: writing it into the folder of the night, keeping it in the history, pointing `latest` at it.
+Not for: how a report is made or looks (`iha_eval.compare`).
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iha_eval.errors import UserError
+from iha_eval.nightly.config import ROLES, Config
+from iha_eval.nightly.ledger import Outcome
+from iha_eval.nightly.merge import merged
+from iha_eval.nightly.night import Night
+from iha_eval.nightly.series import all_series, report_form
+from iha_eval.nightly.store import Line, Store
+from iha_eval.statistics import MARGIN
+
+LATEST = "latest"
+
+_NAMES = {"iha": "IHA", "baseline": "baseline"}
+
+
+def make_report(config: Config, night: Night, outcome: Outcome, store: Store) -> list[Path]:
+    """Write the report of a night from whatever is there.
+
+    Tasks that both models have are compared. Where there are none, the report says what is missing
+    and shows the trend.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: the runs cannot be compared; the report is written all the same, and says so.
+    """
+    from iha_eval.compare import write_report
+    from iha_eval.compare.texts import clean_all
+
+    refusal: UserError | None = None
+    try:
+        report = _compared(config, night, outcome)
+    except UserError as error:
+        report, refusal = _bare(night, outcome), error
+    report["trend"] = trend(store.read().nights) or None
+    report["warnings"] = [
+        *(check.sentence for check in outcome.verdict.regressions),
+        *(run.sentence for run in outcome.missing),
+        *([f"The runs could not be compared: {refusal}"] if refusal else []),
+        *outcome.verdict.notes,
+        *report["warnings"],
+    ]
+    report["night"] = _told(night, outcome)
+    files: list[Path] = write_report(clean_all(report), night.folder)
+    store.keep_report(night.id, night.folder)
+    _point(night.folder.parent / LATEST, night.id)
+    if refusal:
+        raise refusal
+    return files
+
+
+def trend(nights: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
+    """All that is watched and still measured, in the form of report.json."""
+    return [
+        report_form(series, f"{series.task}, {_NAMES.get(series.model, series.model)}")
+        for series in all_series(nights)
+        if series.current and series.watched
+    ]
+
+
+def _compared(config: Config, night: Night, outcome: Outcome) -> dict[str, Any]:
+    from iha_eval.compare import build_report
+
+    # The same runs on both sides, so that what is compared was asked alike.
+    numbers = [{run.part.folder.partition("/")[2] for run in outcome.of(role)} for role in ROLES]
+    common = numbers[0] & numbers[1]
+    if not common:
+        return _bare(night, outcome)
+    files = {
+        role: merged(
+            [
+                run.results
+                for run in outcome.of(role)
+                if run.part.folder.partition("/")[2] in common
+            ],
+            night.folder / "merged" / role,
+        )
+        for role in ROLES
+    }
+    report: dict[str, Any] = build_report(files["iha"], files["baseline"], unpaired=config.unpaired)
+    report["title"] = f"{report['title']}, night {night.id}"
+    return report
+
+
+def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
+    """A report without a comparison, complete in form."""
+    from iha_eval.compare.pairing import Pairing
+    from iha_eval.compare.provenance import provenance
+
+    nothing = Pairing({}, (), True, ())
+    return {
+        "schema": 1,
+        "title": f"Night {night.id}, without a comparison",
+        "paired": True,
+        "created": night.started,
+        "models": {role: _model(outcome, role) for role in ROLES},
+        "headlines": [],
+        "tables": [],
+        "curves": [],
+        "depth": [],
+        "disagreements": {"total": 0, "shown": 0, "rows": []},
+        "trend": None,
+        "maps": None,
+        "warnings": [],
+        "provenance": provenance(nothing, (), "holm", MARGIN, None),
+    }
+
+
+def _model(outcome: Outcome, role: str) -> dict[str, Any]:
+    runs = outcome.of(role)
+    facts: Mapping[str, Any] = runs[0].measured.facts if runs else {}
+    unknown = (
+        *("path", "is_iha", "num_parameters", "model_class", "dtype", "device", "date"),
+        *("kv_tokens", "kv_bytes", "kv_bytes_per_token", "prefill_tokens_per_second"),
+        *("generation_tokens_per_second", "seconds", "documents", "documents_per_minute"),
+        *("cut", "unparseable"),
+    )
+    return {
+        **dict.fromkeys(unknown),
+        "name": facts.get("name") or f"{_NAMES[role]} (no run)",
+        "fingerprint": facts.get("fingerprint"),
+        "command": [],
+        "versions": dict(facts.get("versions") or {}),
+        "engine_args": {},
+        "model_args": {},
+        "notes": [],
+    }
+
+
+def _told(night: Night, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "id": night.id,
+        "started": night.started,
+        "regressions": [check.sentence for check in outcome.verdict.regressions],
+        "missing": [run.sentence for run in outcome.missing],
+    }
+
+
+def _point(link: Path, target: str) -> None:
+    """Let the link `latest` lead to a night; what is there under that name and no link, stays."""
+    if link.exists() and not link.is_symlink():
+        return
+    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    # A file system without links goes without.
+    with contextlib.suppress(OSError):
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(target)
+        beside.replace(link)

@@ -1,0 +1,182 @@
+"""`iha-eval history`: the table, sentences, JSON, accepting a night, mistakes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iha_eval.cli import main
+from iha_eval.nightly.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "history").mkdir()
+    return Store(Path("history"))
+
+
+def night(store: Store, number: int, mean: float | None, **changes: Any) -> None:
+    line = {
+        "date": f"2026-03-{number:02d}T02:00:00+00:00",
+        "model": "iha",
+        "task": "ruler_mk",
+        "metric": "string_match",
+        "mean": mean,
+        "se": 0.01,
+        "entries": ["ruler_mk"],
+        "watched": True,
+        "fingerprint": "f" * 64,
+        "commit": None,
+        "regressions": [],
+        "failed": mean is None,
+        **changes,
+    }
+    store.record(f"2026-03-{number:02d}", [line])
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["history", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def rows(printed: str) -> list[list[str]]:
+    """The table's fields; two spaces or more part them."""
+    lines = [line.strip() for line in printed.splitlines()]
+    if not any(line.startswith("benchmark ") for line in lines):
+        return []
+    start = next(i for i, line in enumerate(lines) if line.startswith("──"))
+    table = lines[start + 1 : lines.index("", start)]
+    return [re.split(r"  +", line) for line in table]
+
+
+def test_a_step_down_is_shown_with_what_changed(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, mean in enumerate((0.8, 0.8, None, 0.6, 0.6), 1):
+        night(store, number, mean, commit=f"{number}" * 40, reason="exit code 5")
+    printed = shown(capsys, "history")
+    [row] = rows(printed)
+    assert row == [
+        *("ruler_mk", "string_match", "iha", "4 + 1 failed", "60.0 ± 1.0", "2026-03-04", "██·▁▁")
+    ]
+    assert "history: 5 nights" in printed
+    sentences = printed.splitlines()[-2:]
+    assert sentences[0].startswith(
+        "ruler_mk string_match, iha: bad since 2026-03-04, 80.0% -> 60.0% (p = "
+    )
+    assert sentences[0].endswith("; last good 2026-03-02; commits 222222222222..444444444444")
+    assert sentences[1] == "night 2026-03-03 lacks iha on ruler_mk: exit code 5"
+
+
+def test_other_steps_and_regressions_are_told(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"rule": "last_good", "against": "2026-03-01", "points": -30.0, "p_corrected": 1e-9}
+    for number, mean in enumerate((0.8, 0.8, 0.5, 0.9, 0.9), 1):
+        night(store, number, mean, regressions=[wrong] if number == 3 else [])
+    printed = shown(capsys, "history")
+    assert rows(printed)[0][-2] == "-"
+    assert "ruler_mk string_match, iha: step on 2026-03-03, 80.0% -> 50.0% (p = " in printed
+    assert "ruler_mk string_match, iha: step on 2026-03-04, 50.0% -> 90.0% (p = " in printed
+    regressed = "night 2026-03-03 regressed: ruler_mk string_match: -30.0 points against 2026-03-01"
+    assert regressed in printed
+    assert regressed not in shown(capsys, "history", "--accept", "2026-03-03")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_nights(count: int, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(count):
+        night(store, number + 1, 0.5)
+    printed = shown(capsys, "history")
+    assert len(rows(printed)) == (1 if count else 0)
+    if not count:
+        assert printed == "history: 0 nights, no results\n"
+
+
+def test_only_failed_nights(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    night(store, 1, None, metric=None, reason="exit code 1")
+    printed = shown(capsys, "history")
+    assert printed.splitlines() == [
+        "history: 1 night, no results",
+        "night 2026-03-01 lacks iha on ruler_mk: exit code 1",
+    ]
+
+
+def test_all_shows_what_is_not_watched_and_older_questions(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night(store, 1, 0.5, documents="a")
+    night(store, 2, 0.7, documents="b")
+    night(store, 3, 0.1, task="other", watched=False)
+    assert [row[0] for row in rows(shown(capsys, "history"))] == ["ruler_mk (questions 2)"]
+    assert [row[0] for row in rows(shown(capsys, "history", "--all"))] == [
+        *("ruler_mk", "ruler_mk (questions 2)", "other")
+    ]
+
+
+def test_a_task_of_both_models_stands_together_and_no_name_is_cut(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = {"date": "2026-03-01T02:00:00+00:00", "metric": "m", "mean": 0.5, "se": 0.01}
+    long = "b" * 70
+    store.record(
+        "n",
+        [
+            {**line, "model": model, "task": task, "watched": True}
+            for model in ("iha", "baseline")
+            for task in ("a", long)
+        ],
+    )
+    found = [row[::2][:2] for row in rows(shown(capsys, "history"))]
+    assert found == [["a", "iha"], ["a", "baseline"], [long, "iha"], [long, "baseline"]]
+    monkeypatch.setenv("COLUMNS", "60")
+    assert shown(capsys, "history").count("b") == 140 + "baseline".count("b") * 2 + 2
+
+
+def test_the_trend_takes_the_room_that_is_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 29):
+        night(store, number, 0.5)
+    shapes = {}
+    for width in (200, 80, 20):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shapes[width] = shown(capsys, "history").count("▄")
+    assert (shapes[200], shapes[20]) == (28, 8)
+    assert 8 < shapes[80] < 28
+
+
+def test_names_are_text(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    night(store, 1, 0.5, task="[red]x[/red]", metric="[b]", model="[i]")
+    assert rows(shown(capsys, "history"))[0][:3] == ["[red]x[/red]", "[b]", "[i]"]
+
+
+def test_json_has_everything(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    night(store, 1, 0.5)
+    with store.path.open("a") as file:
+        file.write("torn")
+    told = json.loads(shown(capsys, "history", "--json"))
+    assert (len(told["nights"]), len(told["series"]), told["broken_lines"]) == (1, 1, 1)
+    assert "1 line of the history cannot be read" in shown(capsys, "history")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere is not a folder: name the one that history:"),
+        (["history", "--accept", "x"], "the history history has no night 'x': it is empty"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], said: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["history", *arguments])
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"iha-eval: {said}")
+    assert printed.count("\n") == 1

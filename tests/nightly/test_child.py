@@ -1,0 +1,124 @@
+"""Processes of a night: how each end is told, and that nothing is left running."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from iha_eval.nightly import child
+from iha_eval.nightly.child import Ended, Stop, run_child, tail
+
+
+def run(tmp_path: Path, code: str, timeout: float | None = 60, stop: Stop | None = None) -> Ended:
+    return run_child(
+        [sys.executable, "-c", code],
+        tmp_path / "logs" / "a.log",
+        folder=tmp_path,
+        environment={"GREETING": "hello"},
+        timeout=timeout,
+        stop=stop or Stop(),
+    )
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # Nobody may have asked for its exit code yet.
+    return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("pass", ""),
+        ("raise SystemExit(5)", "exit code 5"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+        ("import os; os.kill(os.getpid(), 40)", "ended by signal 40"),
+    ],
+)
+def test_how_a_process_ended(code: str, reason: str, tmp_path: Path) -> None:
+    ended = run(tmp_path, code)
+    assert (ended.reason, ended.stopped) == (reason, False)
+
+
+def test_output_folder_environment_and_input(tmp_path: Path) -> None:
+    code = "import os, sys; print(os.getcwd(), os.environ['GREETING'], repr(sys.stdin.read()))"
+    run(tmp_path, code)
+    run(tmp_path, "import sys; print('again', file=sys.stderr)")
+    assert tail(tmp_path / "logs" / "a.log") == [f"{tmp_path.resolve()} hello ''", "again"]
+
+
+def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+    ended = run_child(
+        ["/no/such/program"],
+        tmp_path / "a.log",
+        folder=tmp_path,
+        environment={},
+        timeout=None,
+        stop=Stop(),
+    )
+    assert ended.reason == "/no/such/program cannot be started (No such file or directory)"
+
+
+GRANDCHILD = """
+import pathlib, signal, subprocess, sys, time
+{deaf}
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path("pid").write_text(str(child.pid))
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("deaf", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_a_time_limit_ends_all_of_it(
+    deaf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "GRACE", 0.3)
+    ended = run(tmp_path, GRANDCHILD.format(deaf=deaf), timeout=1.0)
+    assert ended.reason == "not finished after 1 s"
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not alive(pid):
+            return
+        time.sleep(0.05)
+    raise AssertionError("a process was left running")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_us_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+    code = f"import os, time; os.kill(os.getppid(), {int(number)}); time.sleep(600)"
+    before = signal.getsignal(number)
+    stop = Stop()
+    with stop.listening():
+        ended = run(tmp_path, code, stop=stop)
+    assert ended.stopped
+    assert stop.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_the_tail_is_fit_to_be_shown(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(
+        b"first\n" * 30
+        + b"1%\r50%\r100%\n\n\x1b[31mred\x1b[0m \x07bell \xff\n"
+        + b"x" * 5000
+        + b"\nend\r\n"
+    )
+    shown = tail(log, 4)
+    assert shown == ["100%", "red bell \ufffd", "x" * 500, "end"]
+    assert len(tail(log)) == 20
+    assert tail(tmp_path / "none") == []
+
+
+def test_of_a_huge_log_only_the_end_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    with log.open("wb") as file:
+        file.truncate(10**9)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nend\n")
+    assert tail(log) == ["end"]

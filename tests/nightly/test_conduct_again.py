@@ -1,0 +1,124 @@
+"""Nights that are started again: after a crash, a stop, an end that never came, or anew."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fake_nights import NOON, FakeNights
+
+from iha_eval.errors import UserError
+from iha_eval.nightly.conduct import FINE, MISSING, intend
+from iha_eval.nightly.config import read_config
+from iha_eval.nightly.lock import only_one
+from iha_eval.nightly.store import Store
+
+DAY = timedelta(days=1)
+GOOD = [1.0] * 45 + [0.0] * 15
+BOTH = ["iha: math", "baseline: math"]
+
+
+def report(nights: FakeNights, night: str = "2026-03-01") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((nights.output / night / "report.json").read_text())
+    return found
+
+
+def recorded(nights: FakeNights) -> dict[str, list[tuple[str, str, Any]]]:
+    """Model, task, and mean or None, of each line of each night."""
+    return {
+        name: [(one["model"], one["task"], one.get("mean")) for one in lines]
+        for name, lines in Store(nights.history).read().nights.items()
+    }
+
+
+def test_going_on_after_a_crash_repeats_only_what_failed(nights: FakeNights) -> None:
+    nights.ask("iha", exit=5)
+    assert nights.night()[0] == MISSING
+    nights.ask("iha")
+    code, said = nights.night(NOON + timedelta(hours=1))
+    assert code == FINE
+    assert nights.started() == [*BOTH, "iha: math"]
+    assert "baseline on math: has its results already" in said
+    assert recorded(nights) == {"2026-03-01": [("iha", "math", 0.5), ("baseline", "math", 0.5)]}
+    assert len((nights.history / "history.jsonl").read_text().splitlines()) == 4
+    assert report(nights)["night"]["missing"] == []
+
+
+@pytest.fixture
+def stopper(nights: FakeNights, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sends SIGTERM to this process as soon as one of its processes hangs."""
+    nights.ask("iha", hang=True)
+
+    def stop() -> None:
+        nights.wait_for_start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_a_stopped_night_is_gone_on_with(stopper: None, nights: FakeNights) -> None:
+    code, said = nights.night()
+    assert code == 128 + signal.SIGTERM
+    assert said[-1] == "stopped by SIGTERM: the same command goes on from here"
+    assert nights.started() == ["iha: math"]
+    assert recorded(nights) == {}
+    nights.ask("iha")
+    assert nights.night(NOON + timedelta(hours=10))[0] == FINE
+    assert nights.started() == ["iha: math", *BOTH]
+    assert list(recorded(nights)) == ["2026-03-01"]
+
+
+def test_a_night_that_was_never_finished_is_recorded_by_the_next(
+    stopper: None, nights: FakeNights
+) -> None:
+    nights.night()
+    nights.ask("iha")
+    code, said = nights.night(NOON + DAY)
+    assert code == FINE
+    assert said[0] == "night 2026-03-01 was never finished: it is recorded as it is"
+    found = recorded(nights)
+    assert found["2026-03-01"] == [("iha", "math", None), ("baseline", "math", None)]
+    reasons = {one["reason"] for one in Store(nights.history).read().nights["2026-03-01"]}
+    assert reasons == {"it never ended"}
+    assert nights.night(NOON + 2 * DAY)[1][0].startswith("night 2026-03-03 in ")
+
+
+def test_a_second_start_is_refused_and_changes_nothing(nights: FakeNights) -> None:
+    with only_one(nights.history, "now"), pytest.raises(UserError, match="another night is under"):
+        nights.night()
+    assert nights.starts() == []
+    assert not nights.output.exists()
+
+
+def test_fresh_repeats_a_night_and_keeps_what_it_had(nights: FakeNights) -> None:
+    nights.night()
+    nights.ask("iha", right=GOOD)
+    code, said = nights.night(NOON + timedelta(hours=1), fresh=True)
+    assert code == FINE
+    old = nights.output / "2026-03-01-replaced-1"
+    assert said[0] == f"what night 2026-03-01 had so far is kept in {old}"
+    assert (old / "report.json").exists()
+    assert recorded(nights) == {"2026-03-01": [("iha", "math", 0.75), ("baseline", "math", 0.5)]}
+    assert len((nights.history / "history.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_dry_run_shows_and_touches_nothing(nights: FakeNights) -> None:
+    def shown(**options: Any) -> list[str]:
+        return list(intend(read_config(nights.file), NOON, **options))
+
+    lines = shown()
+    assert lines[0] == f"night 2026-03-01 in {nights.output / '2026-03-01'}"
+    assert [line[:7] for line in lines[1:]] == ["to do $"] * 2
+    assert not nights.output.exists()
+    assert not nights.history.exists()
+    nights.ask("baseline", exit=5)
+    nights.night()
+    assert [line[:5] for line in shown()[1:]] == ["done ", "to do"]
+    assert [line[:5] for line in shown(fresh=True)[1:]] == ["to do"] * 2

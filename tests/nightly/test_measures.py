@@ -1,0 +1,131 @@
+"""What is measured of a run: metrics, filters, groups, hashes, facts."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task, write_run
+
+from iha_eval.nightly.measures import Measure, measure
+
+
+def found(tmp_path: Path, tasks: dict[str, FakeTask], *patterns: str, **more: Any) -> list[Measure]:
+    return list(measure(write_run(tmp_path, tasks, **more), patterns).measures)
+
+
+def test_scores_come_in_the_order_of_the_questions(tmp_path: Path) -> None:
+    samples = lines("m", [0.1, None, 0.3, 1.0])
+    [one] = found(tmp_path, {"t": FakeTask(samples[::-1])})
+    assert (one.key, one.scores) == (("t", "m"), (0.1, None, 0.3, 1.0))
+    assert one.higher
+
+
+def test_the_first_metric_is_watched_unless_others_are_named(tmp_path: Path) -> None:
+    better = {"cut": False, "p@1": True, "maj@4": True}
+    task = voting_task([1, 2])
+    task.higher_is_better = better
+
+    def watched(*patterns: str) -> list[str]:
+        measures = found(tmp_path, {"t": task}, *patterns)
+        return [one.metric for one in measures if one.watched]
+
+    assert watched() == ["p@1"]
+    assert watched("maj@*") == ["maj@4", "maj@1", "maj@2"]
+    assert watched("cut", "pass@1") == ["cut", "pass@1"]
+    assert watched("nothing") == []
+    by_name = {one.metric: one for one in found(tmp_path, {"t": task})}
+    assert not by_name["cut"].higher
+    assert by_name["maj@1"].higher
+
+
+def test_filters_are_apart(tmp_path: Path) -> None:
+    samples = [
+        *(line(n, {"em": 1.0}, filter_name="strict") for n in range(2)),
+        *(line(n, {"em": 0.0}, filter_name="loose") for n in range(3)),
+    ]
+    measures = found(tmp_path, {"t": FakeTask(samples)})
+    assert [(one.metric, len(one.scores), one.watched) for one in measures] == [
+        ("em,loose", 3, True),
+        ("em,strict", 2, False),
+    ]
+
+
+@pytest.mark.parametrize("odd", [1.5, -0.1, 1e6])
+def test_what_is_no_share_is_left_out(odd: float, tmp_path: Path) -> None:
+    samples = [line(n, {"ppl": odd if n else 0.5, "m": math.nan}) for n in range(3)]
+    [one] = found(tmp_path, {"t": FakeTask(samples)})
+    assert (one.metric, one.scores, one.watched) == ("m", (None, None, None), True)
+
+
+def test_the_questions_of_nested_groups_are_put_together(tmp_path: Path) -> None:
+    tasks = {name: ruler_task([float(i)] * 2) for i, name in enumerate(("b_4k", "a_4k"))}
+    tasks["c_8k"] = ruler_task([0.0] * 3)
+    groups = {"r": ["r_4k", "r_8k"], "r_4k": ["b_4k", "a_4k"], "r_8k": ["c_8k"], "none": None}
+    measures = {one.key: one for one in found(tmp_path, tasks, group_subtasks=groups)}
+    assert len(measures) == 8
+    assert {task for task, _ in measures} == {"a_4k", "b_4k", "c_8k", "r"}
+    whole = measures["r", "string_match"]
+    assert whole.scores == (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert whole.watched
+    assert not measures["r", "first_answer"].watched
+
+
+def test_a_group_is_watched_where_all_its_tasks_are(tmp_path: Path) -> None:
+    orders = {"a": {"m": True, "k": True}, "b": {"k": True, "m": True}}
+    tasks = {
+        name: FakeTask([line(0, {"m": 1.0, "k": 0.0})], higher_is_better=order)
+        for name, order in orders.items()
+    }
+    measures = found(tmp_path, tasks, group_subtasks={"g": ["a", "b"]})
+    assert [one.key for one in measures if one.watched] == [("a", "m"), ("b", "k")]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [{"g": ["a"]}, {"g": ["a", "gone"]}, {"g": ["a", "b"]}],
+    ids=["of one", "with a task that was not run", "without a common metric"],
+)
+def test_a_group_needs_two_tasks_with_one_metric(groups: Any, tmp_path: Path) -> None:
+    tasks = {"a": FakeTask(lines("m", [1.0])), "b": FakeTask(lines("k", [1.0]))}
+    measures = found(tmp_path, tasks, group_subtasks=groups)
+    assert [one.task for one in measures] == ["a", "b"]
+
+
+@pytest.mark.parametrize("part", ["prompt", "gold", "document", "number"])
+def test_equal_hashes_mean_equal_questions(part: str, tmp_path: Path) -> None:
+    def documents(name: str, **changes: Any) -> str:
+        number = changes.pop("number", 0)
+        samples = [line(number, {"m": 1.0}, **changes)]
+        return found(tmp_path / name, {"t": FakeTask(samples)})[0].documents
+
+    plain = documents("plain")
+    # Outputs and scores are no part of a question.
+    assert documents("same", answers=["other"]) == plain
+    changes: dict[str, Any] = {"prompt": "other", "gold": "other", "document": 1, "number": 1}
+    assert documents("other", **{part: changes[part]}) != plain
+
+
+def test_settings_are_part_of_a_measure(tmp_path: Path) -> None:
+    task = FakeTask(lines("m", [1.0]))
+    plain, same, other = (
+        found(tmp_path / name, {"t": task}, config={"limit": limit})[0].settings
+        for name, limit in (("a", None), ("b", None), ("c", 5))
+    )
+    assert plain == same != other
+
+
+def test_facts_of_our_runs_and_of_others(tmp_path: Path) -> None:
+    task = {"t": FakeTask(lines("m", [1.0]))}
+    assert measure(write_run(tmp_path / "a", task)).facts == {
+        "name": "models/iha",
+        "fingerprint": "f" * 64,
+        "versions": {"iha_eval": "0.1.0", "vllm": "0.32.0"},
+    }
+    theirs = write_run(tmp_path / "b", task, ours=False, config={"model_sha": "abc"})
+    assert measure(theirs).facts == {
+        "name": "some/model",
+        "fingerprint": "abc",
+        "versions": {"lm_eval": "0.4.13", "transformers": "5.19.0"},
+    }
+    assert measure(write_run(tmp_path / "c", task, ours=False)).facts["fingerprint"] is None

@@ -1,0 +1,249 @@
+"""Regressions: what counts, what it is held against, and how often the rules are wrong."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from iha_eval.nightly.config import Rules
+from iha_eval.nightly.measures import Measure
+from iha_eval.nightly.rules import Check, Verdict, judge
+from iha_eval.nightly.store import Store, score_key
+from iha_eval.statistics import level
+
+START = datetime(2026, 3, 1, 2, tzinfo=UTC)
+
+
+def measure(scores: Sequence[float | None], task: str = "t", **changes: Any) -> Measure:
+    fields = {"documents": "d", "settings": "s", "higher": True, "watched": True, **changes}
+    return Measure(task, "m", tuple(scores), **fields)
+
+
+class History:
+    """Nights that are judged and recorded one after the other."""
+
+    def __init__(self, folder: Path, rules: Rules) -> None:
+        self.store, self.rules, self.count = Store(folder), rules, 0
+
+    def night(self, iha: Sequence[Measure], baseline: Sequence[Measure] = ()) -> Verdict:
+        verdict = judge(self.rules, iha, baseline, self.store.read().nights, self.store)
+        self.count += 1
+        date = (START + timedelta(days=self.count)).isoformat()
+        lines = []
+        for one in iha:
+            found = level(one.scores)
+            wrong = [c.brief() for c in verdict.regressions if c.task == one.task]
+            common = {"date": date, "model": "iha", "task": one.task, "metric": "m"}
+            numbers = {"mean": found.mean, "se": found.error, "regressions": wrong}
+            same = {"documents": one.documents, "settings": one.settings, "watched": True}
+            lines.append({**common, **numbers, **same, "higher_is_better": one.higher})
+        scores = {score_key("iha", one.task, "m"): one.scores for one in iha}
+        self.store.record(f"n{self.count}", lines, scores)
+        return verdict
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[Callable[..., History]]:
+    made: list[History] = []
+
+    def make(**rules: Any) -> History:
+        made.append(History(tmp_path / str(len(made)), Rules(**rules)))
+        return made[-1]
+
+    return make
+
+
+GOOD, BAD = [1.0] * 60 + [0.0] * 40, [1.0] * 40 + [0.0] * 60
+
+
+def only(verdict: Verdict) -> Check:
+    [check] = verdict.checks
+    return check
+
+
+def test_the_first_night_is_held_against_nothing(history: Callable[..., History]) -> None:
+    assert history().night([measure(BAD)]) == Verdict((), ())
+
+
+def test_a_drop_counts_until_it_is_mended(history: Callable[..., History]) -> None:
+    found = history(baseline=False)
+    found.night([measure(GOOD)])
+    for _ in range(2):
+        check = only(found.night([measure(BAD)]))
+        assert (check.regression, check.against) == (True, "n1")
+        assert check.points == pytest.approx(-20)
+        assert check.method == "exact McNemar"
+    check = only(found.night([measure(GOOD)]))
+    assert (check.regression, check.points) == (False, 0)
+    assert only(found.night([measure(BAD)])).against == "n4"
+
+
+def test_a_rise_is_none(history: Callable[..., History]) -> None:
+    found = history()
+    found.night([measure(BAD)])
+    assert not only(found.night([measure(GOOD)])).regression
+
+
+def test_where_less_is_better_a_rise_counts(history: Callable[..., History]) -> None:
+    found = history()
+    found.night([measure(BAD, higher=False)])
+    check = only(found.night([measure(GOOD, higher=False)]))
+    assert (check.regression, check.points) == (True, pytest.approx(-20))
+
+
+def test_an_accepted_night_is_the_new_normal(history: Callable[..., History]) -> None:
+    found = history()
+    found.night([measure(GOOD)])
+    found.night([measure(BAD)])
+    found.store.accept("n2")
+    check = only(found.night([measure(BAD)]))
+    assert (check.regression, check.against) == (False, "n2")
+
+
+@pytest.mark.parametrize("changes", [{"documents": "x"}, {"settings": "x"}], ids=str)
+def test_other_questions_are_not_compared(
+    changes: dict[str, str], history: Callable[..., History]
+) -> None:
+    found = history()
+    found.night([measure(GOOD)])
+    assert found.night([measure(BAD, **changes)]).checks == ()
+    # And the earlier ones are still known when they come back.
+    assert only(found.night([measure(BAD)])).against == "n1"
+
+
+def test_what_is_not_watched_is_not_judged(history: Callable[..., History]) -> None:
+    found = history()
+    found.night([measure(GOOD)])
+    verdict = found.night([measure(BAD, watched=False)], [measure(GOOD)])
+    assert verdict.checks == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "counts"),
+    [
+        ({"drop": 19.9}, True),
+        ({"drop": 20.1}, False),
+        ({"alpha": 1e-9}, False),
+        ({"last_good": False}, None),
+    ],
+    ids=str,
+)
+def test_thresholds(
+    rules: dict[str, Any], counts: bool | None, history: Callable[..., History]
+) -> None:
+    found = history(baseline=False, **rules)
+    found.night([measure(GOOD)])
+    checks = found.night([measure(BAD)]).checks
+    assert [check.regression for check in checks] == ([] if counts is None else [counts])
+
+
+def test_watching_more_asks_for_more(history: Callable[..., History]) -> None:
+    """By hand: 8 of 8 changes downward have p = 2 / 2^8, times 7 tasks more than 5%."""
+    same = [measure([1.0] * 8, f"same{i}") for i in range(6)]
+    for others, regression in ((same[:5], True), (same, False)):
+        found = history()
+        found.night([measure([1.0] * 8), *others])
+        check, *_ = found.night([measure([0.0] * 8), *others]).checks
+        assert check.p == pytest.approx(2 / 2**8)
+        assert check.p_corrected == pytest.approx((1 + len(others)) * 2 / 2**8)
+        assert check.regression is regression
+
+
+def test_against_the_baseline(history: Callable[..., History]) -> None:
+    found = history()
+    check = only(found.night([measure(BAD)], [measure(GOOD)]))
+    assert (check.rule, check.against, check.regression) == ("baseline", "baseline", True)
+    assert check.sentence == (
+        "REGRESSION: t m is 20.0 points worse than the baseline "
+        "(p = 1.9e-06, exact McNemar, Holm-corrected)."
+    )
+    # Worse than the baseline, but what it always was.
+    again = found.night([measure(BAD)], [measure(GOOD)])
+    assert [(c.rule, c.regression) for c in again.checks] == [
+        ("last_good", False),
+        ("baseline", True),
+    ]
+    assert history(baseline=False).night([measure(BAD)], [measure(GOOD)]).checks == ()
+
+
+def test_a_baseline_with_other_questions_is_said(history: Callable[..., History]) -> None:
+    verdict = history().night([measure(BAD)], [measure(GOOD, documents="x"), measure(GOOD, "u")])
+    assert verdict.checks == ()
+    assert verdict.notes == (
+        "t m was not held against the baseline, whose questions or prompts are other ones.",
+    )
+
+
+def test_scores_that_are_gone_leave_the_means(history: Callable[..., History]) -> None:
+    found = history()
+    found.night([measure(GOOD)])
+    for path in (found.store.folder / "scores").iterdir():
+        path.unlink()
+    check = only(found.night([measure(BAD)]))
+    # By hand: errors of the shares 42/104 and 62/104 are 0.0481 each, so z = 0.2 / 0.0680 = 2.94.
+    assert (check.method, check.regression) == ("two means, unpaired", True)
+    assert check.p == pytest.approx(0.0033, abs=0.00005)
+
+
+@pytest.mark.parametrize(
+    ("tonight", "points"),
+    [([None] * 100, None), ([None] * 40 + [0.0] * 60, -100 * 20 / 60), ([0.5] * 100, -10)],
+    ids=["none", "some", "fractions"],
+)
+def test_missing_and_fractional_scores(
+    tonight: list[float | None], points: float | None, history: Callable[..., History]
+) -> None:
+    found = history()
+    found.night([measure(GOOD)])
+    checks = found.night([measure(tonight)]).checks
+    assert [check.points for check in checks] == ([] if points is None else [pytest.approx(points)])
+
+
+def test_questions_without_a_common_score_show_nothing(history: Callable[..., History]) -> None:
+    found = history()
+    found.night([measure([1.0, None])])
+    check = only(found.night([measure([None, 1.0])]))
+    assert (check.points, check.p, check.regression) == (0, 1, False)
+
+
+def drawn(rng: np.random.Generator, skill: np.ndarray, shift: float = 0.0) -> list[float]:
+    return [float(x) for x in rng.random(skill.size) < np.clip(skill + shift, 0, 1)]
+
+
+def test_nights_without_a_change_raise_few_alarms(history: Callable[..., History]) -> None:
+    """120 nights, four tasks each: at most 2.5% may show a drop, for the tests are two-sided."""
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(6):
+        found = history()
+        skills = [rng.beta(2, 2, 200) for _ in range(4)]
+        for night in range(21):
+            measures = [measure(drawn(rng, skill), f"t{i}") for i, skill in enumerate(skills)]
+            verdict = found.night(measures)
+            alarms += bool(verdict.regressions)
+            assert len(verdict.checks) == (4 if night else 0)
+    # Binomial(120, 0.025) exceeds 8 once in 300.
+    assert alarms <= 8
+
+
+def test_true_drops_are_found(history: Callable[..., History]) -> None:
+    """15 points on 400 questions, in one of four tasks, behind Holm's correction."""
+    rng = np.random.default_rng(2)
+    hits, right_task = 0, 0
+    for _ in range(40):
+        found = history()
+        skills = [rng.uniform(0.3, 0.9, 400) for _ in range(4)]
+        found.night([measure(drawn(rng, skill), f"t{i}") for i, skill in enumerate(skills)])
+        tonight = [
+            measure(drawn(rng, skill, -0.15 if i == 2 else 0.0), f"t{i}")
+            for i, skill in enumerate(skills)
+        ]
+        verdict = found.night(tonight)
+        hits += bool(verdict.regressions)
+        right_task += any(check.task == "t2" for check in verdict.regressions)
+    # Its power is above 0.95.
+    assert hits >= 35
+    assert right_task >= 35

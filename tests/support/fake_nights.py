@@ -1,0 +1,142 @@
+"""Nights without models: a configuration whose processes are this file, run as a program.
+
+For: tests of `iha_eval.nightly` and its commands. Each process does what a JSON file in the working
+folder, named by its model, asks for: which answers are right, a crash, a wait. It notes its start.
+Not for: tests of what lm-eval really does.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+NOON = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
+STARTS = "starts.jsonl"
+
+
+class FakeNights:
+    """A folder with a configuration.
+
+    Args:
+        folder: an empty one.
+
+    Attributes:
+        file: the configuration.
+        output: the folder of all nights.
+        history: the folder of the history.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "nightly.yaml"
+        self.output, self.history = folder / "nights", folder / "history"
+        self.configure()
+
+    def configure(self, **changes: Any) -> Path:
+        """Write the configuration, with entries changed; JSON is YAML too."""
+        model = {"command": [sys.executable, __file__]}
+        entries = {
+            "models": {
+                name: {**model, "model_args": {"pretrained": name}} for name in ("iha", "baseline")
+            },
+            "tasks": ["math"],
+            "output": "nights",
+            "history": "history",
+            **changes,
+        }
+        self.file.write_text(json.dumps(entries))
+        return self.file
+
+    def ask(self, name: str, **wishes: Any) -> None:
+        """What processes of a model do from now on; see `main`."""
+        path = self.folder / f"{name}.json"
+        path.with_suffix(".new").write_text(json.dumps(wishes))
+        path.with_suffix(".new").replace(path)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """All processes that were started: pid, model, tasks, arguments."""
+        path = self.folder / STARTS
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def started(self) -> list[str]:
+        """Models and tasks of all processes, in order."""
+        return [f"{one['model']}: {one['tasks']}" for one in self.starts()]
+
+    def wait_for_start(self, count: int = 1) -> dict[str, Any]:
+        """The process of that number, once it is there."""
+        for _ in range(1200):
+            found = self.starts()
+            if len(found) >= count:
+                return found[count - 1]
+            time.sleep(0.05)
+        raise AssertionError("no process was started")
+
+    def night(self, now: datetime = NOON, **options: Any) -> tuple[int, list[str]]:
+        """Run a night in this process; returns the exit code and what was said."""
+        from iha_eval.nightly.conduct import conduct
+        from iha_eval.nightly.config import read_config
+
+        said: list[str] = []
+        return conduct(read_config(self.file), now, said.append, **options), said
+
+
+@contextmanager
+def quick_page(monkeypatch: Any) -> Iterator[None]:
+    """Pages without figures, which take seconds to draw; what stands in them is another's test."""
+    monkeypatch.setattr("iha_eval.compare.page.render", lambda report: f"<p>{report['title']}")
+    yield
+
+
+def _option(arguments: Sequence[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Stand in for lm-eval's command.
+
+    Wishes of the file: `right` (a list of scores, or such a list by task), `exit` (a code, after
+    some output), `tasks` (do that only for these), `hang` (wait until the wish is gone), `cut`
+    (leave out the samples, as after a kill), `exit_after` (a code, after the results), `groups`.
+    """
+    from lm_eval_runs import FakeTask, lines, write_run
+
+    model = json.loads(_option(arguments, "--model_args"))["pretrained"]
+    tasks = _option(arguments, "--tasks").split(",")
+    file = Path(f"{model}.json")
+    wishes = json.loads(file.read_text()) if file.exists() else {}
+    note = {"pid": os.getpid(), "model": model, "tasks": ",".join(tasks), "arguments": arguments}
+    with Path(STARTS).open("a") as starts:
+        starts.write(json.dumps({**note, "variable": os.environ.get("FAKE")}) + "\n")
+    print("progress 1%\rprogress 100%\n\x1b[31mlast words\x1b[0m\x07 of", model, flush=True)
+    patience = time.monotonic() + 30
+    while wishes.get("hang") and json.loads(file.read_text()).get("hang"):
+        # A test that has gone wrong fails, and leaves nothing running.
+        if time.monotonic() > patience:
+            return 99
+        time.sleep(0.02)
+    if set(wishes.get("tasks", tasks)) & set(tasks) and wishes.get("exit"):
+        return int(wishes["exit"])
+    right = wishes.get("right", [1.0, 0.0] * 20)
+    names = [leaf for task in tasks for leaf in wishes.get("groups", {}).get(task, [task])]
+    runs = {
+        name: FakeTask(lines("p@1", right[name] if isinstance(right, dict) else right))
+        for name in names
+    }
+    stamp = f"2026-03-01T12-00-{len(Path(STARTS).read_text().splitlines()):02d}.5"
+    write_run(
+        Path(_option(arguments, "--output_path")),
+        runs,
+        stamp=stamp,
+        samples=not wishes.get("cut"),
+        group_subtasks=wishes.get("groups", {}),
+    )
+    return int(wishes.get("exit_after", 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
