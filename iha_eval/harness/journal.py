@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -112,17 +112,10 @@ class Journal:
         Raises:
             UserError: the file cannot be written.
         """
-        whole, _ = _split(self.path.read_bytes())
-        lines = whole.splitlines(keepends=True)
-        kept = [line for line in lines[1:] if _key(line) not in keys]
-        if len(kept) == len(lines) - 1:
+        lines = self._without(keys)
+        if len(lines) - 1 == self.count:
             return
-        scratch = self.path.with_suffix(".new")
-        try:
-            scratch.write_bytes(b"".join([lines[0], *kept]))
-            scratch.replace(self.path)
-        except OSError as error:
-            raise _refusal(self.path, error) from error
+        self._replace(lines)
         self.close()
         self._open()
 
@@ -138,13 +131,33 @@ class Journal:
         Raises:
             UserError: the file cannot be written.
         """
-        if self._file < 0:
-            self._open()
-        self.forget(self.used)
-        if not self._answers:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
+        try:
+            if self._file < 0:
+                self._file = _open_locked(self.path)
+            lines = self._without(self.used)
+            if len(lines) > 1:
+                self._replace(lines)
+            else:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _refusal(self.path, error) from error
         self.close()
+
+    def _without(self, keys: Collection[str]) -> list[bytes]:
+        """The header, and the lines of answers of other keys."""
+        whole, _ = _split(self.path.read_bytes())
+        header, *lines = whole.splitlines(keepends=True) or [b""]
+        found = ((_key(line), line) for line in lines)
+        return [header, *(line for key, line in found if key is not None and key not in keys)]
+
+    def _replace(self, lines: Sequence[bytes]) -> None:
+        """Put a file of these lines in the journal's place, in one step."""
+        scratch = self.path.with_suffix(".new")
+        try:
+            scratch.write_bytes(b"".join(lines))
+            scratch.replace(self.path)
+        except OSError as error:
+            raise _refusal(self.path, error) from error
 
     def _open(self) -> None:
         self._answers = {}
