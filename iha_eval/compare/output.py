@@ -4,14 +4,13 @@ For: report.json, report.md and report.html in a folder. Not for: what stands in
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.markdown import to_markdown
 from iha_eval.errors import UserError
+from iha_eval.files import write_whole
 
 
 def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
@@ -39,25 +38,10 @@ def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            _write(place / name, text)
+            write_whole(place / name, text)
     except OSError as error:
         raise UserError(
             f"{place} cannot be written to ({error.strerror or error}): name another folder with "
             "--out."
         ) from error
     return [place / name for name in texts]
-
-
-def _write(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # mkstemp lets nobody else read; a report is made to be shown.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

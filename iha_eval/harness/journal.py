@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.files import write_whole
 from iha_eval.harness.log import logger
 from iha_eval.harness.requests import Answer, GenerateRequest
 
@@ -152,10 +153,8 @@ class Journal:
 
     def _replace(self, lines: Sequence[bytes]) -> None:
         """Put a file of these lines in the journal's place, in one step."""
-        scratch = self.path.with_suffix(".new")
         try:
-            scratch.write_bytes(b"".join(lines))
-            scratch.replace(self.path)
+            write_whole(self.path, b"".join(lines))
         except OSError as error:
             raise _refusal(self.path, error) from error
 

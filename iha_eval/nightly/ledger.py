@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.files import write_whole
 from iha_eval.nightly.config import Config, Model, Rules
 from iha_eval.nightly.measures import Measure, Measured, measure
-from iha_eval.nightly.night import Night, Part, results_of, write_whole
+from iha_eval.nightly.night import Night, Part, results_of
 from iha_eval.nightly.rules import Verdict, judge
 from iha_eval.nightly.store import Line, Store, score_key
 from iha_eval.statistics import level

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from iha_eval.errors import UserError
+from iha_eval.files import write_whole
 from iha_eval.nightly.jobs import Job, plan_sha256
 
 STATE = "night.json"
@@ -151,23 +152,6 @@ def samples_of(results: Path, task: str) -> Path:
     """Where the samples of a task lie that belong to a results file."""
     stamp = results.stem.removeprefix("results_")
     return results.with_name(f"samples_{task}_{stamp}.jsonl")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as it was before.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _goes_on(night: Night, plan: str, now: datetime) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.files import write_whole
 from iha_eval.nightly.jobs import compact
 
 FORMAT = 1
@@ -194,9 +195,7 @@ class Store:
     ) -> None:
         path = self._scores_path(night, batch)
         path.parent.mkdir(exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_bytes(gzip.compress(compact(scores).encode(), mtime=0))
-        beside.replace(path)
+        write_whole(path, gzip.compress(compact(scores).encode(), mtime=0))
 
     def _refusal(self, error: OSError) -> UserError:
         return UserError(

@@ -8,12 +8,13 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
+
+from iha_eval.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file in one step, so that no reader sees half of it; a failure is only a warning."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, text)
     except OSError as error:
         logger.warning(
             "Cannot write the cache file %s (%s); the next run does the work again. "

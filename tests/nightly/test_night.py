@@ -20,7 +20,6 @@ from iha_eval.nightly.night import (
     open_night,
     results_of,
     set_aside,
-    write_whole,
 )
 
 
@@ -153,23 +152,6 @@ def test_results_that_are_not_whole(text: str, tmp_path: Path) -> None:
     broken = older.with_name("results_2026-09-09T09-09-09.5.json")
     broken.write_text(text)
     assert results_of(tmp_path) == older
-
-
-def test_files_are_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a"
-    write_whole(path, "one \ud800")
-    assert path.read_text() == "one \\ud800"
-
-    def fail(_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("iha_eval.nightly.night.os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, "two")
-    assert path.read_text() == "one \\ud800"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_clock_of_the_user_counts(nights: FakeNights) -> None:
