@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Put a file in another's place in one step; readers see the old one or the new one.
+    r"""Put a file in another's place in one step; readers see the old one or the new one.
 
     Args:
         path: the file; its folder must exist.
         content: bytes, or text that is written as UTF-8 with what has no UTF-8 spelled out
-            (`\\udc80`) and line ends as they are.
+            (`\udc80`) and line ends as they are.
 
     Raises:
         OSError: it cannot be written; what was there before still is.

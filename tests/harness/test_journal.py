@@ -109,10 +109,10 @@ def test_what_cannot_be_forgotten_for_want_of_room_stays(
 ) -> None:
     journal = filled(tmp_path)
 
-    def full(path: Path, data: bytes) -> int:
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("iha_eval.files.os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
         journal.forget({"key 1"})
     monkeypatch.undo()
