@@ -169,6 +169,9 @@ def pip(what: str, arguments: Sequence[str], remedy: str = "") -> None:
         say(f"installing {what} (minutes, the first time)")
     # Twice: pip's warnings are about indexes and paths, and there are hundreds.
     quiet = ["--quiet", "--quiet", "--disable-pip-version-check", "--no-input"]
+    if arguments[0] == "install":
+        # Python compiles what it imports; pip would compile all of it, which takes a minute.
+        quiet.append("--no-compile")
     command = [str(VENV / "bin" / "python"), "-m", "pip", *arguments, *quiet]
     if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode != 0:
         raise SetupError(remedy or f"pip could not {arguments[0]} {what}; its message is above")
