@@ -40,7 +40,7 @@ def describe_mismatch(config: PretrainedConfig, found: Shapes) -> str | None:
         found: name and shape of every stored tensor.
     """
     if not isinstance(config, IHAConfig):
-        strangers = [name for name in found if _is_iha_tensor(name)]
+        strangers = [name for name in found if is_iha_tensor(name)]
         if strangers:
             return (
                 f"config.json says model_type {config.model_type!r}, but the weights hold "
@@ -69,14 +69,14 @@ def _missing(missing: list[str], extra: list[str]) -> str:
     remedy = "save the whole state dict under Llama's names"
     if missing == ["lm_head.weight"]:
         remedy = "set tie_word_embeddings to true if the output shares the embedding"
-    elif all(_is_iha_tensor(name) for name in missing):
+    elif all(is_iha_tensor(name) for name in missing):
         remedy = "save them, or make those layers 'full' or 'sliding' in iha_layer_types"
     return f"the weights lack {_some(missing)}{also}: {remedy}."
 
 
 def _extra(extra: list[str]) -> str:
     remedy = "remove them, or mend config.json"
-    if all(_is_iha_tensor(name) for name in extra):
+    if all(is_iha_tensor(name) for name in extra):
         remedy = "make those layers IHA layers in iha_layer_types, or remove the tensors"
     return f"the weights hold {_some(extra)}, which config.json has no place for: {remedy}."
 
@@ -85,10 +85,10 @@ def _misshaped(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> st
     meaning = ""
     if name.endswith("collapse"):
         meaning = " (destination head; source head and pseudo-head)"
-    elif _is_iha_tensor(name):
+    elif is_iha_tensor(name):
         meaning = " (source head, destination head, pseudo-head)"
     fields = "num_attention_heads, num_key_value_heads and num_pseudo_heads"
-    if not _is_iha_tensor(name):
+    if not is_iha_tensor(name):
         fields = "the sizes in config.json"
     return (
         f"{name} has shape {list(shape)}, but config.json asks for {list(wanted)}{meaning}: "
@@ -96,7 +96,8 @@ def _misshaped(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> st
     )
 
 
-def _is_iha_tensor(name: str) -> bool:
+def is_iha_tensor(name: str) -> bool:
+    """Whether a name of a state dict is an alpha's or a collapse's, whatever stands before it."""
     return name.rsplit(".", 1)[-1] in IHA_TENSORS
 
 
