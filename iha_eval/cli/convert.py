@@ -1,0 +1,204 @@
+"""`iha-eval convert`: a plain model to IHA, an IHA model to plain, a foreign state dict to ours.
+
+For: the command line. Not for: the work (`model_adapters.convert`), nor for reading map files
+(`_convert_map.py`).
+"""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iha_eval.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from model_adapters.convert import Outcome
+
+SUMMARY = "make an IHA checkpoint from a plain model or a foreign state dict, or a plain one again"
+
+_DESCRIPTION = """\
+iha-eval convert BASE --out DIR --pseudo-heads P [--schedule 4:1|all|LIST]
+                 [--window W | --train-length N] [--init exact|paper|noisy] [--noise X] [--seed S]
+iha-eval convert CHECKPOINT --to-llama --out DIR
+iha-eval convert --from-state-dict FILE --map MAP.yaml --config CONFIG --out DIR"""
+
+_UPCYCLE = ("pseudo_heads", "schedule", "window", "train_length", "init", "noise", "seed", "dtype")
+_FOREIGN = ("map", "config")
+_LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Convert, and say what was made.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: options do not go together, or the map cannot be read.
+        AdapterError: what is asked for cannot be done; nothing is left behind.
+    """
+    options = _parser().parse_args(arguments)
+    _check_mode(options)
+    # Slow to import, and not needed for the help of `iha-eval`.
+    from rich.console import Console
+    from tqdm import tqdm
+
+    work = _work(options)
+    # Every weight is read and hashed before the first is written.
+    with tqdm(desc="Checking", unit="B", unit_scale=True, leave=False) as bar:
+
+        def progress(count: int, total: int) -> None:
+            bar.total = total
+            bar.set_description("Writing", refresh=False)
+            bar.update(count)
+
+        outcome = work(progress)
+    _show(outcome, Console())
+    return 0
+
+
+def _check_mode(options: argparse.Namespace) -> None:
+    """Refuse options that mean nothing together, before anything slow is imported."""
+    foreign: tuple[str, ...] = _UPCYCLE
+    if options.from_state_dict:
+        mode = "--from-state-dict"
+        if options.base or options.to_llama:
+            raise UserError(
+                f"--from-state-dict {options.from_state_dict} is given beside "
+                f"{options.base or '--to-llama'}: a state dict is converted alone."
+            )
+        absent = [name for name in _FOREIGN if getattr(options, name) is None]
+        if absent:
+            raise UserError(f"--from-state-dict needs --{' and --'.join(absent)}: see --help.")
+    else:
+        mode = "--to-llama" if options.to_llama else "a plain base"
+        foreign = (*_UPCYCLE, *_FOREIGN) if options.to_llama else _FOREIGN
+        if not options.base:
+            raise UserError("nothing is named to convert: give BASE, or --from-state-dict FILE.")
+        if not options.to_llama and options.pseudo_heads is None:
+            raise UserError("--pseudo-heads is missing: give P, the pseudo-heads per head.")
+    for name in foreign:
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} does not go with {mode}: leave it out.")
+
+
+def _work(options: argparse.Namespace) -> "Callable[[Callable[[int, int], None]], Outcome]":
+    """The conversion asked for, ready to run."""
+    from model_adapters import convert
+
+    if options.from_state_dict:
+        from iha_eval.cli._convert_map import read_map
+
+        plan = read_map(options.map)
+        return lambda progress: convert.from_state_dict(
+            options.from_state_dict, options.config, options.out, plan, progress=progress
+        )
+    if options.to_llama:
+        return lambda progress: convert.to_llama(options.base, options.out, progress=progress)
+    given = {name: getattr(options, name) for name in _UPCYCLE}
+    stated = {name: value for name, value in given.items() if value is not None}
+    dtype = stated.pop("dtype", None)
+    if dtype is not None and options.base.suffix != ".gguf":
+        raise UserError(f"--dtype {dtype} is for GGUF files: {options.base} keeps its own type.")
+    return lambda progress: convert.upcycle(
+        options.base,
+        options.out,
+        convert.Recipe(**stated),
+        dtype=dtype or "bfloat16",
+        progress=progress,
+    )
+
+
+def _show(outcome: "Outcome", console: "Console") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    made, source = outcome.made, outcome.source
+    if outcome.moves:
+        console.print(_moves_table(outcome.moves))
+    shown = Table(title=escape(f"{made.path}"), show_header=False)
+    rows = dict(outcome.facts)
+    rows["parameters"] = f"{made.num_parameters:,}"
+    if source is not None:
+        rows["parameters"] += f" ({made.num_parameters - source.num_parameters:+,})"
+        rows["made from"] = source.fingerprint[:12]
+    rows |= {"type": made.weights_dtype, "fingerprint": made.fingerprint[:12]}
+    rows["copied"] = ", ".join(outcome.copied) or "-"
+    if outcome.left:
+        rows["not copied"] = ", ".join(outcome.left)
+    for name, value in rows.items():
+        shown.add_row(name, escape(value))
+    console.print(shown)
+    for note in outcome.notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+
+
+def _moves_table(moves: Sequence[tuple[str, str, str]]) -> "Table":
+    """What went where, layers that are alike in one row."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    counted = Counter(
+        (_LAYER.sub("{layer}", source), _LAYER.sub("{layer}", target), done)
+        for source, target, done in moves
+    )
+    shown = Table(title="what went where", caption="each tensor: iha_conversion.json")
+    for name in ("state dict", "checkpoint", "how", "tensors"):
+        shown.add_column(name, justify="right" if name == "tensors" else "left", overflow="fold")
+    for (source, target, done), count in counted.items():
+        shown.add_row(escape(source), escape(target), escape(done), str(count))
+    return shown
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iha-eval convert",
+        usage=_DESCRIPTION,
+        description=SUMMARY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "base", nargs="?", type=Path, metavar="BASE", help="a Llama folder or GGUF file"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    parser.add_argument("--to-llama", action="store_true", help="from IHA back to plain Llama")
+    upcycle = parser.add_argument_group("from a plain model")
+    upcycle.add_argument("--pseudo-heads", type=int, metavar="P", help="pseudo-heads per head")
+    upcycle.add_argument(
+        "--schedule",
+        help="4:1 (four sliding IHA layers, then a plain one), all (IHA everywhere, the default), "
+        "or kinds such as 'iha_sliding*4,full', repeated to the last layer",
+    )
+    upcycle.add_argument("--window", type=int, metavar="W", help="window in tokens")
+    upcycle.add_argument(
+        "--train-length",
+        type=int,
+        metavar="N",
+        help="sets the window to N / (2 P^2) (N: the base's longest context)",
+    )
+    upcycle.add_argument(
+        "--init",
+        help="exact (keeps the function; the default), paper (virtual positions, the mean of the "
+        "pseudo-heads) or noisy (exact and noise)",
+    )
+    upcycle.add_argument(
+        "--noise", type=float, metavar="X", help="standard deviation (0.02 with --init noisy)"
+    )
+    upcycle.add_argument("--seed", type=int, metavar="S", help="of the noise (0)")
+    upcycle.add_argument(
+        "--dtype", metavar="T", help="type of a GGUF file's weights once unpacked (bfloat16)"
+    )
+    foreign = parser.add_argument_group("from a foreign state dict")
+    foreign.add_argument("--from-state-dict", type=Path, metavar="FILE", help=".safetensors or .pt")
+    foreign.add_argument(
+        "--map", type=Path, metavar="MAP.yaml", help="what becomes what (examples/map.yaml)"
+    )
+    foreign.add_argument(
+        "--config", type=Path, metavar="CONFIG", help="config.json of the shape, or its folder"
+    )
+    return parser

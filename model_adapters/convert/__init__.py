@@ -1,0 +1,25 @@
+"""From plain Llama to IHA and back, and from other people's state dicts to ours.
+
+For: making checkpoints that `model_adapters` can load, without training. Not for: checking that
+two checkpoints compute the same, or looking inside one.
+"""
+
+from model_adapters.convert.errors import ConversionError
+from model_adapters.convert.fold import to_llama
+from model_adapters.convert.foreign import Mixing, StateDictMap, from_state_dict
+from model_adapters.convert.outcome import Outcome
+from model_adapters.convert.rules import NameMap, Rule
+from model_adapters.convert.to_iha import Recipe, upcycle
+
+__all__ = [
+    "ConversionError",
+    "Mixing",
+    "NameMap",
+    "Outcome",
+    "Recipe",
+    "Rule",
+    "StateDictMap",
+    "from_state_dict",
+    "to_llama",
+    "upcycle",
+]

@@ -1,0 +1,175 @@
+"""The plain model to start from: a Llama-architecture folder, or the reason why it is none.
+
+For: what comes before a conversion; nothing is written. Not for: GGUF files (see `gguf.py`).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import LlamaConfig, PretrainedConfig
+
+from model_adapters import checkpoint
+from model_adapters.config import IHAConfig
+from model_adapters.convert import schedule
+from model_adapters.convert.errors import ConversionError
+from model_adapters.convert.shards import Weights
+from model_adapters.errors import AdapterError, CheckpointError
+from model_adapters.layout import describe_mismatch
+
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
+"""Model types whose layers are Llama's -> the one class of each that can be converted."""
+WEIGHT_TYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A plain model that can become an IHA model, as far as its configuration tells.
+
+    Attributes:
+        folder: where it lies.
+        fields: its `config.json`, in the terms of Llama's.
+        config: the same, parsed.
+    """
+
+    folder: Path
+    fields: dict[str, Any]
+    config: LlamaConfig
+
+
+def open_base(folder: Path) -> Base:
+    """Read the configuration of a folder.
+
+    Raises:
+        ConversionError: it describes something else than a plain Llama.
+        CheckpointError: it is missing or broken.
+    """
+    config = checkpoint.read_config(folder)
+    raw = stored_fields(folder)
+    if problem := _unfit(raw, config):
+        raise ConversionError(f"{folder}: {problem}")
+    if raw["model_type"] == "llama":
+        assert isinstance(config, LlamaConfig)
+        return Base(folder, raw, config)
+    fields = _as_llama(raw, config)
+    return Base(folder, fields, LlamaConfig.from_dict(fields))
+
+
+def check_weights(base: Base) -> checkpoint.Checkpoint:
+    """Check the weights; every one is read once.
+
+    Raises:
+        ConversionError: they are sound, but of a type that cannot be converted.
+        CheckpointError: they are broken, or not safetensors.
+    """
+    found = checkpoint.read(base.folder)
+    if found.weights_dtype not in WEIGHT_TYPES:
+        raise ConversionError(
+            f"{base.folder} has weights of type {found.weights_dtype}: convert a copy in "
+            f"{', '.join(WEIGHT_TYPES[:-1])} instead."
+        )
+    # Only a model that calls itself Llama was checked against Llama's layout so far.
+    if problem := describe_mismatch(base.config, Weights(base.folder).shapes()):
+        raise CheckpointError(f"{base.folder}: {problem}")
+    return found
+
+
+def stored_fields(folder: Path) -> dict[str, Any]:
+    """`config.json` as it stands, fields that Transformers does not know included."""
+    raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return raw
+
+
+def iha_fields(
+    base: Base,
+    *,
+    pseudo_heads: int,
+    kinds: str,
+    window: int | None,
+    train_length: int | None,
+    pseudo_rope: str,
+) -> dict[str, Any]:
+    """A base's `config.json` with what makes it an IHA model's.
+
+    Args:
+        base: the base.
+        pseudo_heads: P.
+        kinds: the schedule, as `schedule.layer_kinds` reads it.
+        window: W in tokens, or None to derive it.
+        train_length: N in tokens, for W; None takes the base's longest context.
+        pseudo_rope: "virtual" or "token".
+
+    Raises:
+        ConversionError: schedule and window do not go with the base, or P is below 1.
+    """
+    if pseudo_heads < 1:
+        raise ConversionError(f"pseudo-heads is {pseudo_heads}: give 1 or more.")
+    layers = schedule.layer_kinds(kinds, base.config.num_hidden_layers)
+    context = base.config.max_position_embeddings
+    return base.fields | {
+        "model_type": IHAConfig.model_type,
+        "architectures": ["IHALlamaForCausalLM"],
+        "num_pseudo_heads": pseudo_heads,
+        "iha_layer_types": layers,
+        "iha_window": schedule.window(
+            layers, pseudo_heads, context, tokens=window, train_length=train_length
+        ),
+        "pseudo_rope": pseudo_rope,
+    }
+
+
+def iha_config(fields: dict[str, Any], where: Path) -> IHAConfig:
+    """Parse the fields of a new IHA configuration.
+
+    Raises:
+        AdapterError: a field has a value that cannot be meant; `where` is named.
+    """
+    try:
+        return IHAConfig.from_dict(fields)
+    except AdapterError as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def _unfit(raw: dict[str, Any], config: PretrainedConfig) -> str | None:
+    """Why a model cannot be converted, or None."""
+    kind = raw["model_type"]
+    if isinstance(config, IHAConfig):
+        return "it is an IHA checkpoint already: make it plain with --to-llama first."
+    if kind not in ARCHITECTURES:
+        return (
+            f"model_type is {kind!r}, whose layers are not Llama's: convert a checkpoint of type "
+            f"{' or '.join(ARCHITECTURES)}."
+        )
+    stated = raw.get("architectures") or [ARCHITECTURES[kind]]
+    if stated != [ARCHITECTURES[kind]]:
+        return (
+            f"architectures is {stated}, but only a language model can be converted: save it as "
+            f"{ARCHITECTURES[kind]}."
+        )
+    if raw.get("quantization_config"):
+        return (
+            "its weights are quantized (quantization_config), and mixing heads needs plain ones: "
+            "convert the model as it was before quantization."
+        )
+    if raw.get("auto_map"):
+        return (
+            "auto_map says that code of its own defines the model: remove the field if it is "
+            f"exactly {ARCHITECTURES[kind]}."
+        )
+    if getattr(config, "sliding_window", None) is not None and kind == "mistral":
+        return (
+            f"sliding_window is {raw.get('sliding_window', config.sliding_window)}, so its own "
+            "layers have a window: set it to null if no input is going to be longer than that."
+        )
+    if getattr(config, "hidden_act", "silu") != "silu":
+        return f"hidden_act is {config.hidden_act!r}, and IHA is served with 'silu' only."
+    return None
+
+
+def _as_llama(raw: dict[str, Any], config: PretrainedConfig) -> dict[str, Any]:
+    """Mistral's fields spelled out under Llama's names, as the defaults of the two differ."""
+    known = LlamaConfig().to_dict()
+    stated = {name: value for name, value in config.to_dict().items() if name in known}
+    kept: dict[str, Any] = {name: raw[name] for name in ("dtype", "torch_dtype") if name in raw}
+    return {**stated, **kept, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}

@@ -1,0 +1,194 @@
+"""From IHA back to a plain Llama, where there is one that computes the same.
+
+For: `iha-eval convert CHECKPOINT --to-llama`, and telling why a layer has no plain form.
+Not for: coming close to a layer that has none: that is refused.
+
+What has a plain form: attention without a window whose pseudo-heads all hold the same key. Then
+the last virtual query of a token sees P equal copies of every visible key; their values come in as
+their mean; and alpha and collapse, which are linear and act before rotation and after attention, go
+into the projections. With P = 1 that is every layer without a window.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model_adapters import checkpoint
+from model_adapters.config import IHA_FIELDS, IHA_KINDS, WINDOWED_KINDS, IHAConfig
+from model_adapters.convert import shards
+from model_adapters.convert.base import stored_fields
+from model_adapters.convert.errors import ConversionError
+from model_adapters.convert.folder import (
+    appearing,
+    check_room,
+    copy_companions,
+    write_json,
+    write_provenance,
+)
+from model_adapters.convert.outcome import Outcome, checked, silent
+from model_adapters.layout import IHA_TENSORS
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """What one layer's mixing comes down to, in float64.
+
+    Attributes:
+        query: [H, H], source head first.
+        key: [G, G].
+        value: [G, G].
+        output: [H, H], destination head first.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    output: Tensor
+
+
+def to_llama(source: Path, out: Path, *, progress: Callable[[int, int], None] = silent) -> Outcome:
+    """Write the plain Llama that computes what an IHA checkpoint does.
+
+    Args:
+        source: folder of the IHA checkpoint.
+        out: a folder that does not exist yet.
+        progress: told bytes written and bytes in all.
+
+    Returns:
+        What was made.
+
+    Raises:
+        AdapterError: there is no such Llama, or the folder does not do; nothing is left behind.
+    """
+    found = checkpoint.read(source)
+    config = found.config
+    if not isinstance(config, IHAConfig):
+        raise ConversionError(f"{source} is no IHA checkpoint: it is plain already.")
+    weights = shards.Weights(source)
+    for layer in range(config.num_hidden_layers):
+        _check_kind(config, layer)
+    mixings = {
+        layer: mixing(config, layer, weights)
+        for layer, kind in enumerate(config.layer_kinds)
+        if kind in IHA_KINDS
+    }
+    size = shards.size_of(source)
+    with appearing(out) as folder:
+        check_room(folder, size)
+        edit = _Fold(config.head_width, mixings)
+        shards.rewrite(source, folder, edit, lambda count: progress(count, size))
+        write_json(folder / "config.json", _plain_fields(source))
+        copied, left = copy_companions(source, folder)
+        write_provenance(
+            folder, "to-llama", {"name": source.resolve().name, "fingerprint": found.fingerprint}
+        )
+        made = checked(folder, out)
+    facts = {"layers": f"{config.num_hidden_layers} plain, {len(mixings)} of them IHA before"}
+    return Outcome(made, found, copied, left, facts, [_note(edit.folded)])
+
+
+def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> Mixing:
+    """What the mixing of one layer comes down to.
+
+    Raises:
+        ConversionError: it has no plain form; the text names the layer and says why.
+    """
+    query, key, value, matrix = (
+        weights[f"model.layers.{layer}.self_attn.{name}"].double() for name in IHA_TENSORS
+    )
+    pseudo = config.num_pseudo_heads
+    if not bool((key == key[..., :1]).all()):
+        raise _no_plain_form(
+            layer, f"alpha_k differs between its {pseudo} pseudo-heads, so they attend differently"
+        )
+    collapse = matrix.unflatten(1, (-1, pseudo))
+    if bool(collapse[..., :-1].any()):
+        raise _no_plain_form(
+            layer, "collapse takes more than the last pseudo-head, and the others see less"
+        )
+    return Mixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
+
+
+class _Fold:
+    """The edit of a shard: mixing tensors go, projections take them in."""
+
+    def __init__(self, width: int, mixings: dict[int, Mixing]) -> None:
+        self._width = width
+        self._mixings = mixings
+        self.folded: set[int] = set()
+
+    def __call__(self, tensors: dict[str, Tensor]) -> None:
+        for name in [name for name in tensors if name.rsplit(".", 1)[-1] in IHA_TENSORS]:
+            del tensors[name]
+        for layer, found in self._mixings.items():
+            prefix = f"model.layers.{layer}.self_attn."
+            for part, mix in (("q", found.query), ("k", found.key), ("v", found.value)):
+                for kind in ("weight", "bias"):
+                    self._replace(tensors, layer, f"{prefix}{part}_proj.{kind}", mix, _rows)
+            self._replace(tensors, layer, f"{prefix}o_proj.weight", found.output, _columns)
+
+    def _replace(
+        self,
+        tensors: dict[str, Tensor],
+        layer: int,
+        name: str,
+        mix: Tensor,
+        apply: Callable[[Tensor, Tensor, int], Tensor],
+    ) -> None:
+        # Untouched to the bit where nothing is mixed; a product would turn -0 into 0.
+        if name not in tensors or torch.equal(mix, torch.eye(len(mix), dtype=mix.dtype)):
+            return
+        before = tensors[name]
+        tensors[name] = apply(before.double(), mix, self._width).to(before.dtype).contiguous()
+        self.folded.add(layer)
+
+
+def _rows(weight: Tensor, mix: Tensor, width: int) -> Tensor:
+    """Heads as rows of a projection: [M*d, ..], or a bias [M*d]."""
+    return torch.einsum("md...,mh->hd...", weight.unflatten(0, (-1, width)), mix).flatten(0, 1)
+
+
+def _columns(weight: Tensor, mix: Tensor, width: int) -> Tensor:
+    """Heads as columns of the output projection, [D, H*d]."""
+    return torch.einsum("xhd,hm->xmd", weight.unflatten(1, (-1, width)), mix).flatten(1)
+
+
+def _check_kind(config: IHAConfig, layer: int) -> None:
+    """Refuse a layer whose kind has no plain form."""
+    kind = config.layer_kinds[layer]
+    if kind in WINDOWED_KINDS:
+        raise _no_plain_form(
+            layer, f"it is {kind!r} with a window of {config.iha_window} tokens, which Llama lacks"
+        )
+    if config.pseudo_heads(layer) > 1 and config.pseudo_rope == "virtual":
+        raise _no_plain_form(
+            layer,
+            f"pseudo_rope is 'virtual', which gives its {config.num_pseudo_heads} pseudo-heads "
+            "positions of their own",
+        )
+
+
+def _no_plain_form(layer: int, reason: str) -> ConversionError:
+    return ConversionError(
+        f"layer {layer} has no plain form: {reason}; only layers without a window, with one "
+        "pseudo-head or started with init 'exact' and not trained since, can be made plain."
+    )
+
+
+def _plain_fields(source: Path) -> dict[str, object]:
+    kept = {k: v for k, v in stored_fields(source).items() if k not in IHA_FIELDS}
+    return kept | {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+
+
+def _note(folded: set[int]) -> str:
+    if not folded:
+        return (
+            "no projection was changed: the weights are those the IHA checkpoint has, to the bit."
+        )
+    return (
+        f"the mixing of {len(folded)} layers went into their projections, computed in float64 and "
+        "rounded once to the type of the weights."
+    )

@@ -1,0 +1,129 @@
+"""A folder that appears whole or not at all, and the files that go along with weights.
+
+For: every conversion's output. Not for: weights themselves (see `shards.py`).
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from model_adapters.convert.errors import ConversionError
+
+PROVENANCE = "iha_conversion.json"
+"""Says where a converted checkpoint came from; no loader reads it, no fingerprint counts it."""
+
+# Tokenizer, prompts and terms of use; a model card would speak of another model.
+COMPANIONS = (
+    "tokenizer*",
+    "*.model",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "generation_config.json",
+    "LICENSE*",
+    "LICENCE*",
+    "NOTICE*",
+    "COPYING*",
+    "USE_POLICY*",
+)
+# Written anew, or of no meaning in the copy.
+_REPLACED = ("config.json", "*.safetensors", "*.safetensors.index.json", PROVENANCE)
+
+
+@contextlib.contextmanager
+def appearing(out: Path) -> Iterator[Path]:
+    """A scratch folder that becomes `out` when the block ends well, and is gone otherwise.
+
+    Args:
+        out: what must not exist yet, or be an empty folder.
+
+    Yields:
+        The folder to write to, on the same file system as `out`; what lies beside it is removed.
+
+    Raises:
+        ConversionError: `out` exists, or cannot be written.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConversionError(f"{out} exists already: remove it, or name another folder.")
+    # Made only at the end, so that a failure leaves no empty folders either.
+    beside = next(folder for folder in out.absolute().parents if folder.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(dir=beside, prefix=f".{out.name}.") as scratch:
+            # A temporary folder is its owner's alone; this one gets the usual permissions.
+            made = Path(scratch) / "made"
+            made.mkdir()
+            yield made
+            out.parent.mkdir(parents=True, exist_ok=True)
+            made.rename(out)
+    except OSError as error:
+        raise ConversionError(
+            f"{out} cannot be written ({error.strerror or error}): name a folder that can."
+        ) from error
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Args:
+        folder: where it is to be written.
+        size: bytes, about.
+
+    Raises:
+        ConversionError: there is not that much room.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ConversionError(
+            f"the disk has {free / 1e9:.1f} GB free, but the weights take {size / 1e9:.1f} GB: "
+            "make room, or name a folder on another disk with --out."
+        )
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """As Transformers writes its own: indented by two, keys sorted, a line end at the end."""
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_provenance(folder: Path, kind: str, source: Mapping[str, Any], **options: Any) -> None:
+    """Note down what was converted and how.
+
+    Args:
+        folder: the new checkpoint.
+        kind: which conversion it was.
+        source: what is known of what it was made from.
+        **options: what was asked for.
+    """
+    content = {
+        "conversion": kind,
+        "iha_eval_version": metadata.version("iha-eval"),
+        "source": dict(source),
+        "options": options,
+    }
+    write_json(folder / PROVENANCE, content)
+
+
+def copy_companions(source: Path, target: Path) -> tuple[list[str], list[str]]:
+    """Copy tokenizer, chat template, generation settings and license.
+
+    Returns:
+        Names of the files copied, and of those left behind on purpose.
+    """
+    copied, left = [], []
+    for file in sorted(source.iterdir()):
+        if file.name.startswith(".") or any(file.match(pattern) for pattern in _REPLACED):
+            continue
+        if not any(file.match(pattern) for pattern in COMPANIONS):
+            left.append(file.name)
+        elif file.is_dir():
+            left.append(f"{file.name}/")
+        else:
+            shutil.copyfile(file, target / file.name)
+            copied.append(file.name)
+    return copied, left

@@ -1,0 +1,239 @@
+"""From a foreign state dict to a checkpoint: every tensor accounted for.
+
+For: `iha-eval convert --from-state-dict`. Not for: guessing: what the map does not say is refused.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_adapters.checkpoint import SINGLE, read_config
+from model_adapters.config import IHAConfig
+from model_adapters.convert import foreign_tensors, shards
+from model_adapters.convert.base import iha_config, iha_fields, open_base, stored_fields
+from model_adapters.convert.errors import ConversionError
+from model_adapters.convert.folder import (
+    appearing,
+    check_room,
+    copy_companions,
+    write_json,
+    write_provenance,
+)
+from model_adapters.convert.outcome import Outcome, checked, silent
+from model_adapters.convert.rules import Move, NameMap, assign
+from model_adapters.convert.state_dict import open_state_dict
+from model_adapters.layout import expected_shapes
+
+SHARD_BYTES = 5_000_000_000
+"""No shard is larger than this, unless one tensor is."""
+_HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """What a plain configuration does not say of an IHA model.
+
+    Attributes:
+        pseudo_heads: P.
+        pseudo_rope: "virtual" or "token".
+        schedule: the kind of each layer, as `schedule.layer_kinds` reads it.
+        window: W in tokens, or None to derive it.
+        train_length: N in tokens, for W.
+    """
+
+    pseudo_heads: int
+    pseudo_rope: str
+    schedule: str = "all"
+    window: int | None = None
+    train_length: int | None = None
+
+
+@dataclass(frozen=True)
+class StateDictMap:
+    """All that a map file says.
+
+    Attributes:
+        names: how names become ours, and tensors with them.
+        inside: keys that lead to the state dict in the file.
+        mixing: what a plain configuration lacks; None with an IHA configuration.
+    """
+
+    names: NameMap
+    inside: tuple[str, ...] = ()
+    mixing: Mixing | None = None
+
+
+def from_state_dict(
+    file: Path,
+    shape: Path,
+    out: Path,
+    plan: StateDictMap,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Callable[[int, int], None] = silent,
+) -> Outcome:
+    """Write a checkpoint from a state dict under other names.
+
+    Args:
+        file: the state dict, `.safetensors` or of `torch.save`.
+        shape: a `config.json`, or the folder it lies in, of an IHA model or of the plain Llama of
+            the same shape; tokenizer and license beside it go along, weights do not.
+        out: a folder that does not exist yet.
+        plan: the map.
+        shard_bytes: largest size of a shard.
+        progress: told bytes written and bytes in all.
+
+    Returns:
+        What was made, with every move.
+
+    Raises:
+        AdapterError: a tensor has no place, a place no tensor, or one of the files does not do;
+            nothing is left behind.
+    """
+    folder = _shape_folder(shape)
+    fields, config = _fields(folder, plan.mixing)
+    shapes = expected_shapes(config)
+    if shapes is None:
+        raise ConversionError(
+            f"{folder} has a quantization_config, and a state dict holds plain weights: remove it."
+        )
+    state = open_state_dict(file, plan.inside)
+    optional = [_HEAD] if config.tie_word_embeddings else []
+    moves, ignored = assign(list(state), shapes, optional, plan.names)
+    for move in moves:
+        foreign_tensors.check(move)
+    moves, tied = _untied(moves, state, config, shapes)
+    rows = [(move.source, move.target, foreign_tensors.describe(move)) for move in moves]
+    rows += [(move.source, "-", f"the same as {_EMBEDDING}, not stored twice") for move in tied]
+    rows += [(name, "-", f"ignored, fits {pattern}") for name, pattern in ignored.items()]
+
+    def make(move: Move) -> Tensor:
+        return foreign_tensors.make(move, state[move.source], config, shapes[move.target])
+
+    sizes = {
+        move.target: torch.Size(shapes[move.target]).numel() * state[move.source].itemsize
+        for move in moves
+    }
+    with appearing(out) as scratch:
+        check_room(scratch, sum(sizes.values()))
+        _write(scratch, list(_dealt(moves, sizes, shard_bytes)), make, sizes, progress)
+        write_json(scratch / "config.json", fields | {"dtype": _prevailing(moves, state)})
+        copied, left = copy_companions(folder, scratch)
+        write_provenance(scratch, "from-state-dict", {"name": file.name}, moves=rows)
+        made = checked(scratch, out)
+    facts = {
+        "tensors": f"{len(moves)} of ours from {len({move.source for move in moves})}",
+        "ignored": str(len(ignored)),
+    }
+    notes = [
+        "which way round a square weight lies, and which dimensions rotary embedding turns "
+        "together, cannot be seen from shapes: compare outputs with your own code before you "
+        "trust a number."
+    ]
+    return Outcome(made, None, copied, left, facts, notes, rows)
+
+
+def _shape_folder(shape: Path) -> Path:
+    if shape.is_file() and shape.name != "config.json":
+        raise ConversionError(
+            f"{shape} is not called config.json: put it under that name into a folder of its own."
+        )
+    return shape.parent if shape.is_file() else shape
+
+
+def _fields(folder: Path, mixing: Mixing | None) -> tuple[dict[str, Any], IHAConfig]:
+    """The new `config.json`, as it is and parsed."""
+    config = read_config(folder)
+    if isinstance(config, IHAConfig):
+        if mixing is not None:
+            raise ConversionError(
+                f"{folder} is configured for IHA and so is the map: remove iha from the map."
+            )
+        fields = stored_fields(folder)
+    else:
+        base = open_base(folder)
+        if mixing is None:
+            raise ConversionError(
+                f"{folder} is configured as plain Llama, and the map does not say the rest: add "
+                "iha with pseudo_heads, pseudo_rope and schedule."
+            )
+        fields = iha_fields(
+            base,
+            pseudo_heads=mixing.pseudo_heads,
+            kinds=mixing.schedule,
+            window=mixing.window,
+            train_length=mixing.train_length,
+            pseudo_rope=mixing.pseudo_rope,
+        )
+    fields.pop("torch_dtype", None)
+    return fields, iha_config(fields, folder)
+
+
+def _untied(
+    moves: list[Move],
+    state: Mapping[str, Tensor],
+    config: IHAConfig,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> tuple[list[Move], list[Move]]:
+    """The moves without an output that only repeats the embedding, and that one."""
+    by_target = {move.target: move for move in moves}
+    if not config.tie_word_embeddings or _HEAD not in by_target:
+        return moves, []
+    pair = [by_target[name] for name in (_HEAD, _EMBEDDING)]
+    made = [foreign_tensors.make(m, state[m.source], config, shapes[m.target]) for m in pair]
+    if not torch.equal(*made):
+        raise ConversionError(
+            f"{pair[0].source} differs from {pair[1].source}, but the configuration says "
+            "tie_word_embeddings: set it to false, or list the one to drop under ignore."
+        )
+    return [move for move in moves if move is not pair[0]], pair[:1]
+
+
+def _dealt(moves: list[Move], sizes: Mapping[str, int], most: int) -> Iterator[list[Move]]:
+    """The moves of each shard, in order."""
+    shard: list[Move] = []
+    filled = 0
+    for move in moves:
+        if shard and filled + sizes[move.target] > most:
+            yield shard
+            shard, filled = [], 0
+        shard.append(move)
+        filled += sizes[move.target]
+    yield shard
+
+
+def _write(
+    folder: Path,
+    dealt: list[list[Move]],
+    make: Callable[[Move], Tensor],
+    sizes: Mapping[str, int],
+    progress: Callable[[int, int], None],
+) -> None:
+    total = sum(sizes.values())
+    places: dict[str, str] = {}
+    parameters = 0
+    for index, shard in enumerate(dealt, 1):
+        name = SINGLE
+        if len(dealt) > 1:
+            name = f"model-{index:05d}-of-{len(dealt):05d}.safetensors"
+        tensors = {move.target: make(move) for move in shard}
+        shards.save(tensors, folder / name)
+        parameters += sum(tensor.numel() for tensor in tensors.values())
+        places |= dict.fromkeys(tensors, name)
+        progress(sum(sizes[target] for target in tensors), total)
+    if len(dealt) > 1:
+        sums = {"total_size": total, "total_parameters": parameters}
+        shards.write_index(folder, sums, places)
+
+
+def _prevailing(moves: list[Move], state: Mapping[str, Tensor]) -> str:
+    """The type of most of the weights, which engines load all of them in."""
+    counted: Counter[torch.dtype] = Counter()
+    for move in moves:
+        counted[state[move.source].dtype] += state[move.source].numel()
+    return str(counted.most_common(1)[0][0]).removeprefix("torch.")

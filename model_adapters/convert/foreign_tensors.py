@@ -1,0 +1,155 @@
+"""What is done to a foreign tensor on its way to ours: transpose, split, reorder, rearrange.
+
+For: one move at a time. Not for: names (see `rules.py`) or files.
+"""
+
+from torch import Tensor
+
+from model_adapters.config import IHAConfig
+from model_adapters.convert import axes
+from model_adapters.convert.errors import ConversionError
+from model_adapters.convert.rules import Move
+from model_adapters.layout import IHA_TENSORS
+
+_ATTENTION_PARTS = {"q", "k", "v"}
+
+
+def check(move: Move) -> None:
+    """Refuse what a rule can be known to lack without looking at weights.
+
+    Raises:
+        ConversionError: an IHA tensor without axes, or axes for another one.
+    """
+    name = _last(move)
+    if name in IHA_TENSORS and move.rule.axes is None and move.rule.source != move.target:
+        raise ConversionError(
+            f"the rule {move.rule.source!r} makes {move.target} and has no axes: state their "
+            f"order in letters, {axes.OURS['alpha']} for an alpha or {axes.OURS['collapse']} for "
+            "a collapse if it is ours already."
+        )
+    if name not in IHA_TENSORS and move.rule.axes is not None:
+        raise ConversionError(
+            f"the rule {move.rule.source!r} has axes, but {move.target} is no alpha or collapse: "
+            "use transpose, split or rope."
+        )
+
+
+def make(move: Move, tensor: Tensor, config: IHAConfig, wanted: tuple[int, ...]) -> Tensor:
+    """One of our tensors.
+
+    Args:
+        move: what is done.
+        tensor: the foreign one.
+        config: for the sizes.
+        wanted: shape of ours.
+
+    Returns:
+        A contiguous tensor of that shape.
+
+    Raises:
+        ConversionError: its shape or type does not do; the text names it.
+    """
+    if not tensor.is_floating_point():
+        raise ConversionError(
+            f"{move.source} is of type {str(tensor.dtype).removeprefix('torch.')}: only "
+            "floating-point weights can be converted, list it under ignore if it is none."
+        )
+    try:
+        made = _make(move, tensor, config)
+    except ConversionError as error:
+        raise ConversionError(f"{move.source}: {error}") from error
+    if tuple(made.shape) != wanted:
+        hint = "mend the map or the configuration"
+        if tuple(made.shape) == wanted[::-1]:
+            hint = "set transpose: true for it"
+        raise ConversionError(
+            f"{move.source} makes {move.target} of shape {list(made.shape)}, but the "
+            f"configuration asks for {list(wanted)}: {hint}."
+        )
+    return made.contiguous()
+
+
+def describe(move: Move) -> str:
+    """What is done, in a few words."""
+    rule = move.rule
+    done = []
+    if rule.transpose:
+        done.append("transposed")
+    if move.part:
+        done.append(f"part {move.part} of {'+'.join(rule.split)}" + " per group" * rule.grouped)
+    if _rotated(move):
+        done.append("pairs to halves")
+    if rule.axes is not None:
+        done.append(f"axes {rule.axes}" + " on the diagonal" * ("m" not in rule.axes))
+    return ", ".join(done) or "as it is"
+
+
+def _make(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:
+    rule = move.rule
+    # A bias has one axis, whichever way its weight lies.
+    if rule.transpose and tensor.dim() > 1:
+        if tensor.dim() != 2:
+            raise ConversionError(
+                f"it has shape {list(tensor.shape)}, and transpose needs two axes: leave it out."
+            )
+        tensor = tensor.T
+    if move.part:
+        tensor = _part(move, tensor, config)
+    if _rotated(move):
+        tensor = _halves(tensor, config.head_width)
+    if rule.axes is not None:
+        name = _last(move)
+        heads = config.kv_heads if name in ("alpha_k", "alpha_v") else config.num_attention_heads
+        parsed = axes.parse(rule.axes)
+        tensor = axes.rearrange(tensor, parsed, name, heads, config.num_pseudo_heads)
+    return tensor
+
+
+def _part(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:
+    """One of the projections that are stacked along the outputs."""
+    heads, groups, width = config.num_attention_heads, config.kv_heads, config.head_width
+    rows = {"q": heads * width, "k": groups * width, "v": groups * width}
+    rows |= dict.fromkeys(("gate", "up"), config.intermediate_size)
+    sizes = [rows[part] for part in move.rule.split]
+    if tensor.shape[0] != sum(sizes):
+        names = " + ".join(f"{part} {rows[part]}" for part in move.rule.split)
+        raise ConversionError(
+            f"it has shape {list(tensor.shape)}, but {names} asks for {sum(sizes)} outputs first: "
+            "mend split, or set transpose: true."
+        )
+    index = move.rule.split.index(move.part)
+    if not move.rule.grouped:
+        whole: Tensor = tensor.split(sizes)[index]
+        return whole
+    stacked = tensor.unflatten(0, (groups, -1))
+    part: Tensor = stacked.split([size // groups for size in sizes], dim=1)[index]
+    return part.flatten(0, 1)
+
+
+def _rotated(move: Move) -> bool:
+    """Whether rows are reordered: only queries and keys are turned."""
+    return move.rule.rope == "pairs" and any(f".{part}_proj." in move.target for part in "qk")
+
+
+def _halves(tensor: Tensor, width: int) -> Tensor:
+    """Heads whose dimensions 2i and 2i+1 are turned together, to dimensions i and i + d/2."""
+    if tensor.shape[0] % width:
+        raise ConversionError(
+            f"it has shape {list(tensor.shape)}, not a multiple of the head's width {width} first: "
+            "mend the map or head_dim."
+        )
+    pairs: Tensor = tensor.unflatten(0, (-1, width // 2, 2))
+    return pairs.transpose(1, 2).flatten(0, 2)
+
+
+def _last(move: Move) -> str:
+    return move.target.rsplit(".", 1)[-1]
+
+
+def check_split(split: tuple[str, ...], grouped: bool) -> str | None:
+    """What is wrong with the parts of a rule, or None."""
+    if len(set(split)) < len(split) or not set(split) <= _ATTENTION_PARTS | {"gate", "up"}:
+        return "give each of q, k, v, gate and up at most once"
+    if grouped and set(split) != _ATTENTION_PARTS:
+        return "only q, k and v together are stacked per group"
+    return None

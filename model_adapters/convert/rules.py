@@ -1,0 +1,214 @@
+"""Which tensor of a foreign state dict becomes which of ours: names alone, no weights.
+
+For: assigning every name, and refusing whatever is not assigned, assigned twice or missing.
+Not for: what is done to a tensor on the way (see `foreign_tensors.py`).
+"""
+
+import fnmatch
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from model_adapters.convert.errors import ConversionError
+
+PARTS = ("q", "k", "v", "gate", "up")
+"""What a stacked projection may hold."""
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# An error names no more tensors than this.
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a map.
+
+    Attributes:
+        source: template of a foreign name: `{layer}` stands for a number, any other `{word}` for
+            text without a dot; or a regular expression with named groups.
+        target: template of our name; `{part}` stands for each part of a stacked tensor.
+        regex: whether `source` is a regular expression.
+        transpose: whether the weight is kept as [inputs, outputs].
+        split: the parts stacked along the outputs, in order.
+        grouped: whether they are stacked anew for each key head, and not each as a whole.
+        axes: letters for an IHA tensor (see `axes.py`).
+        rope: "halves" or "pairs", which dimensions of a head rotary embedding turns together.
+    """
+
+    source: str
+    target: str
+    regex: bool = False
+    transpose: bool = False
+    split: tuple[str, ...] = ()
+    grouped: bool = False
+    axes: str | None = None
+    rope: str = "halves"
+
+
+@dataclass(frozen=True)
+class NameMap:
+    """How foreign names become ours.
+
+    Attributes:
+        rules: one of them has to fit each name, and each of them some name.
+        ignore: patterns with `*` of names that are dropped on purpose.
+        strip_prefix: what names may begin with that means nothing.
+        first_layer: number of the first layer.
+        same_names: whether names that are ours already need no rule.
+    """
+
+    rules: tuple[Rule, ...]
+    ignore: tuple[str, ...] = ()
+    strip_prefix: tuple[str, ...] = ()
+    first_layer: int = 0
+    same_names: bool = False
+
+
+@dataclass(frozen=True)
+class Move:
+    """One of our tensors and where it comes from.
+
+    Attributes:
+        source: name in the state dict.
+        target: our name.
+        rule: what is done on the way.
+        part: which part of a stacked tensor, or empty.
+    """
+
+    source: str
+    target: str
+    rule: Rule
+    part: str = ""
+
+
+def assign(
+    sources: Collection[str], wanted: Collection[str], optional: Collection[str], names: NameMap
+) -> tuple[list[Move], dict[str, str]]:
+    """Find the source of each of our tensors.
+
+    Args:
+        sources: all names of the state dict.
+        wanted: all names of ours.
+        optional: those of them that may be missing.
+        names: the map.
+
+    Returns:
+        The moves in the order of `wanted`, and the ignored names with the pattern of each.
+
+    Raises:
+        ConversionError: a name is not mapped, mapped twice or missing, or a rule fits nothing.
+    """
+    patterns = [_compile(rule) for rule in names.rules]
+    moves: dict[str, Move] = {}
+    ignored: dict[str, str] = {}
+    unmapped: list[str] = []
+    used: set[int] = set()
+    for source in sources:
+        name = _stripped(source, names.strip_prefix)
+        fitting = [index for index, one in enumerate(patterns) if one.fullmatch(name)]
+        if len(fitting) > 1:
+            first, second = (names.rules[index].source for index in fitting[:2])
+            raise ConversionError(
+                f"two rules fit {source}, {first!r} and {second!r}: make them narrower."
+            )
+        used |= set(fitting)
+        if fitting:
+            found = patterns[fitting[0]].fullmatch(name)
+            assert found is not None
+            made = _moves(source, names.rules[fitting[0]], found.groupdict(), names.first_layer)
+        elif pattern := _ignored(name, names.ignore):
+            ignored[source] = pattern
+            continue
+        elif names.same_names and name in wanted:
+            made = [Move(source, name, Rule(name, name))]
+        else:
+            unmapped.append(source)
+            continue
+        for move in made:
+            _add(moves, move, wanted)
+    idle = [rule.source for index, rule in enumerate(names.rules) if index not in used]
+    _refuse_leftovers(unmapped, idle, [n for n in wanted if n not in moves and n not in optional])
+    return [moves[name] for name in wanted if name in moves], ignored
+
+
+def some(names: Iterable[str]) -> str:
+    """A few names, and how many more there are."""
+    found = list(names)
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more
+
+
+def _compile(rule: Rule) -> re.Pattern[str]:
+    if rule.regex:
+        try:
+            return re.compile(rule.source)
+        except re.error as error:
+            raise ConversionError(
+                f"{rule.source!r} is no regular expression ({error}): mend it in the map."
+            ) from error
+    text, seen = "", set()
+    for index, piece in enumerate(_PLACEHOLDER.split(rule.source)):
+        if index % 2 == 0:
+            text += re.escape(piece)
+        elif piece in seen:
+            text += f"(?P={piece})"
+        else:
+            text += rf"(?P<{piece}>\d+)" if piece == "layer" else rf"(?P<{piece}>[^.]+)"
+            seen.add(piece)
+    return re.compile(text)
+
+
+def _moves(source: str, rule: Rule, words: dict[str, str], first_layer: int) -> list[Move]:
+    if words.get("layer", "").isdigit():
+        words["layer"] = str(int(words["layer"]) - first_layer)
+    made = []
+    for part in rule.split or ("",):
+        known = words | ({"part": part} if part else {})
+        absent = set(_PLACEHOLDER.findall(rule.target)) - known.keys()
+        if absent:
+            raise ConversionError(
+                f"the target {rule.target!r} names {{{min(absent)}}}, which {rule.source!r} does "
+                "not give: use the words of the source, and {part} for a split tensor."
+            )
+        target = _PLACEHOLDER.sub(lambda found, known=known: known[found[1]], rule.target)  # type: ignore[misc]
+        made.append(Move(source, target, rule, part))
+    return made
+
+
+def _add(moves: dict[str, Move], move: Move, wanted: Collection[str]) -> None:
+    if move.target not in wanted:
+        raise ConversionError(
+            f"{move.source} would become {move.target}, which the configuration has no place for: "
+            "mend the target, the configuration, or list it under ignore."
+        )
+    if move.target in moves:
+        raise ConversionError(
+            f"{move.target} would be made of both {moves[move.target].source} and {move.source}: "
+            "map one of them, and list the other under ignore."
+        )
+    moves[move.target] = move
+
+
+def _refuse_leftovers(unmapped: list[str], idle: list[str], missing: list[str]) -> None:
+    if unmapped:
+        raise ConversionError(
+            f"no rule fits {some(unmapped)}: add one, or list what is not needed under ignore."
+        )
+    if idle:
+        raise ConversionError(
+            f"the rule {idle[0]!r} fits no tensor of the state dict: mend or remove it."
+        )
+    if missing:
+        raise ConversionError(
+            f"nothing becomes {some(missing)}: add rules for what the state dict calls them."
+        )
+
+
+def _stripped(name: str, prefixes: tuple[str, ...]) -> str:
+    """Without what it begins with, however often wrappers were put around each other."""
+    while prefix := next((one for one in prefixes if name.startswith(one)), ""):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _ignored(name: str, patterns: tuple[str, ...]) -> str | None:
+    return next((one for one in patterns if fnmatch.fnmatchcase(name, one)), None)

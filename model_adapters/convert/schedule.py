@@ -1,0 +1,103 @@
+"""Which kind each layer is to be, from a short text, and the window that goes with it.
+
+For: `4:1`, `all` and lists such as `iha_sliding*4,full`. Not for: checking a finished
+configuration, which `IHAConfig` does itself.
+"""
+
+import re
+from collections.abc import Sequence
+
+from model_adapters.config import LAYER_KINDS, WINDOWED_KINDS
+from model_adapters.convert.errors import ConversionError
+
+_RATIO = re.compile(r"(\d+):(\d+)")
+_ITEM = re.compile(r"([a-z_]+)(?:\s*\*\s*(\d+))?")
+
+
+def layer_kinds(text: str, layers: int) -> list[str]:
+    """The kind of each layer.
+
+    Args:
+        text: `A:B` for A sliding IHA layers and then B plain ones, again and again (the paper's
+            hybrid is 4:1, and App. C counts its fifth layer as plain); `all` for IHA without a
+            window everywhere; or kinds between commas, each with `*N` for N in a row.
+        layers: number of layers; a pattern that is shorter starts again, and may end in the midst.
+
+    Raises:
+        ConversionError: the text is none of these, or is longer than the model.
+    """
+    pattern = _pattern(text.strip())
+    if len(pattern) > layers:
+        raise ConversionError(
+            f"schedule {text!r} describes {len(pattern)} layers, but the model has {layers}: give "
+            f"at most {layers}, a shorter one is repeated."
+        )
+    return [pattern[layer % len(pattern)] for layer in range(layers)]
+
+
+def window(
+    kinds: Sequence[str],
+    pseudo_heads: int,
+    context: int,
+    *,
+    tokens: int | None = None,
+    train_length: int | None = None,
+) -> int | None:
+    """W in tokens, or None where no layer has a window.
+
+    Args:
+        kinds: the kind of each layer.
+        pseudo_heads: P.
+        context: the base's longest context, which stands for the training length if none is given.
+        tokens: W itself, if the user chose it.
+        train_length: N in tokens, for W = N / (2 P^2) (section 3, FLOP matching).
+
+    Raises:
+        ConversionError: W is not a whole number of at least 1, or is not wanted.
+    """
+    if not set(kinds) & set(WINDOWED_KINDS):
+        for name, value in (("window", tokens), ("train length", train_length)):
+            if value is not None:
+                raise ConversionError(
+                    f"a {name} of {value} is given, but the schedule has no windowed layer: leave "
+                    "it out, or take a schedule with one, such as 4:1."
+                )
+        return None
+    if tokens is not None:
+        if train_length is not None:
+            raise ConversionError(
+                f"a window of {tokens} and a train length of {train_length} are given, and either "
+                "sets the window: leave one out."
+            )
+        if tokens < 1:
+            raise ConversionError(f"the window is {tokens} tokens: it has to be 1 or more.")
+        return tokens
+    length = context if train_length is None else train_length
+    whole, rest = divmod(length, 2 * pseudo_heads**2)
+    if rest or whole < 1:
+        raise ConversionError(
+            f"a train length of {length} gives the window {length} / (2 * {pseudo_heads}^2) = "
+            f"{length / (2 * pseudo_heads**2):g}, not a whole number of tokens: give a multiple of "
+            f"{2 * pseudo_heads**2} as train length, or the window itself."
+        )
+    return whole
+
+
+def _pattern(text: str) -> list[str]:
+    if text == "all":
+        return ["iha_global"]
+    if ratio := _RATIO.fullmatch(text):
+        pattern = ["iha_sliding"] * int(ratio[1]) + ["full"] * int(ratio[2])
+        if not pattern:
+            raise ConversionError(f"schedule {text!r} has no layer: give one such as 4:1.")
+        return pattern
+    pattern = []
+    for item in text.split(","):
+        found = _ITEM.fullmatch(item.strip())
+        if found is None or found[1] not in LAYER_KINDS or found[2] == "0":
+            raise ConversionError(
+                f"schedule {text!r} has {item.strip()!r}, which is no layer kind: give 4:1, all, "
+                f"or kinds between commas ({', '.join(LAYER_KINDS)}), each with *N for N in a row."
+            )
+        pattern += [found[1]] * int(found[2] or 1)
+    return pattern

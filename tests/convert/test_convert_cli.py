@@ -1,0 +1,106 @@
+"""`iha-eval convert`: the three ways, what they print, and options that do not go together."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from plain_models import save_plain, stored
+
+from iha_eval.cli import main
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A base with a file that is not copied."""
+    monkeypatch.setenv("COLUMNS", "150")
+    save_plain(tmp_path / "base", num_hidden_layers=5)
+    (tmp_path / "base" / "README.md").write_text("[of] another model")
+    return str(tmp_path / "base")
+
+
+def cells(printed: str) -> list[list[str]]:
+    lines = (line for line in printed.splitlines() if line.startswith("│"))
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+
+
+def test_there_and_back(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there, back = str(tmp_path / "iha"), str(tmp_path / "back")
+    recipe = ["--pseudo-heads", "2", "--schedule", "iha_global*4,full"]
+    assert main(["convert", base, "--out", there, *recipe]) == 0
+    rows = dict(cells(capsys.readouterr().out))
+    assert rows["layers"] == "4 iha_global, 1 full"
+    assert rows["parameters"].endswith("(+320)")
+    assert rows["not copied"] == "README.md"
+    assert main(["convert", there, "--to-llama", "--out", back]) == 0
+    printed = capsys.readouterr()
+    assert "no projection was changed" in printed.out
+    assert dict(cells(printed.out))["copied"] == "generation_config.json"
+    config = Path(base) / "config.json"
+    assert (tmp_path / "back" / "config.json").read_bytes() == config.read_bytes()
+
+
+def test_every_option_arrives(base: str, tmp_path: Path) -> None:
+    options = "--pseudo-heads 2 --schedule 4:1 --train-length 64 --init noisy --noise 0.5 --seed 7"
+    assert main(["convert", base, "--out", str(tmp_path / "iha"), *options.split()]) == 0
+    note = json.loads((tmp_path / "iha" / "iha_conversion.json").read_text())
+    assert note["options"] == {
+        "pseudo_heads": 2,
+        "schedule": "4:1",
+        "window": None,
+        "train_length": 64,
+        "init": "noisy",
+        "noise": 0.5,
+        "seed": 7,
+    }
+    assert json.loads((tmp_path / "iha" / "config.json").read_text())["iha_window"] == 8
+
+
+def test_a_state_dict(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = {f"net.{name}": tensor for name, tensor in stored(Path(base)).items()}
+    torch.save(tensors | {"net.model.layers.0.freqs": torch.ones(1)}, tmp_path / "a.pt")
+    (tmp_path / "map.yaml").write_text(
+        "strip_prefix: net.\nsame_names: true\nignore: ['*.freqs']\n"
+        "iha: {pseudo_heads: 2, pseudo_rope: token, schedule: full}"
+    )
+    paths = {"from-state-dict": "a.pt", "map": "map.yaml", "config": "base", "out": "iha"}
+    options = [word for key, name in paths.items() for word in (f"--{key}", str(tmp_path / name))]
+    assert main(["convert", *options]) == 0
+    rows = cells(capsys.readouterr().out)
+    query = "model.layers.{layer}.self_attn.q_proj.weight"
+    assert [f"net.{query}", query, "as it is", "5"] in rows
+    assert ["net.model.layers.{layer}.freqs", "-", "ignored, fits *.freqs", "1"] in rows
+    assert ["ignored", "1"] in rows
+    assert torch.equal(
+        stored(tmp_path / "iha")["model.norm.weight"], tensors["net.model.norm.weight"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("", "nothing is named to convert"),
+        ("BASE", "--pseudo-heads is missing"),
+        ("BASE --pseudo-heads 2 --map m", "--map does not go with a plain base"),
+        ("BASE --to-llama --pseudo-heads 2", "--pseudo-heads does not go with --to-llama"),
+        ("BASE --to-llama --config c", "--config does not go with --to-llama"),
+        ("BASE --pseudo-heads 2 --dtype float32", "--dtype float32 is for GGUF files"),
+        ("BASE --from-state-dict f --map m --config c", "a state dict is converted alone"),
+        ("--from-state-dict f --to-llama", "given beside --to-llama"),
+        ("--from-state-dict f", "--from-state-dict needs --map and --config"),
+        ("--from-state-dict f --map m", "--from-state-dict needs --config"),
+        ("--from-state-dict f --map m --config c --seed 0", "--seed does not go with"),
+        ("--from-state-dict f --map m --config c", "m is not there"),
+        ("BASE --pseudo-heads 2 --schedule 9:9", "18 layers, but the model has 5"),
+    ],
+)
+def test_what_does_not_go_together(
+    options: str, words: str, base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [base if word == "BASE" else word for word in options.split()]
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", *given, "--out", str(tmp_path / "iha")])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in last
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
