@@ -1,0 +1,28 @@
+"""What a model costs, from its configuration alone: parameters, FLOPs, KV cache, what a GPU holds.
+
+For: `iha-eval inspect`, and whoever plans a run; every count is tested against the real model or
+the real engine. Not for: measured speed, and nothing here reads a weight.
+
+Conventions: a multiply-add is 2 FLOPs; counted are matrix products alone, not norms, activations,
+softmax or rotary embedding. Attention counts the query-key pairs that a query may see, no masked
+ones. Sizes are in bytes, contexts in tokens.
+"""
+
+from model_adapters.cost.blocks import BlockPool, Paging
+from model_adapters.cost.device import Capacity, Device, capacity
+from model_adapters.cost.flops import Flops, decode_flops, prefill_flops
+from model_adapters.cost.shape import LayerShape, ModelShape, model_shape
+
+__all__ = [
+    "BlockPool",
+    "Capacity",
+    "Device",
+    "Flops",
+    "LayerShape",
+    "ModelShape",
+    "Paging",
+    "capacity",
+    "decode_flops",
+    "model_shape",
+    "prefill_flops",
+]

@@ -1,0 +1,145 @@
+"""How vLLM's paged KV cache rounds a model's states up to blocks, and what it charges a request.
+
+For: telling before an engine is started how many requests its cache will hold; the arithmetic is
+that of vLLM's cache manager for the layers of `vllm_model.py`, tested against it.
+Not for: allocating anything; imports nothing of vLLM.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from model_adapters.cost.shape import LayerShape, ModelShape
+
+
+@dataclass(frozen=True)
+class Paging:
+    """An engine's settings that bear on its KV cache.
+
+    Attributes:
+        block_size: tokens per block of a plain layer.
+        unit: what the attention backend wants the states in a block to be a multiple of: 16 for
+            FLASH_ATTN, 32 on a CPU.
+        batched_tokens: max_num_batched_tokens, tokens computed in one step.
+        batches: steps under way at once: 2 with asynchronous scheduling, else 1.
+    """
+
+    block_size: int = 16
+    unit: int = 16
+    batched_tokens: int = 16384
+    batches: int = 2
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Layers that share a table of blocks.
+
+    Attributes:
+        block: tokens per block.
+        kept: tokens that stay, the newest included; None for all.
+    """
+
+    block: int
+    kept: int | None
+
+    def charged(self, context: int, in_flight: int) -> int:
+        """Blocks that a request is charged when it is let in."""
+        if self.kept is None:
+            return math.ceil(context / self.block)
+        tokens = min(self.kept - 1 + in_flight, context)
+        # A window need not begin where a block does.
+        return math.ceil(tokens / self.block) + 1
+
+    def held(self, context: int, in_flight: int) -> int:
+        """Blocks that a request fills at most."""
+        return min(self.charged(context, in_flight), math.ceil(context / self.block))
+
+
+class BlockPool:
+    """The KV cache of one model, whose layers draw blocks of one size from one pool.
+
+    Args:
+        model: the sizes.
+        item: bytes per number in the cache.
+        paging: the engine's settings.
+
+    Attributes:
+        paging: the same.
+        block_bytes: bytes of a block, over the layers that share it.
+    """
+
+    def __init__(self, model: ModelShape, item: int, paging: Paging) -> None:
+        self.paging = paging
+        pseudo_heads = max(layer.pseudo_heads for layer in model.layers)
+        mixed = len({layer.is_iha for layer in model.layers}) == 2
+        plain, iha = block_tokens(paging, pseudo_heads, mixed)
+        kinds = Counter(
+            _Group(iha if layer.pseudo_heads > 1 else plain, _kept(layer)) for layer in model.layers
+        )
+        share = _layers_a_block(list(kinds.values()))
+        self._groups = [group for group, n in kinds.items() for _ in range(math.ceil(n / share))]
+        states = plain if mixed else plain * pseudo_heads
+        self.block_bytes = share * states * model.state_bytes(item)
+
+    def charged_blocks(self, context: int) -> int:
+        """Blocks that vLLM sets aside for a request as long as `max_model_len`.
+
+        It is what "maximum concurrency" is computed from at start and what a request must find
+        free to be let in: a windowed layer is charged its window and all tokens in flight.
+
+        Args:
+            context: N in tokens, which is also max_model_len.
+        """
+        in_flight = self.paging.batched_tokens * self.paging.batches
+        return sum(group.charged(context, in_flight) for group in self._groups)
+
+    def held_blocks(self, context: int) -> int:
+        """Blocks that a request fills at most while it generates, a token a step.
+
+        Args:
+            context: N in tokens.
+        """
+        return sum(group.held(context, self.paging.batches) for group in self._groups)
+
+    def charged_bytes(self, context: int) -> int:
+        """`charged_blocks` in bytes."""
+        return self.charged_blocks(context) * self.block_bytes
+
+    def held_bytes(self, context: int) -> int:
+        """`held_blocks` in bytes."""
+        return self.held_blocks(context) * self.block_bytes
+
+
+def block_tokens(paging: Paging, pseudo_heads: int, mixed: bool) -> tuple[int, int]:
+    """Tokens per block in a plain layer and in an IHA layer.
+
+    Where a model has both, their blocks have to be of one size in bytes, so an IHA block holds
+    1/P of the tokens, and both are enlarged to what the backend can run.
+
+    Args:
+        paging: the engine's settings.
+        pseudo_heads: P.
+        mixed: whether the model has plain and IHA layers.
+    """
+    if not mixed or pseudo_heads == 1:
+        return paging.block_size, paging.block_size
+    step = math.lcm(paging.unit, pseudo_heads)
+    states = math.ceil(paging.block_size / step) * step
+    return states, states // pseudo_heads
+
+
+def _kept(layer: LayerShape) -> int | None:
+    """With pseudo-heads the first of a token reaches into one token more than the window."""
+    if layer.window is None:
+        return None
+    return layer.window + (1 if layer.pseudo_heads > 1 else 0)
+
+
+def _layers_a_block(counts: list[int]) -> int:
+    """Layers that a block serves: vLLM deals layers of each kind out in parts of one size.
+
+    It takes the rarest kind's number, and the most frequent one's where that is less than half
+    more; what does not divide is padded.
+    """
+    least, most = min(counts), max(counts)
+    return most if most < 1.5 * least else least

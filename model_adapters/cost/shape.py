@@ -1,0 +1,177 @@
+"""The sizes that costs follow from, the parameters they make, and the KV states they keep.
+
+For: Llama and IHA configurations. Not for: any other architecture, which is refused; nor for how
+an engine lays states out in memory (`blocks.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from transformers import LlamaConfig, PretrainedConfig
+
+from model_adapters.config import IHA_KINDS, IHAConfig
+from model_adapters.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer's kind.
+
+    Attributes:
+        kind: one of `model_adapters.config.LAYER_KINDS`.
+        pseudo_heads: P, cache states per token; 1 in a plain layer.
+        window: W in tokens, or None where the layer sees everything.
+    """
+
+    kind: str = "full"
+    pseudo_heads: int = 1
+    window: int | None = None
+
+    @property
+    def is_iha(self) -> bool:
+        """Whether it has mixing weights and a collapse, be it with one pseudo-head."""
+        return self.kind in IHA_KINDS
+
+    def states(self, context: int) -> int:
+        """KV states that the next token can see after `context` tokens: min(N, W) * P."""
+        seen = context if self.window is None else min(context, self.window)
+        return seen * self.pseudo_heads
+
+    def pairs(self, context: int) -> int:
+        """Query-key pairs, a head, of a whole prompt of `context` tokens, causal and windowed."""
+        queries = context * self.pseudo_heads
+        reach = self.states(context)
+        # The first ones see less than a whole window.
+        return reach * (reach + 1) // 2 + (queries - reach) * reach
+
+    def last_pairs(self, context: int) -> int:
+        """Query-key pairs, a head, of the last of `context` tokens."""
+        return self.pairs(context) - self.pairs(context - 1)
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A model's sizes.
+
+    Attributes:
+        hidden: D.
+        heads: H.
+        kv_heads: G.
+        head_dim: d.
+        intermediate: width of the gated MLP.
+        vocabulary: rows of the embedding.
+        tied: whether the output shares the embedding.
+        attention_bias: whether the four projections have biases.
+        mlp_bias: whether the MLP's three have.
+        layers: one entry a layer.
+    """
+
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    attention_bias: bool
+    mlp_bias: bool
+    layers: tuple[LayerShape, ...]
+
+    @property
+    def baseline(self) -> "ModelShape":
+        """The plain model of the same shape: every layer full attention."""
+        return replace(self, layers=(LayerShape(),) * len(self.layers))
+
+    @property
+    def projection_parameters(self) -> int:
+        """Parameters of a layer's query, key, value and output projections."""
+        query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        bias = query + 2 * key + self.hidden if self.attention_bias else 0
+        return 2 * self.hidden * (query + key) + bias
+
+    @property
+    def mlp_parameters(self) -> int:
+        """Parameters of a layer's gated MLP."""
+        bias = 2 * self.intermediate + self.hidden if self.mlp_bias else 0
+        return 3 * self.hidden * self.intermediate + bias
+
+    def mixing_parameters(self, layer: LayerShape) -> int:
+        """Parameters of alpha and collapse: 2 H^2 P + 2 G^2 P, which is 4 H^2 P where G = H."""
+        if not layer.is_iha:
+            return 0
+        return 2 * (self.heads**2 + self.kv_heads**2) * layer.pseudo_heads
+
+    def layer_parameters(self, layer: LayerShape) -> int:
+        """Parameters of a whole layer, its two norms included."""
+        plain = self.projection_parameters + self.mlp_parameters + 2 * self.hidden
+        return plain + self.mixing_parameters(layer)
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the embedding, and as many of the output where it is not shared."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the whole model; a shared embedding counts once."""
+        tables = self.embedding_parameters * (1 if self.tied else 2)
+        return sum(map(self.layer_parameters, self.layers)) + tables + self.hidden
+
+    @property
+    def parameters_read(self) -> int:
+        """Parameters that a decoding step reads: an embedding that is not the output is not."""
+        return self.parameters - (0 if self.tied else self.embedding_parameters)
+
+    def state_bytes(self, item: int) -> int:
+        """Bytes of one KV state of one layer: key and value of every key head.
+
+        Args:
+            item: bytes per number.
+        """
+        return 2 * self.kv_heads * self.head_dim * item
+
+    def kv_bytes(self, context: int, item: int) -> int:
+        """Bytes of the KV states that are seen at a context, not rounded to blocks.
+
+        Args:
+            context: N in tokens.
+            item: bytes per number.
+        """
+        return sum(layer.states(context) for layer in self.layers) * self.state_bytes(item)
+
+
+def model_shape(config: PretrainedConfig) -> ModelShape:
+    """The sizes of a configuration.
+
+    Raises:
+        ConfigError: it is of an architecture whose costs are not known here.
+    """
+    if config.model_type not in ("llama", IHAConfig.model_type):
+        raise ConfigError(
+            f"model_type is {config.model_type!r}, whose costs are not known: inspect a checkpoint "
+            "of model_type 'llama' or 'iha_llama'."
+        )
+    assert isinstance(config, LlamaConfig)
+    assert config.head_dim is not None
+    assert config.num_key_value_heads is not None
+    return ModelShape(
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        tied=bool(config.tie_word_embeddings),
+        attention_bias=bool(config.attention_bias),
+        mlp_bias=bool(config.mlp_bias),
+        layers=tuple(_layers(config)),
+    )
+
+
+def _layers(config: LlamaConfig) -> Sequence[LayerShape]:
+    if not isinstance(config, IHAConfig):
+        return [LayerShape()] * config.num_hidden_layers
+    return [
+        LayerShape(kind, config.pseudo_heads(index), config.window(index))
+        for index, kind in enumerate(config.layer_kinds)
+    ]

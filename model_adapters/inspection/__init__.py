@@ -1,0 +1,25 @@
+"""What an IHA checkpoint's mixing weights and collapse have become: numbers and magnitudes.
+
+For: `iha-eval inspect` and the maps of a report. Reads four small tensors a layer, not the rest.
+Not for: checking a checkpoint (`model_adapters.checkpoint`), nor for what it computes.
+"""
+
+from model_adapters.inspection.measures import (
+    DEAD,
+    CollapseMeasures,
+    MixingMeasures,
+    measure_alpha,
+    measure_collapse,
+)
+from model_adapters.inspection.tensors import LayerTensors, magnitudes, read_layers
+
+__all__ = [
+    "DEAD",
+    "CollapseMeasures",
+    "LayerTensors",
+    "MixingMeasures",
+    "magnitudes",
+    "measure_alpha",
+    "measure_collapse",
+    "read_layers",
+]
