@@ -19,12 +19,14 @@ from transformers import AutoConfig, PretrainedConfig
 
 from model_adapters.config import IHA_FIELDS, IHAConfig
 from model_adapters.errors import AdapterError, CheckpointError
-from model_adapters.layout import describe_mismatch
+from model_adapters.layout import describe_mismatch, expected_shapes
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 # Fields that differ between copies of one and the same model.
 VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
+# Values checked at once, so that a look at a tensor needs little more memory than the tensor.
+SLICE = 1 << 22
 
 TIED = {"lm_head.weight", "model.embed_tokens.weight"}
 
@@ -80,10 +82,17 @@ def _read_weights(folder: Path, config: PretrainedConfig, files: list[Path]) -> 
         for file in _opened(files)
         for name in file.keys()  # noqa: SIM118
     }
-    problem = describe_mismatch(config, shapes)
+    try:
+        problem = describe_mismatch(config, shapes)
+    except (RuntimeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} describes no model that can be built "
+            f"({_first_line(error)}): restore it from the training run."
+        ) from error
     if problem:
         raise CheckpointError(f"{folder}: {problem}")
-    digest, count, dtype = _fingerprint(folder, files, shapes)
+    strict = expected_shapes(config) is not None
+    digest, count, dtype = _fingerprint(folder, files, shapes, strict=strict)
     if getattr(config, "tie_word_embeddings", False) and shapes.keys() >= TIED:
         _check_tied(folder, files)
     is_iha = isinstance(config, IHAConfig)
@@ -103,13 +112,11 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PretrainedConf
             "and model.safetensors."
         )
     file = folder / "config.json"
+    _check_link(file)
     if not file.is_file():
         raise CheckpointError(f"{folder} has no config.json: is it a Hugging Face checkpoint?")
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not readable as JSON ({error}): restore it.") from error
-    if not isinstance(raw, dict) or "model_type" not in raw:
+    raw = _read_json(file)
+    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise CheckpointError(f"{file} names no model_type: restore it from the training run.")
     if raw["model_type"] == IHAConfig.model_type:
         return _iha_config(file, raw)
@@ -120,7 +127,18 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PretrainedConf
         return config
     except (StrictDataclassError, ValueError, OSError, KeyError) as error:
         raise CheckpointError(
-            f"{file} is not understood by transformers: {_first_line(error)}"
+            f"{file} is not understood by transformers: {_reason(error)}"
+        ) from error
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    # Brackets without end make json give up with a RecursionError.
+    except (ValueError, RecursionError) as error:
+        _check_impostor(file)
+        raise CheckpointError(
+            f"{file} is not readable as JSON ({_first_line(error)}): restore it."
         ) from error
 
 
@@ -160,21 +178,10 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _named_files(folder: Path) -> list[Path]:
     index = folder / INDEX
+    _check_link(index)
     if index.is_file():
-        try:
-            names = sorted(
-                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            )
-        except (ValueError, KeyError, AttributeError) as error:
-            raise CheckpointError(
-                f"{index} is not a weight index ({error!r}): restore it."
-            ) from error
-        absent = [name for name in names if not (folder / name).is_file()]
-        if absent:
-            raise CheckpointError(
-                f"{index} names {', '.join(absent)}, which {folder} lacks: copy it there."
-            )
-        return [folder / name for name in names]
+        return _indexed_files(folder, index)
+    _check_link(folder / SINGLE)
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if list(folder.glob("*.bin")) or list(folder.glob("*.pt")):
@@ -182,7 +189,69 @@ def _named_files(folder: Path) -> list[Path]:
             f"{folder} has pickled weights but no safetensors, which is the only format read "
             "here: save it again with model.save_pretrained(folder)."
         )
+    if quantized := sorted(folder.glob("*.gguf")):
+        raise CheckpointError(
+            f"{folder} has its weights as GGUF ({quantized[0].name}), and only safetensors are "
+            "read here: convert it first."
+        )
     raise CheckpointError(f"{folder} has neither {SINGLE} nor {INDEX}: copy the weights there.")
+
+
+def _indexed_files(folder: Path, index: Path) -> list[Path]:
+    """The files that a weight index names, which all are there and inside of the folder."""
+    raw = _read_json(index)
+    listed = raw.get("weight_map") if isinstance(raw, dict) else None
+    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+        raise CheckpointError(
+            f"{index} is not a weight index: restore it, its weight_map names a file per tensor."
+        )
+    names = sorted(set(listed.values()))
+    if not names:
+        raise CheckpointError(f"{index} names no file: restore it, or save the model again.")
+    for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(
+                f"{index} names {name}, which is outside of {folder}: copy the file there and name "
+                "it without its folder."
+            )
+        _check_link(folder / name)
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent:
+        raise CheckpointError(
+            f"{index} names {', '.join(absent)}, which {folder} lacks: copy it there."
+        )
+    return [folder / name for name in names]
+
+
+def _check_link(file: Path) -> None:
+    """Refuse a link whose target is gone, as a download cache that was cleaned leaves them."""
+    if file.is_symlink() and not file.exists():
+        raise CheckpointError(
+            f"{file} is a link to {file.readlink()}, which is not there: copy the file itself."
+        )
+
+
+def _check_impostor(file: Path) -> None:
+    """Say what a file really is that is not what its name says, where that can be told."""
+    with file.open("rb") as opened:
+        head = opened.read(64)
+    if not head:
+        raise CheckpointError(f"{file} is empty: copy it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{file} is a Git LFS pointer, not the file itself: run git lfs pull where it was "
+            "cloned."
+        )
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise CheckpointError(
+            f"{file} is a web page, as a failed download leaves one: download it again."
+        )
+    # A zip file, which is what torch.save writes, or a bare pickle.
+    if head.startswith((b"PK\x03\x04", b"\x80\x02")) and file.suffix == ".safetensors":
+        raise CheckpointError(
+            f"{file} is pickled by torch.save, whatever its name says: save it again with "
+            "model.save_pretrained(folder)."
+        )
 
 
 def _opened(files: list[Path]) -> Iterator[Any]:
@@ -193,15 +262,19 @@ def _opened(files: list[Path]) -> Iterator[Any]:
         except PermissionError:
             raise
         except (SafetensorError, OSError) as error:
+            _check_impostor(file)
             raise CheckpointError(
                 f"{file} is not a whole safetensors file ({_first_line(error)}): copy it again."
             ) from error
 
 
 def _fingerprint(
-    folder: Path, files: list[Path], shapes: dict[str, tuple[int, ...]]
+    folder: Path, files: list[Path], shapes: dict[str, tuple[int, ...]], *, strict: bool
 ) -> tuple[str, int, str]:
-    """Hash, number of parameters and prevailing type; refuses what is not finite."""
+    """Hash, number of parameters and prevailing type; refuses what is not finite.
+
+    `strict` refuses whole numbers too, which only quantized and unknown models have.
+    """
     digests: dict[str, str] = {}
     sizes: dict[torch.dtype, int] = {}
     for file in _opened(files):
@@ -212,13 +285,19 @@ def _fingerprint(
             if tensor.is_floating_point():
                 _check_finite(folder, name, tensor)
                 sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
+            elif strict:
+                raise CheckpointError(
+                    f"{folder}: {name} is of type {str(tensor.dtype).removeprefix('torch.')}, but "
+                    "weights are floating-point numbers unless config.json has a "
+                    "quantization_config: save them in the type they were trained in."
+                )
             content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
             head = f"{name}|{tensor.dtype}|{shapes[name]}|".encode()
             digests[name] = hashlib.sha256(head + hashlib.sha256(content).digest()).hexdigest()
     total = hashlib.sha256(_canonical(folder).encode())
     for name in sorted(digests):
         total.update(f"{name}:{digests[name]}\n".encode())
-    prevailing = max(sizes, key=lambda kind: sizes[kind])
+    prevailing = max(sizes, key=lambda kind: sizes[kind], default=torch.float32)
     return total.hexdigest(), sum(sizes.values()), str(prevailing).removeprefix("torch.")
 
 
@@ -237,8 +316,10 @@ def _check_tied(folder: Path, files: list[Path]) -> None:
 
 def _check_finite(folder: Path, name: str, tensor: torch.Tensor) -> None:
     # Some types (float8) have no isfinite of their own.
-    values = tensor if tensor.element_size() > 1 else tensor.float()
-    bad = values.numel() - int(torch.isfinite(values).sum())
+    bad = sum(
+        int((~torch.isfinite(part if part.element_size() > 1 else part.float())).sum())
+        for part in tensor.reshape(-1).split(SLICE)
+    )
     if bad:
         raise CheckpointError(
             f"{folder}: {name} has {bad} values that are not finite (NaN or infinite): the run "
@@ -254,6 +335,11 @@ def _canonical(folder: Path) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0].strip()
+
+
+def _reason(error: BaseException) -> str:
+    """The whole of it in a line: transformers names the check first and the fault after it."""
+    return " ".join(str(error).split()) or repr(error)
 
 
 def _last_line(error: BaseException) -> str:

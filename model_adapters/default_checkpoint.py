@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -18,6 +19,7 @@ from transformers import AutoTokenizer, LlamaConfig
 
 from model_adapters import checkpoint
 from model_adapters.config import IHAConfig
+from model_adapters.convert.init import identity_alpha, mean_collapse
 from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import IHA_TENSORS, expected_shapes
 
@@ -130,7 +132,7 @@ def _assets() -> Path:
     return Path(str(resources.files("model_adapters"))) / "assets" / "tokenizer"
 
 
-def _weights(settings: LlamaConfig) -> dict[str, torch.Tensor]:
+def _weights(settings: Any) -> dict[str, torch.Tensor]:
     """Seeded by numpy's Philox, whose stream is the same everywhere."""
     draw = numpy.random.Generator(numpy.random.Philox(SEED))
     weights = {}
@@ -140,19 +142,11 @@ def _weights(settings: LlamaConfig) -> dict[str, torch.Tensor]:
         noise = torch.from_numpy(draw.standard_normal(shape, dtype=numpy.float32))
         kind = name.rsplit(".", 1)[-1]
         if kind in IHA_TENSORS:
-            value = 0.3 * noise + _identity(kind, shape)
+            start = mean_collapse if kind == "collapse" else identity_alpha
+            value = 0.3 * noise + start(shape[0], settings.num_pseudo_heads)
         elif len(shape) == 1:
             value = torch.ones(shape)
         else:
             value = noise / shape[-1] ** 0.5
         weights[name] = value.to(torch.bfloat16).contiguous()
     return weights
-
-
-def _identity(kind: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """Every pseudo-head its own head; the collapse their mean."""
-    heads = shape[0]
-    if kind == "collapse":
-        pseudo = shape[1] // heads
-        return torch.eye(heads).repeat_interleave(pseudo, dim=1) / pseudo
-    return torch.eye(heads).unsqueeze(-1).expand(shape)

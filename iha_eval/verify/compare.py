@@ -1,0 +1,140 @@
+"""How far two readings are apart, and whether greedy text would be the same.
+
+For: differences in log-probability, judged against a limit. Not for: what the limit should be
+(`limits.py`), nor what follows (`verdict.py`).
+"""
+
+import math
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+from iha_eval.verify.limits import Limit
+from iha_eval.verify.reading import Reading, Row, Sequence
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two readings of one sequence.
+
+    Attributes:
+        first: name of a reading.
+        second: name of the other.
+        prompt: name of the prompt.
+        largest: largest difference in log-probability, in nats; inf where one is not a number.
+        mean: mean of the differences.
+        token: index of the token where it is largest.
+        count: number of tokens compared; 0 where no token was read by both.
+        limit: what is allowed; None where nothing is judged.
+    """
+
+    first: str
+    second: str
+    prompt: str
+    largest: float
+    mean: float
+    token: int
+    count: int
+    limit: Limit | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the largest difference is allowed; the mean is judged over all prompts."""
+        return self.limit is None or not self.count or self.largest <= self.limit.largest
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where a reading prefers another token than the reference's greedy one.
+
+    Attributes:
+        reading: its name.
+        prompt: name of the prompt.
+        step: which generated token, from 0.
+        gap: by how much it prefers the other, in nats.
+        tie: whether both are as likely as the allowed difference can tell.
+    """
+
+    reading: str
+    prompt: str
+    step: int
+    gap: float
+    tie: bool
+
+
+def differences(
+    first: Reading,
+    second: Reading,
+    sequences: Items[Sequence],
+    limit: Limit | None,
+    last: int | None = None,
+) -> list[Difference]:
+    """Compare two readings sequence by sequence.
+
+    Args:
+        first: one.
+        second: the other.
+        sequences: what both read.
+        limit: what is allowed; None to compare without judging.
+        last: index of the last token to compare; None for all.
+    """
+    found = []
+    for sequence, one, two in zip(sequences, first.rows, second.rows, strict=True):
+        deltas = {index: abs(gap) for index, gap in _deltas(one, two, last).items()}
+        token = max(deltas, key=deltas.__getitem__, default=0)
+        mean = sum(deltas.values()) / len(deltas) if deltas else 0.0
+        found.append(
+            Difference(
+                first.name,
+                second.name,
+                sequence.prompt.name,
+                deltas.get(token, 0.0),
+                mean,
+                token,
+                len(deltas),
+                limit,
+            )
+        )
+    return found
+
+
+def choices(
+    reading: Reading, sequences: Items[Sequence], tie: float, last: int | None = None
+) -> list[Choice]:
+    """Where greedy text would part from the reference's, teacher-forced on the latter.
+
+    Args:
+        reading: what is asked.
+        sequences: with the reference's greedy continuations.
+        tie: gap up to which two tokens are as likely as each other.
+        last: index of the last token to ask about; None for all.
+    """
+    found = []
+    for sequence, row in zip(sequences, reading.rows, strict=True):
+        start = len(sequence.prompt.ids)
+        end = row.end if last is None else min(row.end, last + 1)
+        for index in range(start, end):
+            own, best = row.at(index)
+            if own != best:
+                gap = _number(best - own)
+                found.append(
+                    Choice(reading.name, sequence.prompt.name, index - start, gap, gap <= tie)
+                )
+    return found
+
+
+def pooled_mean(found: Items[Difference]) -> float:
+    """Mean difference over all tokens of several sequences."""
+    count = sum(one.count for one in found)
+    return sum(one.mean * one.count for one in found) / count if count else 0.0
+
+
+def _deltas(one: Row, two: Row, last: int | None) -> dict[int, float]:
+    end = min(one.end, two.end)
+    if last is not None:
+        end = min(end, last + 1)
+    places = range(max(one.first, two.first), end)
+    return {index: _number(one.at(index)[0] - two.at(index)[0]) for index in places}
+
+
+def _number(value: float) -> float:
+    return value if math.isfinite(value) else math.inf

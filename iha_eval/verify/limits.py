@@ -1,0 +1,50 @@
+"""How large a difference may be: fixed in float32, measured in narrower types.
+
+For: one place for the numbers and their reasons. Not for: applying them (`compare.py`).
+"""
+
+from dataclasses import dataclass
+
+TOLERANCE = 2e-4
+"""Nats, in float32. Implementations sum in different orders, and with depth that grows: the
+embedded models differ by 5e-6, a real one of 30 layers by 5e-5. A mask or position that is wrong by
+one token shows as 1e-2 and more."""
+
+MEAN_FACTOR, LARGEST_FACTOR = 2.0, 4.0
+"""In a narrower type, an implementation may be this many times as far from the float32 reference
+as Transformers in the same type is: in the mean, which is stable over hundreds of tokens, and at
+the worst token, which is not."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What two readings may differ by.
+
+    Attributes:
+        largest: at any token, in nats.
+        mean: over all tokens, in nats.
+    """
+
+    largest: float
+    mean: float
+
+    @property
+    def tie(self) -> float:
+        """Gap within which two tokens are as likely: each may be off by `largest`."""
+        return 2 * self.largest
+
+
+def exact(tolerance: float = TOLERANCE) -> Limit:
+    """The limit in float32."""
+    return Limit(tolerance, tolerance)
+
+
+def measured(largest: float, mean: float, tolerance: float = TOLERANCE) -> Limit:
+    """The limit in a narrower type, from what that type does to Transformers.
+
+    Args:
+        largest: largest difference of Transformers in this type from itself in float32, in nats.
+        mean: the mean difference.
+        tolerance: the least limit, for types that change nothing.
+    """
+    return Limit(max(tolerance, LARGEST_FACTOR * largest), max(tolerance, MEAN_FACTOR * mean))

@@ -1,0 +1,87 @@
+"""What an implementation makes of the prompts: the common form that comparisons work on.
+
+For: log-probabilities as plain numbers, so that a model can be freed before the next is loaded.
+Not for: making them (`naive_model.py`, `transformers_model.py`, `vllm_model.py`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from iha_eval.verify.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A prompt with the greedy continuation that the reference gave it.
+
+    Attributes:
+        prompt: the prompt.
+        answer: the continuation's token ids.
+    """
+
+    prompt: Prompt
+    answer: tuple[int, ...]
+
+    @property
+    def ids(self) -> list[int]:
+        """All token ids."""
+        return [*self.prompt.ids, *self.answer]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How likely the tokens of one sequence were found, from one of them on.
+
+    Attributes:
+        first: index in the sequence of the first token that is spoken of.
+        logprobs: log-probability of each token, given those before it.
+        best: highest log-probability of any token at the same places.
+    """
+
+    first: int
+    logprobs: tuple[float, ...]
+    best: tuple[float, ...]
+
+    @property
+    def end(self) -> int:
+        """Index after the last token that is spoken of."""
+        return self.first + len(self.logprobs)
+
+    def at(self, index: int) -> tuple[float, float]:
+        """Log-probability of the token at this index of the sequence, and the highest there."""
+        return self.logprobs[index - self.first], self.best[index - self.first]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One implementation's rows.
+
+    Attributes:
+        name: the implementation, as tables call it.
+        dtype: type it computed in, such as "float32".
+        rows: a row for each sequence, in their order.
+        seconds: how long it took, loading included.
+        whole: whether it read sequences in one piece, as opposed to token by token.
+    """
+
+    name: str
+    dtype: str
+    rows: tuple[Row, ...]
+    seconds: float
+    whole: bool = True
+
+
+def row_of_logits(logits: torch.Tensor, ids: list[int], first: int = 1) -> Row:
+    """The row of a sequence's tokens from `first` on.
+
+    Args:
+        logits: [n, vocabulary], whose last one follows the last token but one of `ids`.
+        ids: the sequence.
+        first: index of the first token to speak of; `len(ids) - first` logits are looked at.
+    """
+    count = len(ids) - first
+    logprobs = logits[len(logits) - count :].float().log_softmax(-1)
+    tokens = torch.tensor(ids[first:], device=logits.device)
+    own = logprobs.gather(-1, tokens[:, None])[:, 0]
+    return Row(first, tuple(own.tolist()), tuple(logprobs.max(-1).values.tolist()))

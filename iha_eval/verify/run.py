@@ -1,0 +1,251 @@
+"""Loads one implementation after the other, and compares what they read.
+
+For: `iha-eval verify` and programs that want the report itself.
+Not for: showing it (`show.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from iha_eval.errors import UserError
+from iha_eval.harness import engine_arguments, source
+from iha_eval.harness.arguments import ModelArguments
+from iha_eval.harness.memory import free_memory
+from iha_eval.harness.text import Text
+from iha_eval.verify import limits, naive_model, prompts, vllm_model
+from iha_eval.verify.compare import Choice, Difference, choices, differences, pooled_mean
+from iha_eval.verify.limits import Limit
+from iha_eval.verify.reading import Reading, Sequence
+from iha_eval.verify.transformers_model import KINDS, TransformersModel
+from model_adapters.checkpoint import Checkpoint
+
+ANSWER = 16
+"""Tokens that are generated after each prompt."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be verified.
+
+    Attributes:
+        checkpoint: folder, hub name, or name of an embedded checkpoint.
+        against: the same of a plain base that it was converted from; None without.
+        dtype: "float32", or "checkpoint" for the type of its weights.
+        prompts: "short" or "all".
+        tolerance: what implementations may differ by in float32, in nats.
+        vllm: whether vLLM takes part, if it is installed.
+    """
+
+    checkpoint: str
+    against: str | None = None
+    dtype: str = "float32"
+    prompts: str = "all"
+    tolerance: float = limits.TOLERANCE
+    vllm: bool = True
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes:
+        name: the checkpoint, as the user called it.
+        fingerprint: of its weights and configuration.
+        dtype: type that was asked for.
+        against: the base, as the user called it; None without.
+        sequences: what was read.
+        readings: by whom; the reference first.
+        limit: what was allowed.
+        differences: of the judged pairs, and of a base's prompts beyond the window.
+        choices: where greedy text parts.
+        notes: what else is to be said, in sentences.
+        unchecked: what took no part and why, in words.
+    """
+
+    name: str
+    fingerprint: str
+    dtype: str
+    against: str | None = None
+    sequences: list[Sequence] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    limit: Limit = field(default_factory=limits.exact)
+    differences: list[Difference] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+
+def verify(request: Request, say: Callable[[str], None] = lambda _: None) -> Report:
+    """Read with every implementation, one at a time, and compare.
+
+    Args:
+        request: what to verify.
+        say: told what is about to be done.
+
+    Raises:
+        UserError: a checkpoint cannot be read, or an implementation refuses it.
+    """
+    found = source.find(request.checkpoint)
+    return _Verification(request, found, say).run()
+
+
+class _Verification:
+    """One run: the state that its steps share."""
+
+    def __init__(self, request: Request, found: source.Source, say: Callable[[str], None]) -> None:
+        self.request, self.say = request, say
+        self.checkpoint: Checkpoint = found.checkpoint
+        self.config: Any = found.checkpoint.config
+        self.text = Text(found, ModelArguments())
+        own = engine_arguments.dtype(self.checkpoint, "auto")
+        self.dtype = "float32" if request.dtype == "float32" else own
+        self.report = Report(found.name, self.checkpoint.fingerprint, self.dtype)
+        self.base = None if request.against is None else self._find_base(request.against)
+        self.report.limit = limits.exact(request.tolerance)
+
+    def run(self) -> Report:
+        report = self.report
+        room = int(getattr(self.config, "max_position_embeddings", 2048)) - ANSWER - 1
+        if room < 1:
+            raise UserError(
+                f"{self.checkpoint.path} has max_position_embeddings "
+                f"{self.config.max_position_embeddings}, too few for a prompt and {ANSWER} "
+                "generated tokens: verify a checkpoint with a longer context."
+            )
+        wanted = prompts.lengths(self.request.prompts, self._window(), room)
+        made = prompts.make(self.text, wanted, self.config.vocab_size)
+        window = self._window()
+        if window is not None and wanted[-1] + ANSWER <= window:
+            report.notes.append(
+                f"No prompt is longer than the window of {window} tokens, so what lies beyond it "
+                "was not looked at."
+            )
+        self._read_transformers(made)
+        self._read_naive()
+        self._read_vllm()
+        if self.base is not None:
+            self._read_base(self.base)
+        for reading in report.readings:
+            last = self._window() if reading.name.startswith("base ") else None
+            report.choices += choices(reading, report.sequences, report.limit.tie, last)
+        report.choices.sort(key=lambda one: -one.gap)
+        return report
+
+    def _read_transformers(self, made: list[prompts.Prompt]) -> None:
+        report = self.report
+        self.say("Transformers in float32")
+        with TransformersModel(self.checkpoint.path, "float32") as model:
+            report.sequences, cached = model.continued(made, ANSWER)
+            reference, eager = (model.read(report.sequences, kind) for kind in KINDS)
+        report.readings = [reference]
+        exact = limits.exact(self.request.tolerance)
+        self._add(cached, exact)
+        self._add(eager, exact)
+        if self.dtype != "float32":
+            self.say(f"Transformers in {self.dtype}")
+            label = f"Transformers {_short(self.dtype)}"
+            with TransformersModel(self.checkpoint.path, self.dtype, label) as model:
+                narrow = model.read(report.sequences)
+            self._add(narrow, None)
+            off = [one for one in report.differences if one.first == narrow.name]
+            report.limit = limits.measured(
+                max(one.largest for one in off), pooled_mean(off), self.request.tolerance
+            )
+
+    def _read_naive(self) -> None:
+        report = self.report
+        config = naive_model.configuration(self.checkpoint)
+        if config is None:
+            report.unchecked.append(
+                f"the naive implementation, which does not know this {self.config.model_type} model"
+            )
+            return
+        self.say("the naive implementation in float32")
+        most = naive_model.reach(config, free_memory())
+        reading = naive_model.read(self.checkpoint, config, report.sequences, most)
+        if any(len(one.ids) > most for one in report.sequences):
+            report.notes.append(
+                f"The naive implementation forms all attention scores at once, so it read only "
+                f"the first {most} tokens of each prompt."
+            )
+        self._add(reading, limits.exact(self.request.tolerance))
+
+    def _read_vllm(self) -> None:
+        report = self.report
+        if not self.request.vllm:
+            report.unchecked.append("vLLM, as asked")
+            return
+        if not vllm_model.installed():
+            report.unchecked.append("vLLM, which is not installed")
+            return
+        self.say(f"vLLM in {self.dtype}")
+        served = vllm_model.read(
+            self.checkpoint.path, self.text.folder, self.dtype, report.sequences
+        )
+        self._add(served.whole, report.limit)
+        self._add(served.stepwise, report.limit)
+        report.notes.append(
+            f"vLLM ran {', '.join(served.attention)} on {served.device}, read prompts in chunks "
+            f"of 256 tokens, and generated with {served.prefix_hits} prompt tokens out of its "
+            "prefix cache."
+        )
+
+    def _read_base(self, base: source.Source) -> None:
+        report, path, last = self.report, base.checkpoint.path, self._window()
+        self.say(f"the base {base.name} in Transformers")
+        with TransformersModel(path, self.dtype, "base Transformers") as model:
+            readings = [model.read(report.sequences)]
+        if self.request.vllm and vllm_model.installed():
+            self.say(f"the base {base.name} in vLLM")
+            served = vllm_model.read(
+                path, self.text.folder, self.dtype, report.sequences, "base vLLM"
+            )
+            readings += [served.whole, served.stepwise]
+        for reading in readings:
+            twin = self._twin(reading.name.removeprefix("base "))
+            report.differences += differences(reading, twin, report.sequences, report.limit, last)
+            report.readings.append(reading)
+        if last is not None and any(len(one.ids) > last + 1 for one in report.sequences):
+            report.notes.append(
+                f"Windowed layers see {last} tokens, so beyond that the checkpoint is expected to "
+                "differ from its base: only predictions within the window were judged."
+            )
+
+    def _add(self, reading: Reading, limit: Limit | None) -> None:
+        """Compare a reading with what has read in one piece before, and keep it."""
+        report = self.report
+        # Of two narrow readings neither is right: both are measured by the float32 reference.
+        narrow = reading.dtype != "float32"
+        partners = report.readings if reading.whole and not narrow else report.readings[:1]
+        for other in partners:
+            if other.whole and other.dtype == "float32":
+                report.differences += differences(reading, other, report.sequences, limit)
+        report.readings.append(reading)
+
+    def _twin(self, name: str) -> Reading:
+        """The checkpoint's own whole reading of a name, or else the reference."""
+        named = [one for one in self.report.readings if one.whole and one.name == name]
+        return named[0] if named else self.report.readings[0]
+
+    def _window(self) -> int | None:
+        """W in tokens of the windowed layers, IHA's or others' (Mistral's)."""
+        if self.checkpoint.is_iha:
+            window: int | None = self.config.iha_window
+            return window
+        return getattr(self.config, "sliding_window", None)
+
+    def _find_base(self, name: str) -> source.Source:
+        base = source.find(name)
+        self.report.against = base.name
+        ours, theirs = self.config.vocab_size, base.checkpoint.config.vocab_size
+        if ours != theirs:
+            raise UserError(
+                f"{base.name} has vocab_size {theirs} and {self.report.name} has {ours}: name the "
+                "base that it was converted from."
+            )
+        return base
+
+
+def _short(dtype: str) -> str:
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, dtype)

