@@ -1,34 +1,213 @@
-"""Secrets out of what is written down or shown: command lines and model arguments.
+"""Secrets out of what is written down or shown: command lines, arguments, logs.
 
-For: results, reports and logs. Imports nothing slow.
-Not for: deciding what is worth recording (see `harness/provenance.py`).
+For: results, reports and logs. A secret is known by its name (`api_key=...`, `"hf_token": "..."`,
+`--password ...`, `Authorization: Bearer ...`), by its form (`hf_...`, `sk-...`), or because the
+caller knows it. Imports nothing slow.
+Not for: deciding what is worth recording (see `harness/provenance.py`), nor for secrets without a
+telling name or form, which stay.
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Whole names: add_bos_token is no secret.
-_SECRET = re.compile(r"""(?i)\b(hf_token|token|api_key|password)(["']?\s*[:=]\s*["']?)[^,\s"'}]+""")
+STARS = "***"
+
+# Anywhere in a name, these make its value a secret.
+_ALWAYS = {
+    *("secret", "secrets", "password", "passwords", "passwd", "passphrase", "passcode"),
+    *("credential", "credentials", "authorization", "apikey", "apikeys", "jwt", "cookie"),
+}
+# What a name's last word is a secret after.
+_KEYS = {
+    *("api", "access", "secret", "private", "auth", "encryption", "signing", "account", "license"),
+    *("ssh", "service", "subscription"),
+}
+# Of models and their vocabularies: after these, a token is no secret.
+_PLAIN_TOKENS = {
+    *("bos", "eos", "pad", "unk", "mask", "sep", "cls", "stop", "end", "start", "begin", "eot"),
+    *("eod", "eoi", "boi", "image", "audio", "video", "special", "new", "next", "first", "last"),
+    *("per", "each", "every", "max", "min", "num", "any", "one", "the", "a", "this", "that"),
+    *("prefix", "suffix", "think", "thinking", "newline", "prompt", "input", "output", "generated"),
+    *("draft", "unknown", "word", "text", "sub", "target", "source", "decoder", "added"),
+}
+_SECRET_TOKENS = {"auth", "access", "api", "refresh", "bearer", "hf"}
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+# A name with what parts it from its value: `name=`, `name: `, `"name": `, `\"name\":`, `--name `.
+# Nothing in it is tried twice, for logs may have very long lines.
+_NAMED = re.compile(
+    r"""(?<![\w-])-*+(?P<name>[a-z_][\w-]*+)(?:\\*["'])?\]?[ \t]*+(?:=>|==?|:(?!:))[ \t]*+"""
+    r"""|(?<![\w-])--(?P<flag>[a-z][\w-]*+)[ \t]++(?=[^-\s])""",
+    re.ASCII | re.IGNORECASE,
+)
+_QUOTED = re.compile(
+    r"""(?:[a-z_.]*\(|[bru]{1,2})?                   # bytes, SecretStr(...)
+    (?: "(?:\\.|[^"\\\n])*+"? | '(?:\\.|[^'\\\n])*+'?
+      | (?P<quote>\\+["']).*?(?:(?P=quote)|$) )      # in a text that is in quotes itself""",
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+)
+_BARE = re.compile(r"""(?:(?:bearer|basic|token)[ \t]+)?(?:[^\s,"'\\]|\\(?!["']))++""", re.I)
+_REST_OF_LINE = re.compile(r"""[^"'\\\n]++""")
+_FORMS = re.compile(
+    r"""
+      \bhf_[A-Za-z0-9]{30,} | \bgh[opsur]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
+    | \bsk-[\w-]{16,} | \bAKIA[A-Z0-9]{16}\b | (?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+    | (?<=://)[^\s/@:"']+:[^\s/@"']+(?=@)
+    | (?<=\b[Bb]earer\ )(?=\S*\d)[^\s"',;]{8,}
+    """,
+    re.VERBOSE,
+)
+# Switches and the absence of a value tell nothing; nor does what was hidden before.
+_OPEN = {"true", "false", "none", "null", "", "***"}
+_AMOUNT = re.compile(r"[\d.]{1,8}[a-z%]{0,3}")
+# A shorter value would turn up in words that have nothing to do with it.
+_KNOWN_LEAST = 6
 
 
-def redact(text: str) -> str:
-    """A text in which the values of secrets are stars, written as name=value or as JSON."""
-    return _SECRET.sub(r"\1\2***", text)
+def is_secret(name: str) -> bool:
+    """Whether a name is that of a secret; `add_bos_token`, `max_tokens` and `cache_key` are not."""
+    words = _words(name)
+    if not words:
+        return False
+    before = words[-2] if len(words) > 1 else ""
+    return (
+        bool(_ALWAYS & set(words))
+        or (words[-1] in ("key", "keys") and before in _KEYS)
+        or (words[-1] == "token" and before not in _PLAIN_TOKENS)
+        or (words[-1] == "tokens" and before in _SECRET_TOKENS)
+        or (words[-1] == "signature" and before in ("amz", "goog"))
+    )
+
+
+def secret_values(variables: Mapping[str, str]) -> set[str]:
+    """The values of those environment variables whose names are those of secrets."""
+    return {value for name, value in variables.items() if is_secret(name) and not _is_open(value)}
+
+
+def redact(text: str, known: Iterable[str] = ()) -> str:
+    """A text in which the values of secrets are stars.
+
+    Args:
+        text: a log, a command line, JSON, lm-eval's `name=value,...`.
+        known: secrets that are stars wherever they stand; very short ones are passed over.
+    """
+    for value in sorted(known, key=len, reverse=True):
+        if len(value) >= _KNOWN_LEAST:
+            text = text.replace(value, STARS)
+    done, end = [], 0
+    while found := _NAMED.search(text, end):
+        done.append(text[end : found.end()])
+        end = found.end()
+        name = found["name"] or found["flag"]
+        if is_secret(name) and (value := _value(text, end, name)):
+            done.append(_hidden(value, name))
+            end += len(value)
+    return _FORMS.sub(STARS, "".join(done) + text[end:])
+
+
+def redact_words(words: Sequence[str]) -> list[str]:
+    """A command line in which the values of secrets are stars.
+
+    Unlike `redact` on the whole of it, this knows where an argument ends: JSON is read as such, a
+    value in lm-eval's `name=value,...` goes on to the comma, and one may follow its option as a
+    word of its own.
+    """
+    shown, hide = [], False
+    for word in words:
+        is_value = hide and not word.startswith("--") and not _is_open(word)
+        shown.append(STARS if is_value else _word(word))
+        hide = word.startswith("-") and "=" not in word and is_secret(word)
+    return shown
 
 
 def without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as results may hold them: JSON's own types, no secrets."""
+    """Arguments as results may hold them: JSON's own types, no secrets at any depth."""
     return {
-        name: "***" if redact(f"{name}=x") != f"{name}=x" else plain(value)
+        str(name): STARS if is_secret(str(name)) and not _is_open(value) else _without(value)
         for name, value in arguments.items()
     }
 
 
-def plain(value: Any) -> Any:
-    """A value in JSON's own types; whatever has none becomes text."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+def _without(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_secrets(value)
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+        return _without_in_list(value)
+    if isinstance(value, str):
+        return _word(value)
+    # Whatever has no type in JSON becomes text.
+    return value if isinstance(value, int | float | bool) or value is None else redact(str(value))
+
+
+def _without_in_list(values: Sequence[Any]) -> list[Any]:
+    if all(isinstance(one, str) for one in values):
+        return redact_words(values)
+    return [_without(one) for one in values]
+
+
+def _word(word: str) -> str:
+    """One argument: JSON, `name=value,...`, or any other text."""
+    if word.lstrip()[:1] in ("{", "["):
+        try:
+            found = json.loads(word)
+            clean = _without(found)
+        except (ValueError, RecursionError):
+            return redact(word)
+        # What holds no secret stays as it was written.
+        return word if clean == found else json.dumps(clean, ensure_ascii=False)
+    parts = [_pair(part) for part in word.split(",")]
+    return redact(",".join(parts))
+
+
+def _pair(part: str) -> str:
+    name, equals, value = part.partition("=")
+    if equals and is_secret(name) and name.strip(" -_").replace("-", "_").isidentifier():
+        return f"{name}={_hidden(value, name)}"
+    return part
+
+
+def _value(text: str, start: int, name: str) -> str:
+    """What stands for the value of a secret at a place of a text; empty for nothing."""
+    if text[start : start + 1] in ("{", "[", "("):
+        return _bracketed(text, start)
+    if found := _QUOTED.match(text, start):
+        return found[0]
+    bare = _REST_OF_LINE if "authorization" in name.lower() else _BARE
+    found = bare.match(text, start)
+    # Brackets at its end are those of what it stands in.
+    return found[0].rstrip(")]};") if found else ""
+
+
+def _bracketed(text: str, start: int) -> str:
+    """Up to the bracket that closes the first one, or else to the end of the line."""
+    end = text.find("\n", start)
+    line = text[start:] if end < 0 else text[start:end]
+    depth = 0
+    for place, letter in enumerate(line, 1):
+        depth += (letter in "{[(") - (letter in "}])")
+        if not depth:
+            return line[:place]
+    return line
+
+
+def _hidden(value: str, name: str) -> str:
+    """Stars, in the quotes that the value had."""
+    found = re.match(r"""\\*["']""", value)
+    quote = found[0] if found else ""
+    bare = value.strip("\\\"'")
+    # An amount, such as that of `12 ms per token: 5`.
+    named = (_ALWAYS | _KEYS | _SECRET_TOKENS).intersection(_words(name))
+    if _is_open(bare) or not (quote or named or not _AMOUNT.fullmatch(bare)):
+        return value
+    return f"{quote}{STARS}{quote if value.endswith(quote) else ''}"
+
+
+def _words(name: str) -> list[str]:
+    """The words of `a_name`, `a-name` or `aName`, lower case."""
+    return [word.lower() for word in _WORDS.findall(name)]
+
+
+def _is_open(value: object) -> bool:
+    return isinstance(value, bool) or value is None or str(value).strip().lower() in _OPEN

@@ -14,6 +14,8 @@ from iha_eval.nightly.lookback import Lookback, Row
 from iha_eval.nightly.series import Series
 
 _NIGHTS = 5
+# Measures not judged that are told for each of them.
+_SHOWN = 2
 _COLUMNS = ("benchmark", "metric", "model", "nights", "last", "first bad")
 # Between columns.
 _GAP = 2
@@ -58,7 +60,7 @@ def _fields(row: Row) -> tuple[str, ...]:
 
 
 def sentences(rows: list[Row], found: Lookback) -> Iterator[str]:
-    """What the table has no room for: first bad nights, steps, failures, unreadable lines."""
+    """What the table has no room for: first bad nights, steps, failures, what was not judged."""
     for row in rows:
         yield from _steps(row)
     for night in found.nights[-_NIGHTS:]:
@@ -66,6 +68,9 @@ def sentences(rows: list[Row], found: Lookback) -> Iterator[str]:
             yield f"night {night['night']} lacks {failure}"
         for regression in night["regressions"]:
             yield f"night {night['night']} regressed: {regression}"
+        for what in _few(night["not_judged"]):
+            yield f"night {night['night']} did not judge {what}"
+    yield from found.standing
     if found.broken:
         lines = "line" if found.broken == 1 else "lines"
         yield f"{found.broken} {lines} of the history cannot be read and were passed over"
@@ -84,6 +89,13 @@ def _steps(row: Row) -> Iterator[str]:
             before, after = 100 * series.sign * step.before, 100 * series.sign * step.after
             night = series.points[step.night].night
             yield f"{name}: step on {night}, {before:.1f}% -> {after:.1f}% (p = {step.p:.2g})"
+
+
+def _few(texts: list[str]) -> Iterator[str]:
+    """The first of them; a change of settings concerns all tasks alike."""
+    yield from texts[:_SHOWN]
+    if len(texts) > _SHOWN:
+        yield f"{len(texts) - _SHOWN} more (see --json)"
 
 
 def _count(series: Series) -> str:

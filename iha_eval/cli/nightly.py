@@ -5,19 +5,21 @@ For: the command line; `docs/nightly.md` tells how it is used. Not for: the work
 """
 
 import argparse
+import sys
 import traceback
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from iha_eval.errors import UserError
+from iha_eval.redact import redact
 
 SUMMARY = "nightly CONFIG.yaml: run both models, keep the history, report, find regressions"
 
 _EXIT_CODES = (
     "exit codes: 0 fine; 1 a regression; 2 a mistake in the configuration or another night under "
-    "way; 3 a run is missing or the runs cannot be compared; 130 and 143 stopped, to be gone on "
-    "with by the same command"
+    "way; 3 a run, its scores or the report are missing, or the runs cannot be compared; 130 and "
+    "143 stopped, to be gone on with by the same command"
 )
 
 
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         raise
     except Exception:
         # Python would exit with 1, which stands for a regression.
-        traceback.print_exc()
+        print(redact(traceback.format_exc()), file=sys.stderr)
         return MISSING
 
 

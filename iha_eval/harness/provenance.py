@@ -15,7 +15,7 @@ import torch
 
 from iha_eval.distributions import installed_version
 from iha_eval.harness.source import Source
-from iha_eval.redact import redact
+from iha_eval.redact import redact_words
 
 # The CPU build of vLLM is a distribution of another name.
 DISTRIBUTIONS = {
@@ -50,7 +50,7 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 def command_line() -> list[str]:
     """What was typed, without secrets and without the place of the program."""
-    return [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])]
+    return [Path(sys.argv[0]).name, *redact_words(sys.argv[1:])]
 
 
 def processor() -> str:

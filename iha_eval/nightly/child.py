@@ -1,7 +1,7 @@
 """One process of a night: its log, its time limit, its end when we are told to end.
 
-For: `run_child`, and `Stop`, which turns SIGTERM and SIGINT into something to look at between steps
-so that nothing is cut off in the middle of writing.
+For: `run_child`, `settle_log`, and `Stop`, which turns SIGTERM and SIGINT into something to look at
+between steps so that nothing is cut off in the middle of writing.
 Not for: knowing what the process does or whether it did it.
 """
 
@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from iha_eval.files import write_whole
+from iha_eval.redact import redact, secret_values
 
 # Seconds between SIGTERM and SIGKILL; the journal needs none of them.
 GRACE = 10.0
@@ -86,7 +89,7 @@ def run_child(
 
     Args:
         command: program and arguments.
-        log: file that its output is appended to.
+        log: file for its output; while it runs, that is beside it, see `unredacted`.
         folder: where it runs.
         environment: variables added to ours.
         timeout: seconds it may take.
@@ -95,7 +98,8 @@ def run_child(
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
+    # Not through a pipe: a process that outlives this one must be able to go on writing.
+    with open(unredacted(log), "ab", opener=_for_us_alone) as file:
         try:
             # A session of its own: whatever it starts can be ended with it.
             child = subprocess.Popen(
@@ -109,6 +113,7 @@ def run_child(
                 pass_fds=keep,
             )
         except OSError as error:
+            settle_log(log, environment)
             return Ended(f"{command[0]} cannot be started ({error.strerror})", 0.0)
     code: int | None = None
     try:
@@ -120,10 +125,33 @@ def run_child(
     finally:
         if code is None:
             _end(child)
+        settle_log(log, environment)
     seconds = time.monotonic() - started
     if code is None:
         return Ended("stopped", seconds, stopped=True)
     return Ended(_words(code), seconds)
+
+
+def unredacted(log: Path) -> Path:
+    """Where the output of a process is as long as it runs; its owner alone may read it."""
+    return log.with_suffix(".unredacted")
+
+
+def settle_log(log: Path, environment: Mapping[str, str]) -> None:
+    """Add to a log what a process has written, without secrets; does nothing where that is done.
+
+    Args:
+        log: the log.
+        environment: variables that the process had besides ours.
+    """
+    raw = unredacted(log)
+    known = secret_values({**os.environ, **environment})
+    # On a full disk the output stays where it is, and the next time may do better.
+    with contextlib.suppress(OSError):
+        text = redact(raw.read_bytes().decode("utf-8", "replace"), known)
+        before = log.read_bytes() if log.exists() else b""
+        write_whole(log, before + text.encode())
+        raw.unlink()
 
 
 def tail(log: Path, lines: int = 20) -> list[str]:
@@ -137,6 +165,10 @@ def tail(log: Path, lines: int = 20) -> list[str]:
     drawn = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     clean = (_CONTROL.sub("", line).rstrip() for line in drawn)
     return [line[:500] for line in clean if line][-lines:]
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _words(code: int) -> str:

@@ -7,22 +7,28 @@ Whatever fails, the rest is done: a run that fails leaves the others, and a repo
 is there.
 """
 
+import contextlib
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from iha_eval.errors import UserError
-from iha_eval.nightly.child import Stop, run_child, tail
+from iha_eval.files import write_whole
+from iha_eval.nightly.child import Stop, run_child, settle_log, tail
 from iha_eval.nightly.config import Config
 from iha_eval.nightly.jobs import Job, plan, readable
 from iha_eval.nightly.lock import only_one
-from iha_eval.nightly.night import Night, open_night, results_of, set_aside
+from iha_eval.nightly.night import Night, State, open_night, results_of, set_aside
 from iha_eval.nightly.store import Store
+from iha_eval.redact import redact, secret_values
 
 FINE, REGRESSION, MISSING = 0, 1, 3
 """Exit codes; 2 is a mistake of the user, and a signal makes 128 and its number."""
+
+CRASH = "report.log"
+"""Where the folder of a night says why it has no report."""
 
 Say = Callable[[str], None]
 
@@ -83,6 +89,8 @@ def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say
     folder, log = night.folder / job.folder, _log(night, job)
     name = f"{job.role} on {', '.join(job.names)}"
     if results_of(folder):
+        # The process may have gone on by itself after a kill.
+        settle_log(log, job.model.environment)
         say(f"{name}: has its results already")
         return ""
     note_commit(folder, job.model, config)
@@ -105,8 +113,9 @@ def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say
         return ""
     reason = ended.reason or "it ended without results"
     say(f"{name}: FAILED ({reason}); the end of {log}:")
+    # The log has no secrets any more; of a disk that was full it may be an older one.
     for line in tail(log):
-        say(f"  | {line}")
+        say(f"  | {redact(line)}")
     return reason
 
 
@@ -118,27 +127,42 @@ def _close(config: Config, night: Night, reasons: dict[str, str], store: Store, 
 
     outcome = enter(night, reasons, config.rules, store)
     regressions = outcome.verdict.regressions
-    complete = not outcome.missing
+    complete = not outcome.missing and not outcome.verdict.missing
     for sentence in (
         *(check.sentence for check in regressions),
         *(run.sentence for run in outcome.missing),
         *outcome.verdict.notes,
     ):
         say(sentence)
+    state: State = "failed" if outcome.missing else "finished"
     try:
-        for path in make_report(config, night, outcome, store):
-            say(str(path))
-    except UserError as error:
-        say(f"NO COMPARISON: {error}")
-        complete = False
-    except Exception:
+        report = make_report(config, night, outcome, store)
+    except Exception as error:
         # What was measured is recorded by now, and the verdict still has to be told.
-        say(f"NO REPORT, which should not happen:\n{traceback.format_exc()}")
-        complete = False
-    night.put("finished" if not outcome.missing else "failed")
+        say(_no_report(night, error))
+        complete, state = False, "failed" if outcome.missing else "unreported"
+    else:
+        for path in report.files:
+            say(str(path))
+        if report.refusal:
+            say(f"NO COMPARISON: {report.refusal}")
+            complete = False
+    night.put(state)
     if regressions:
         return REGRESSION
     return FINE if complete else MISSING
+
+
+def _no_report(night: Night, error: Exception) -> str:
+    """What went wrong, in a sentence; the rest lies beside the logs."""
+    trace = redact(traceback.format_exc(), secret_values(os.environ))
+    with contextlib.suppress(OSError):
+        write_whole(night.folder / CRASH, trace)
+    why = redact(" ".join(str(error).split()))[:300]
+    return (
+        f"NO REPORT: making it failed ({type(error).__name__}: {why}); what was measured is in the "
+        f"history, and the same command makes the report again (see {night.folder / CRASH})."
+    )
 
 
 def _give_up(old: Night, config: Config, store: Store, say: Say) -> None:

@@ -5,16 +5,22 @@ settings, shots and chat template for a whole run, so tasks that differ in them 
 Not for: running them (see `child.py`).
 """
 
+import contextlib
 import hashlib
 import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iha_eval.nightly.config import ROLES, Config, Model, Role, Task
-from iha_eval.redact import redact
+from iha_eval.redact import redact_words
+
+# Model arguments that name a folder or something on a hub.
+_PLACES = ("pretrained", "tokenizer", "peft")
+# Not imported from `model_adapters.default_checkpoint`, which takes seconds.
+EMBEDDED = ("embedded-iha", "embedded-baseline")
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,9 @@ def plan(config: Config) -> list[Job]:
     groups: dict[str, list[Task]] = {}
     for task in config.tasks:
         groups.setdefault(compact(task.settings), []).append(task)
+    models = {role: _placed(config.models[role], config.folder) for role in ROLES}
     return [
-        Job(config.models[role], tuple(tasks), f"{role}/{number}-{_file_name(tasks[0].name)}")
+        Job(models[role], tuple(tasks), f"{role}/{number}-{_file_name(tasks[0].name)}")
         for role in ROLES
         for number, tasks in enumerate(groups.values(), 1)
     ]
@@ -81,7 +88,7 @@ def plan_sha256(jobs: Sequence[Job]) -> str:
 
 def readable(command: Sequence[str]) -> str:
     """A command line to be shown, without secrets."""
-    return redact(shlex.join(command))
+    return shlex.join(redact_words(command))
 
 
 def compact(value: object) -> str:
@@ -92,6 +99,29 @@ def compact(value: object) -> str:
 def sha256(value: object) -> str:
     """Hash of a value by its JSON, as 64 hex digits."""
     return hashlib.sha256(compact(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _placed(model: Model, base: Path) -> Model:
+    """A model whose folders are told in full: results name them, and are read from anywhere."""
+    given = model.arguments
+    if not isinstance(given, str):
+        found = {name: _place(name, value, base) for name, value in given.items()}
+        return replace(model, arguments=found)
+    if given.lstrip().startswith("{"):
+        # lm-eval reads it as JSON, or says what is wrong with it.
+        with contextlib.suppress(ValueError):
+            return _placed(replace(model, arguments=json.loads(given)), base)
+    pairs = [part.partition("=") for part in given.split(",")]
+    parts = [f"{name}{equals}{_place(name.strip(), value, base)}" for name, equals, value in pairs]
+    return replace(model, arguments=",".join(parts))
+
+
+def _place(name: str, value: object, base: Path) -> object:
+    """A folder that exists, absolute; the name of anything else as it stands."""
+    if name not in _PLACES or not isinstance(value, str):
+        return value
+    folder = base / Path(value).expanduser()
+    return str(folder) if folder.is_dir() and value not in EMBEDDED else value
 
 
 def _options(task: Task) -> list[str]:

@@ -7,14 +7,16 @@ Not for: running anything, nor for the page.
 import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.files import write_whole
-from iha_eval.nightly.config import Config, Model, Rules
+from iha_eval.nightly.config import ROLES, Config, Model, Rules
+from iha_eval.nightly.earlier import part_of, results
+from iha_eval.nightly.gaps import Gap, vanished
 from iha_eval.nightly.measures import Measure, Measured, measure
 from iha_eval.nightly.night import Night, Part, results_of
 from iha_eval.nightly.rules import Verdict, judge
@@ -100,7 +102,7 @@ def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) 
     finished, missing = _collect(night, reasons, rules.metrics)
     by_role = {
         role: [one for run in finished if run.part.role == role for one in run.measured.measures]
-        for role in ("iha", "baseline")
+        for role in ROLES
     }
     earlier = {
         name: lines
@@ -108,13 +110,51 @@ def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) 
         if name != night.id and datetime.fromisoformat(lines[0]["date"]) < night.begun
     }
     verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, store)
-    lines = [line for run in finished for line in _lines(night, run, verdict)]
-    lines += [line for run in missing for line in _gaps(night, run)]
+    verdict = _with_runs(verdict, rules, finished, earlier)
+    series: dict[tuple[str, str, str], str | None] = {
+        (role, *one.key): _series(role, one, earlier, store)
+        for role, found in by_role.items()
+        for one in found
+    }
+    lines = [line for run in finished for line in _lines(night, run, verdict, series)]
+    lines += [line for run in missing for line in _failures(night, run)]
     scores = {
         score_key(role, *one.key): one.scores for role, found in by_role.items() for one in found
     }
+    for one in (*by_role["iha"], *by_role["baseline"]):
+        store.learn(one.documents, one.questions)
+        store.learn(one.settings, one.asked)
     store.record(night.id, lines, scores)
     return Outcome(tuple(finished), tuple(missing), verdict)
+
+
+def _with_runs(
+    verdict: Verdict,
+    rules: Rules,
+    finished: Sequence[Finished],
+    earlier: Mapping[str, Sequence[Line]],
+) -> Verdict:
+    """A verdict with what only the runs as a whole can tell."""
+    gaps, remarks = [*verdict.gaps], [*verdict.remarks]
+    for role in ROLES:
+        runs = [run for run in finished if run.part.role == role]
+        there = [one for run in runs for one in run.measured.measures]
+        gaps += vanished(role, there, (run.part.command_sha256 for run in runs), earlier)
+        remarks += [f"{role}: {text}" for run in runs for text in run.measured.warnings]
+        if role == "iha" and runs and not any(one.watched for one in there):
+            what = f"regression.metrics {list(rules.metrics)}" if rules.metrics else "every task"
+            reason = f"{what} has none that is a share between 0 and 1"
+            gaps.append(Gap(role, "a score to judge", "", None, reason))
+    return replace(verdict, gaps=tuple(gaps), remarks=tuple(remarks))
+
+
+def _series(
+    role: str, one: Measure, earlier: Mapping[str, Sequence[Line]], store: Store
+) -> str | None:
+    """Whose series a measure belongs to that lost a few of its questions; None for its own."""
+    if one.expected is None or len(one.scores) >= one.expected:
+        return None
+    return part_of(one, results(role, earlier).get(one.key, ()), store)
 
 
 def _collect(
@@ -126,7 +166,7 @@ def _collect(
         folder = night.folder / part.folder
         results = results_of(folder)
         if results is None:
-            missing.append(Missing(part, reasons.get(part.folder) or "it never ended"))
+            missing.append(Missing(part, reasons.get(part.folder) or "it left no whole results"))
             continue
         try:
             measured = measure(results, patterns)
@@ -140,41 +180,61 @@ def _collect(
             for one in run.measured.measures
         }
         own = tuple(one for one in measured.measures if one.key not in seen)
-        finished.append(Finished(part, results, Measured(own, measured.facts)))
+        finished.append(Finished(part, results, replace(measured, measures=own)))
     return finished, missing
 
 
-def _lines(night: Night, run: Finished, verdict: Verdict) -> Iterator[Line]:
+def _lines(
+    night: Night,
+    run: Finished,
+    verdict: Verdict,
+    series: Mapping[tuple[str, str, str], str | None],
+) -> Iterator[Line]:
+    role = run.part.role
     common = _common(night, run.part) | dict(run.measured.facts)
+    tonight = set()
     for one in run.measured.measures:
+        tonight.add(one.key)
         found = level(one.scores)
         yield common | {
             "task": one.task,
             "metric": one.metric,
             "n": found.n,
             "left_out": found.left_out,
+            "asked": one.expected,
             "mean": found.mean,
             "se": found.error,
             "higher_is_better": one.higher,
             "watched": one.watched,
             "documents": one.documents,
+            "part_of": series[role, *one.key],
             "settings": one.settings,
             "failed": False,
-            "regressions": _regressions(run.part, one, verdict),
+            **judged(role, one.key, verdict),
         }
+    for gap in verdict.missing:
+        ours = gap.model == role and gap.command in ("", run.part.command_sha256)
+        if ours and (gap.task, gap.metric) not in tonight and gap.metric:
+            numbers = {"mean": None, "se": None, "watched": True, "failed": False}
+            key = gap.task, gap.metric
+            names = {"task": gap.task, "metric": gap.metric}
+            yield common | names | numbers | judged(role, key, verdict)
 
 
-def _regressions(part: Part, one: Measure, verdict: Verdict) -> list[dict[str, object]]:
-    if part.role != "iha":
-        return []
-    return [
-        check.brief()
-        for check in verdict.regressions
-        if (check.task, check.metric) == (one.task, one.metric)
-    ]
+def judged(role: str, key: tuple[str, str], verdict: Verdict) -> dict[str, Any]:
+    """What the rules say of one measure."""
+    gaps = [gap for gap in verdict.gaps if gap.key == (role, *key)]
+    checks = [check for check in verdict.checks if role == "iha" and check.key == key]
+    told = next((one for one in checks if one.rule == "baseline"), None)
+    return {
+        "regressions": [check.brief() for check in checks if check.regression],
+        "baseline": told.brief() | {"worse": told.worse} if told else None,
+        "lacking": next((gap.reason for gap in gaps if gap.rule is None), None),
+        "not_judged": {gap.rule: gap.reason for gap in gaps if gap.rule is not None},
+    }
 
 
-def _gaps(night: Night, run: Missing) -> Iterator[Line]:
+def _failures(night: Night, run: Missing) -> Iterator[Line]:
     for task in run.part.tasks:
         yield _common(night, run.part) | {
             "task": task,

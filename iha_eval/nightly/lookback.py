@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from iha_eval.nightly.gaps import AGAINST
 from iha_eval.nightly.series import Point, Series, all_series, report_form
+from iha_eval.nightly.standing import standing
 from iha_eval.nightly.store import Entries, Line
 from iha_eval.statistics import Trend
 
@@ -90,19 +92,23 @@ class Lookback:
 
     Attributes:
         rows: all series.
-        nights: id, date, and sentences on failures and regressions, oldest first.
+        nights: id, date, and sentences on failures, regressions and what was not judged, oldest
+            first.
+        standing: sentences on where the IHA model is worse than the baseline.
         broken: lines of the history that cannot be read.
     """
 
     rows: tuple[Row, ...]
     nights: tuple[Mapping[str, Any], ...]
     broken: int
+    standing: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
         return {
             "nights": [dict(night) for night in self.nights],
             "series": [row.as_dict() for row in self.rows],
+            "standing": list(self.standing),
             "broken_lines": self.broken,
         }
 
@@ -114,7 +120,8 @@ def look_back(entries: Entries) -> Lookback:
         trend = series.trend()
         rows.append(Row(series, trend, _change(series, trend)))
     nights = tuple(_night(name, lines) for name, lines in entries.nights.items())
-    return Lookback(tuple(rows), nights, entries.broken)
+    stands = (f"{' '.join(key)} is {one.sentence}" for key, one in standing(entries.nights).items())
+    return Lookback(tuple(rows), nights, entries.broken, tuple(stands))
 
 
 def _change(series: Series, trend: Trend) -> Change | None:
@@ -147,10 +154,20 @@ def _night(name: str, lines: Sequence[Line]) -> dict[str, Any]:
             f"{line['model']} on {line['task']}: {line.get('reason') or 'unknown'}"
             for line in lines
             if line.get("failed")
+        ]
+        + [
+            f"{line['model']} on {line['task']} {line['metric']}: {line['lacking']}"
+            for line in lines
+            if line.get("lacking")
         ],
         "regressions": [
             f"{line['task']} {line['metric']}: {one['points']:+.1f} points against {one['against']}"
             for line in lines
             for one in line.get("regressions", ())
+        ],
+        "not_judged": [
+            f"{line['task']} {line['metric']} against {AGAINST[rule]}: {reason}"
+            for line in lines
+            for rule, reason in line.get("not_judged", {}).items()
         ],
     }

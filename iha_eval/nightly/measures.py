@@ -6,14 +6,14 @@ Not for: scores that are no shares between 0 and 1, such as perplexities: those 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.runs import Run, load_run
-from iha_eval.compare.samples import Sample, read_samples
+from iha_eval.compare.samples import Sample, TaskSamples, read_samples
 from iha_eval.compare.settings import task_settings
 from iha_eval.nightly.jobs import sha256
 
@@ -30,6 +30,9 @@ class Measure:
         settings: hash of how the task was asked.
         higher: whether more is better.
         watched: whether the rules look at it.
+        questions: what tells each question, with its prompt and target, from all others.
+        asked: how the task was asked.
+        expected: number of questions that the run was to ask; None if it does not say.
     """
 
     task: str
@@ -39,6 +42,9 @@ class Measure:
     settings: str
     higher: bool
     watched: bool
+    questions: tuple[str, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    expected: int | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,10 +59,12 @@ class Measured:
     Attributes:
         measures: in the order of the tasks, groups last.
         facts: name, fingerprint and versions of the model, as far as the results say.
+        warnings: what was wrong with the sample files or is not watched, each a sentence.
     """
 
     measures: tuple[Measure, ...]
     facts: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
@@ -70,14 +78,24 @@ def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
         UserError: the files cannot be read.
     """
     run = load_run(results)
-    tasks = [one for task in run.samples for one in _task(run, task, patterns)]
-    return Measured((*tasks, *_groups(run, tasks)), _facts(run))
+    read = {task: read_samples(path) for task, path in run.samples.items()}
+    tasks = [one for task, found in read.items() for one in _task(run, task, found, patterns)]
+    warnings = [warning for found in read.values() for warning in found.warnings]
+    unwatched = read.keys() - {one.task for one in tasks if one.watched}
+    if unwatched and not patterns:
+        warnings.append(
+            f"{', '.join(sorted(unwatched))} has no score between 0 and 1 of which more is better: "
+            "not watched."
+        )
+    return Measured((*tasks, *_groups(run, tasks)), _facts(run), tuple(warnings))
 
 
-def _task(run: Run, task: str, patterns: Sequence[str]) -> list[Measure]:
-    samples = sorted(read_samples(run.samples[task]).samples.items())
+def _task(run: Run, task: str, read: TaskSamples, patterns: Sequence[str]) -> list[Measure]:
+    samples = sorted(read.samples.items())
     better = run.part("higher_is_better", task)
-    settings = sha256(task_settings(run, task))
+    asked = _asked(run, task)
+    settings = sha256(asked)
+    expected = run.part("n-samples", task).get("effective")
     found: list[Measure] = []
     for name, filter_name in _metrics((one for _, one in samples), list(better)):
         rows = [sample for key, sample in samples if key[0] == filter_name]
@@ -95,9 +113,22 @@ def _task(run: Run, task: str, patterns: Sequence[str]) -> list[Measure]:
                 settings=settings,
                 higher=higher,
                 watched=_matches(name, patterns) if patterns else higher and first,
+                questions=tuple(_question(sample) for sample in rows),
+                asked=asked,
+                expected=expected if isinstance(expected, int) else None,
             )
         )
     return found
+
+
+def _asked(run: Run, task: str) -> dict[str, Any]:
+    """The settings of a task, without those that its questions and prompts tell by themselves."""
+    told = ("limit", "chat_template_sha")
+    return {name: value for name, value in task_settings(run, task).items() if name not in told}
+
+
+def _question(sample: Sample) -> str:
+    return sha256([sample.key[1], sample.hashes])[:16]
 
 
 def _metrics(samples: Iterable[Sample], order: list[str]) -> list[tuple[str, str]]:
@@ -149,7 +180,15 @@ def _pooled(group: str, parts: Sequence[Measure]) -> Measure:
         settings=sha256([[one.task, one.settings] for one in parts]),
         higher=parts[0].higher,
         watched=all(one.watched for one in parts),
+        questions=tuple(f"{one.task} {name}" for one in parts for name in one.questions),
+        asked={f"{name} of {one.task}": v for one in parts for name, v in one.asked.items()},
+        expected=_sum([one.expected for one in parts]),
     )
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -19,6 +19,12 @@ _BY_TASK = (
     *("higher_is_better", "n-samples", "task_hashes"),
 )
 
+# Of a whole run, and different where jobs were asked for different templates.
+_TEMPLATES = (
+    *("chat_template", "chat_template_sha", "fewshot_as_multiturn"),
+    *("system_instruction", "system_instruction_sha"),
+)
+
 
 def merged(results: Sequence[Path], place: Path) -> Path:
     """One results file for all of them.
@@ -58,7 +64,27 @@ def _merge(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     order = [task for one in contents for task in one["configs"]]
     whole["configs"] = {task: whole["configs"][task] for task in dict.fromkeys(order)}
     whole["config"] = _config([one.get("config") or {} for one in contents])
+    _tell_templates(whole, contents)
     return whole
+
+
+def _tell_templates(whole: dict[str, Any], contents: Sequence[dict[str, Any]]) -> None:
+    """What the runs differ in stands by task where a comparison looks for it, and not once for all.
+
+    lm-eval has one chat template and one system instruction a run; a file of several runs has none
+    that holds for all of it.
+    """
+    for name in _TEMPLATES:
+        values = [one.get(name) for one in contents]
+        if any(value != values[0] for value in values):
+            whole[name] = None
+    by_run = [one.get("chat_template_sha") for one in contents]
+    if any(value != by_run[0] for value in by_run):
+        whole["config"]["iha_eval_chat_template_sha"] = {
+            task: sha
+            for one, sha in reversed(list(zip(contents, by_run, strict=True)))
+            for task in one["configs"]
+        }
 
 
 def _config(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:

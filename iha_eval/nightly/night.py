@@ -21,7 +21,7 @@ STATE = "night.json"
 # An unfinished night is gone on with for less than the time to the next one.
 STALE = timedelta(hours=20)
 
-State = Literal["running", "failed", "finished", "given up"]
+State = Literal["running", "failed", "unreported", "finished", "given up"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Night:
         folder: where all of it lies.
         plan: hash of all its commands.
         parts: its jobs.
-        state: `running` also after a kill; `failed` if a run is missing; `given up` if the next
-            night began before it was finished.
+        state: `running` also after a kill; `failed` if a run is missing; `unreported` if all is
+            recorded and only the report could not be made; `given up` if the next night began
+            before it was finished.
     """
 
     id: str
@@ -155,7 +156,7 @@ def samples_of(results: Path, task: str) -> Path:
 
 
 def _goes_on(night: Night, plan: str, now: datetime) -> bool:
-    open_ = night.state in ("running", "failed")
+    open_ = night.state in ("running", "failed", "unreported")
     return open_ and night.plan == plan and abs(now - night.begun) < STALE
 
 
@@ -190,7 +191,8 @@ def _read(path: Path) -> Night | None:
 def _is_whole(results: Path) -> bool:
     try:
         tasks = json.loads(results.read_text(encoding="utf-8"))["configs"]
-        return all(_ends_whole(samples_of(results, task)) for task in tasks)
+        # A run of no task measured nothing.
+        return bool(tasks) and all(_ends_whole(samples_of(results, task)) for task in tasks)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -7,11 +7,13 @@ Not for: how a report is made or looks (`iha_eval.compare`).
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config
+from iha_eval.nightly.gaps import sentences
 from iha_eval.nightly.ledger import Outcome
 from iha_eval.nightly.merge import merged
 from iha_eval.nightly.night import Night
@@ -24,17 +26,27 @@ LATEST = "latest"
 _NAMES = {"iha": "IHA", "baseline": "baseline"}
 
 
-def make_report(config: Config, night: Night, outcome: Outcome, store: Store) -> list[Path]:
+@dataclass(frozen=True)
+class Report:
+    """A report on disk.
+
+    Attributes:
+        files: what was written.
+        refusal: why the runs cannot be compared; None if they were.
+    """
+
+    files: Sequence[Path]
+    refusal: UserError | None
+
+
+def make_report(config: Config, night: Night, outcome: Outcome, store: Store) -> Report:
     """Write the report of a night from whatever is there.
 
-    Tasks that both models have are compared. Where there are none, the report says what is missing
-    and shows the trend.
-
-    Returns:
-        The files written.
+    Tasks that both models have are compared. Where there are none, or they cannot be compared, the
+    report says so and shows the trend.
 
     Raises:
-        UserError: the runs cannot be compared; the report is written all the same, and says so.
+        UserError: it cannot be written.
     """
     from iha_eval.compare import write_report
     from iha_eval.compare.texts import clean_all
@@ -50,15 +62,13 @@ def make_report(config: Config, night: Night, outcome: Outcome, store: Store) ->
         *(run.sentence for run in outcome.missing),
         *([f"The runs could not be compared: {refusal}"] if refusal else []),
         *outcome.verdict.notes,
-        *report["warnings"],
+        *(one for one in report["warnings"] if not _is_told(one, outcome.verdict.notes)),
     ]
     report["night"] = _told(night, outcome)
     files: list[Path] = write_report(clean_all(report), night.folder)
     store.keep_report(night.id, night.folder)
     _point(night.folder.parent / LATEST, night.id)
-    if refusal:
-        raise refusal
-    return files
+    return Report(files, refusal)
 
 
 def trend(nights: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
@@ -144,8 +154,19 @@ def _told(night: Night, outcome: Outcome) -> dict[str, Any]:
         "id": night.id,
         "started": night.started,
         "regressions": [check.sentence for check in outcome.verdict.regressions],
-        "missing": [run.sentence for run in outcome.missing],
+        "missing": [
+            *(run.sentence for run in outcome.missing),
+            *sentences(outcome.verdict.missing),
+        ],
+        "not_judged": list(sentences(gap for gap in outcome.verdict.gaps if gap.rule)),
+        "standing": list(outcome.verdict.standing),
+        "remarks": list(outcome.verdict.all_remarks),
     }
+
+
+def _is_told(warning: str, notes: Sequence[str]) -> bool:
+    """Whether a note says the same, of a model by its name."""
+    return any(note.endswith(f": {warning}") for note in notes)
 
 
 def _point(link: Path, target: str) -> None:

@@ -2,65 +2,25 @@
 
 For: the IHA model against its own last good night and against tonight's baseline, on every metric
 that is watched: a drop counts if it is significant after Holm's correction over all that a rule
-looks at, and as large as the configuration asks for.
-Not for: slow declines that no two nights show; those are steps of the trend (`series.py`).
+looks at, and as large as the configuration asks for. Against the baseline it counts on the night on
+which it is new, and is told as long as it lasts.
+Not for: single comparisons (`checks.py`), nor for slow declines that no two nights show; those are
+steps of the trend (`series.py`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import fsum, hypot
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from scipy import stats
-
+from iha_eval.nightly.checks import Check, against_baseline, against_night
 from iha_eval.nightly.config import Rules
+from iha_eval.nightly.earlier import results
+from iha_eval.nightly.gaps import Gap, lacking, sentences
 from iha_eval.nightly.measures import Measure
-from iha_eval.nightly.series import all_series
+from iha_eval.nightly.standing import Standing, standing
 from iha_eval.nightly.store import Line, Store
-from iha_eval.statistics import holm, level, paired_p
+from iha_eval.statistics import holm
 
-Rule = Literal["last_good", "baseline"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison that a rule made.
-
-    Attributes:
-        rule: which rule.
-        task: name of the task or group.
-        metric: name of the metric.
-        against: id of the earlier night, or `baseline`.
-        points: tonight less the other, in points; below 0 is worse, whatever the metric.
-        p: two-sided p-value.
-        p_corrected: the same after Holm's correction.
-        method: the test, in words.
-        regression: whether it counts as one.
-    """
-
-    rule: Rule
-    task: str
-    metric: str
-    against: str
-    points: float
-    p: float
-    p_corrected: float
-    method: str
-    regression: bool
-
-    @property
-    def sentence(self) -> str:
-        """The regression in words."""
-        other = "the baseline" if self.rule == "baseline" else f"the night {self.against}"
-        return (
-            f"REGRESSION: {self.task} {self.metric} is {abs(self.points):.1f} points worse than "
-            f"{other} (p = {self.p_corrected:.2g}, {self.method}, Holm-corrected)."
-        )
-
-    def brief(self) -> dict[str, object]:
-        """What the history keeps of a regression."""
-        kept = ("rule", "against", "points", "p_corrected")
-        return {name: value for name, value in asdict(self).items() if name in kept}
+FIRST = "Nothing was held against an earlier night: there is no earlier night with a result."
 
 
 @dataclass(frozen=True)
@@ -69,16 +29,35 @@ class Verdict:
 
     Attributes:
         checks: all comparisons made.
-        notes: sentences on what could not be compared.
+        gaps: what is watched and was not judged by a rule, or counts as missing.
+        standing: sentences on drops against the baseline that are not new.
+        remarks: further sentences, on what the night could not be held against.
     """
 
     checks: tuple[Check, ...]
-    notes: tuple[str, ...]
+    gaps: tuple[Gap, ...] = ()
+    standing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def regressions(self) -> list[Check]:
         """The checks that count."""
         return [check for check in self.checks if check.regression]
+
+    @property
+    def missing(self) -> list[Gap]:
+        """What counts as missing, so that the night is not whole."""
+        return [gap for gap in self.gaps if gap.rule is None]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that must be told besides regressions, each a sentence."""
+        return (*sentences(self.gaps), *self.standing, *self.all_remarks)
+
+    @property
+    def all_remarks(self) -> tuple[str, ...]:
+        """The remarks, and those on comparisons that rest on some of the questions."""
+        return (*self.remarks, *(check.remark for check in self.checks if check.remark))
 
 
 def judge(
@@ -95,92 +74,56 @@ def judge(
         iha: what the IHA model measured tonight.
         baseline: what the baseline measured.
         earlier: the nights before, oldest first.
-        store: for the scores of those nights.
+        store: for the questions, settings and scores of those nights.
     """
-    watched = [one for one in iha if one.watched and level(one.scores).n]
-    checks: list[Check] = []
-    notes: list[str] = []
-    if rules.last_good:
-        checks += _corrected(rules, _against_nights(watched, earlier, store))
-    if rules.baseline:
-        checks += _corrected(rules, _against_baseline(watched, baseline, notes.append))
-    return Verdict(tuple(checks), tuple(notes))
+    missing = [*lacking("iha", iha), *lacking("baseline", baseline)]
+    gone = {gap.key for gap in missing}
+    watched = [one for one in iha if one.watched and ("iha", *one.key) not in gone]
+    theirs = {one.key: one for one in baseline if ("baseline", *one.key) not in gone}
+    known, stood = results("iha", earlier), standing(earlier)
+    remarks: tuple[str, ...] = ()
+    if rules.last_good and watched and not known:
+        remarks = (FIRST,)
+    before = watched if rules.last_good and known else ()
+    nights, gaps = _parted(against_night(one, known, store) for one in before)
+    beside = watched if rules.baseline else ()
+    tonight, others = _parted(against_baseline(one, theirs) for one in beside)
+    now = [_news(check, stood) for check in _corrected(rules, tonight)]
+    return Verdict(
+        checks=(*_corrected(rules, nights), *now),
+        gaps=(*missing, *gaps, *others),
+        standing=tuple(_still(check, stood[check.key]) for check in now if _stands(check)),
+        remarks=remarks,
+    )
 
 
-def _against_nights(
-    watched: Sequence[Measure], earlier: Mapping[str, Sequence[Line]], store: Store
-) -> Iterator[Check]:
-    good: dict[tuple[str, str, str, str], Line] = {}
-    for series in all_series(earlier):
-        what = series.task, series.metric
-        if series.model == "iha":
-            for point in series.results:
-                if not any(one["rule"] == "last_good" for one in point.line.get("regressions", ())):
-                    line = point.line
-                    good[(*what, line["documents"], line["settings"])] = line
-    for one in watched:
-        last = good.get((*one.key, one.documents, one.settings))
-        if last is None:
-            continue
-        then = store.scores(last)
-        if then is not None and len(then) == len(one.scores):
-            yield _paired("last_good", one, then, last["night"])
-        else:
-            yield _apart(one, last)
+def _parted(found: Iterable[Check | Gap]) -> tuple[list[Check], list[Gap]]:
+    every = list(found)
+    checks = [one for one in every if isinstance(one, Check)]
+    return checks, [one for one in every if isinstance(one, Gap)]
 
 
-def _against_baseline(
-    watched: Sequence[Measure], baseline: Sequence[Measure], note: Callable[[str], None]
-) -> Iterator[Check]:
-    theirs = {one.key: one for one in baseline}
-    for one in watched:
-        other = theirs.get(one.key)
-        if other is None:
-            continue
-        if other.documents == one.documents:
-            yield _paired("baseline", one, other.scores, "baseline")
-        else:
-            note(
-                f"{one.task} {one.metric} was not held against the baseline, whose questions or "
-                "prompts are other ones."
-            )
-
-
-def _paired(rule: Rule, one: Measure, other: Sequence[float | None], against: str) -> Check:
-    pairs = [
-        (mine, theirs)
-        for mine, theirs in zip(one.scores, other, strict=True)
-        if mine is not None and theirs is not None
-    ]
-    points = 100 * fsum(mine - theirs for mine, theirs in pairs) / max(1, len(pairs))
-    p = paired_p(one.scores, other)
-    return _check(rule, one, against, points, 1.0 if p.value is None else p.value, p.method)
-
-
-def _apart(one: Measure, line: Line) -> Check:
-    """Without the earlier scores, only the two means are left to compare."""
-    now = level(one.scores)
-    change = (now.mean or 0.0) - float(line["mean"])
-    z = change / hypot(now.error or 1.0, float(line["se"]))
-    p = 2 * float(stats.norm.sf(abs(z)))
-    return _check("last_good", one, line["night"], 100 * change, p, "two means, unpaired")
-
-
-def _check(rule: Rule, one: Measure, against: str, points: float, p: float, method: str) -> Check:
-    signed = points if one.higher else -points
-    return Check(rule, one.task, one.metric, against, signed, p, p, method, False)
-
-
-def _corrected(rules: Rules, made: Iterator[Check]) -> list[Check]:
-    checks = list(made)
+def _corrected(rules: Rules, checks: Sequence[Check]) -> list[Check]:
+    """All that one rule looked at, with corrected p-values."""
     corrected = holm([check.p for check in checks])
     return [
-        Check(**{**asdict(check), "p_corrected": p, "regression": _counts(rules, check, p)})
+        replace(check, p_corrected=p, worse=worse, regression=worse)
         for check, p in zip(checks, corrected, strict=True)
         if p is not None
+        # Where there is no difference at all, p is 1.
+        for worse in [p <= rules.alpha and -check.points >= rules.drop]
     ]
 
 
-def _counts(rules: Rules, check: Check, p: float) -> bool:
-    # Where there is no difference at all, p is 1.
-    return p <= rules.alpha and -check.points >= rules.drop
+def _news(check: Check, stood: Mapping[tuple[str, str], Standing]) -> Check:
+    """Against the baseline, what stood before is no regression any more."""
+    return replace(check, regression=check.worse and check.key not in stood)
+
+
+def _stands(check: Check) -> bool:
+    return check.worse and not check.regression
+
+
+def _still(check: Check, before: Standing) -> str:
+    now = replace(before, told=check.brief())
+    return f"STANDING: {check.task} {check.metric} is {now.sentence}."

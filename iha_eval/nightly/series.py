@@ -30,8 +30,9 @@ class Point:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no result."""
-        return bool(self.line.get("failed")) or self.line.get("mean") is None
+        """Whether there is no result, or one that counts as missing."""
+        gone = self.line.get("failed") or self.line.get("lacking")
+        return bool(gone) or self.line.get("mean") is None
 
 
 @dataclass
@@ -108,7 +109,15 @@ def all_series(nights: Mapping[str, Sequence[Line]]) -> list[Series]:
             if line.get("failed"):
                 continue
             what = line["model"], line["task"], line["metric"]
-            key = *what, line.get("documents"), line.get("settings")
+            if line.get("lacking"):
+                # A gap in the series that it would have gone on with.
+                if what in current:
+                    current[what].points.append(Point(night, line))
+                    measured.add(what)
+                continue
+            # Where a few questions were lost, the others still are those of an earlier night.
+            documents = line.get("part_of") or line.get("documents")
+            key = *what, documents, line.get("settings")
             if key not in found:
                 version = 1 + sum(known[:3] == what for known in found)
                 found[key] = Series(*what, version=version)

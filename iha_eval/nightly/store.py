@@ -6,7 +6,7 @@ is there whole. Lines that a crash has cut off count for nothing and harm nothin
 Not for: judging what the lines say (`series.py`, `rules.py`).
 
 Beside the lines lie the scores of all questions, so that nights can be compared question by
-question when their outputs are gone, and the reports.
+question when their outputs are gone, what the hashes in the lines stand for, and the reports.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,7 +81,7 @@ class Store:
             chosen[night] = lines
         order = sorted(chosen, key=lambda night: (_moment(chosen[night][0]), night))
         nights = {
-            night: [_without_regression(line) if night in accepted else line for line in lines]
+            night: [_accepted(line) if night in accepted else line for line in lines]
             for night, lines in ((name, chosen[name]) for name in order)
         }
         return Entries(nights, broken)
@@ -129,12 +130,27 @@ class Store:
         """The scores behind a line, question by question; None if they are not there any more."""
         path = self._scores_path(line["night"], line["batch"])
         key = score_key(line["model"], line["task"], line["metric"])
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as file:
-                found = json.load(file).get(key)
-        except (OSError, EOFError, ValueError):
-            return None
+        found = (_read_packed(path) or {}).get(key)
         return found if isinstance(found, list) else None
+
+    def learn(self, sha256: str, value: object) -> None:
+        """Keep what a hash in the lines stands for, such as a list of questions; once is enough.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        path = self._known_path(sha256)
+        if path.exists():
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, gzip.compress(compact(value).encode(), mtime=0))
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def recall(self, sha256: str | None) -> Any:
+        """What was learnt of a hash; None if nothing was, or it is gone."""
+        return _read_packed(self._known_path(str(sha256)))
 
     def keep_report(self, night: str, folder: Path) -> list[Path]:
         """Keep the report of a night: a second name for its files, or a copy on another disk.
@@ -190,6 +206,9 @@ class Store:
     def _scores_path(self, night: str, batch: int) -> Path:
         return self.folder / "scores" / f"{night}-{batch}.json.gz"
 
+    def _known_path(self, sha256: str) -> Path:
+        return self.folder / "known" / f"{sha256[:32]}.json.gz"
+
     def _write_scores(
         self, night: str, batch: int, scores: Mapping[str, Sequence[float | None]]
     ) -> None:
@@ -234,8 +253,16 @@ def _moment(line: Line) -> datetime:
     return datetime.fromisoformat(line["date"])
 
 
-def _without_regression(line: Line) -> Line:
-    return {**line, "regressions": []}
+def _accepted(line: Line) -> Line:
+    return {**line, "regressions": [], "accepted": True}
+
+
+def _read_packed(path: Path) -> Any:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, EOFError, ValueError, zlib.error):
+        return None
 
 
 def _link(source: Path, target: Path) -> None:

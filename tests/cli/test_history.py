@@ -87,6 +87,34 @@ def test_other_steps_and_regressions_are_told(
     assert regressed not in shown(capsys, "history", "--accept", "2026-03-03")
 
 
+def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse = {"points": -20.0, "p_corrected": 0.001, "worse": True}
+    line = {
+        "date": "2026-03-01T02:00:00+00:00",
+        "model": "iha",
+        "metric": "m",
+        "mean": 0.5,
+        "se": 0.1,
+        "watched": True,
+        "not_judged": {"last_good": "other settings", "baseline": "no result"},
+    }
+    store.record("n", [{**line, "task": "a", "baseline": worse}, {**line, "task": "b"}])
+    standing = (
+        "a m is 20.0 points worse than the baseline (p = 0.001), as on every night judged since n"
+    )
+    assert shown(capsys, "history").splitlines()[-4:] == [
+        "night n did not judge a m against its baseline: no result",
+        "night n did not judge a m against an earlier night: other settings",
+        "night n did not judge 2 more (see --json)",
+        standing,
+    ]
+    assert f"{standing}, accepted" in shown(capsys, "history", "--accept", "n")
+    told = json.loads(shown(capsys, "history", "--json"))
+    assert len(told["nights"][0]["not_judged"]) == 4
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_nights(count: int, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(count):

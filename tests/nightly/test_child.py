@@ -53,6 +53,49 @@ def test_output_folder_environment_and_input(tmp_path: Path) -> None:
     assert tail(tmp_path / "logs" / "a.log") == [f"{tmp_path.resolve()} hello ''", "again"]
 
 
+def test_a_log_has_no_secrets_and_nothing_else_is_changed(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "a.log"
+    # What a process that outlived its night has left behind comes first.
+    log.parent.mkdir()
+    child.unredacted(log).write_text("token=left-behind\n")
+    child.unredacted(log).chmod(0o600)
+    code = (
+        "import os, pathlib; print('1%\\r2%', os.environ['MY_SECRET'], 'password: x');"
+        "print(oct(next(pathlib.Path('logs').iterdir()).stat().st_mode))"
+    )
+    for _ in range(2):
+        run_child(
+            [sys.executable, "-c", code],
+            log,
+            folder=tmp_path,
+            environment={"MY_SECRET": "geheim"},
+            timeout=60,
+            stop=Stop(),
+        )
+    once = b"1%\r2% *** password: ***\n0o100600\n"
+    # The second time the log is there as well.
+    assert log.read_bytes().startswith(b"token=***\n" + once)
+    assert log.read_bytes().count(b"***") == 5
+    assert list(log.parent.iterdir()) == [log]
+
+
+def test_a_log_that_cannot_be_written_is_kept_for_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = tmp_path / "a.log"
+    child.unredacted(log).write_text("token=x\n")
+    with monkeypatch.context() as disk:
+        disk.setattr(child, "write_whole", full)
+        child.settle_log(log, {})
+    assert child.unredacted(log).exists()
+    child.settle_log(log, {})
+    child.settle_log(log, {})
+    assert log.read_text() == "token=***\n"
+
+
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     ended = run_child(
         ["/no/such/program"],
@@ -63,6 +106,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         stop=Stop(),
     )
     assert ended.reason == "/no/such/program cannot be started (No such file or directory)"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
 
 
 GRANDCHILD = """

@@ -86,7 +86,7 @@ def test_a_night_that_was_never_finished_is_recorded_by_the_next(
     found = recorded(nights)
     assert found["2026-03-01"] == [("iha", "math", None), ("baseline", "math", None)]
     reasons = {one["reason"] for one in Store(nights.history).read().nights["2026-03-01"]}
-    assert reasons == {"it never ended"}
+    assert reasons == {"it left no whole results"}
     assert nights.night(NOON + 2 * DAY)[1][0].startswith("night 2026-03-03 in ")
 
 

@@ -1,5 +1,6 @@
 """Jobs: which tasks share a process, and the command lines."""
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from fake_nights import FakeNights
 
 from iha_eval.nightly.config import read_config
-from iha_eval.nightly.jobs import Job, plan, plan_sha256, readable
+from iha_eval.nightly.jobs import EMBEDDED, Job, plan, plan_sha256, readable
 
 
 def jobs(nights: FakeNights, **changes: Any) -> list[Job]:
@@ -94,6 +95,57 @@ def test_the_environment_is_part_of_the_plan(nights: FakeNights) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    shown = readable([sys.executable, "--model_args", '{"token": "geheim", "dtype": "a"}'])
+    words = [sys.executable, "--model_args", '{"token": "geheim", "dtype": "a"}', "--api-key"]
+    shown = readable([*words, "geheim"])
     assert "geheim" not in shown
     assert '"dtype": "a"' in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"pretrained": "models/iha", "tokenizer": "tok", "dtype": "tok"},
+            {"pretrained": "HERE/models/iha", "tokenizer": "HERE/tok", "dtype": "tok"},
+        ),
+        ({"pretrained": "org/model"}, {"pretrained": "org/model"}),
+        ({"pretrained": "file"}, {"pretrained": "file"}),
+        ({"pretrained": "embedded-iha"}, {"pretrained": "embedded-iha"}),
+        ({"pretrained": None, "dtype": 3}, {"pretrained": None, "dtype": 3}),
+        ({"pretrained": "/"}, {"pretrained": "/"}),
+        ({"pretrained": "~"}, {"pretrained": "HERE/home"}),
+        ("pretrained=models/iha,dtype=a", "pretrained=HERE/models/iha,dtype=a"),
+        ("pretrained=org/model, tokenizer=tok,x", "pretrained=org/model, tokenizer=HERE/tok,x"),
+        ('{"pretrained": "tok", "a": "="}', {"pretrained": "HERE/tok", "a": "="}),
+        ('{"pretrained"= "tok"', '{"pretrained"= "tok"'),
+    ],
+    ids=str,
+)
+def test_folders_are_told_in_full_and_hub_names_stay(
+    given: Any, expected: Any, nights: FakeNights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report looks for the checkpoint from wherever it is made."""
+    for name in ("models/iha", "tok", "home", "embedded-iha"):
+        (nights.folder / name).mkdir(parents=True)
+    (nights.folder / "file").touch()
+    monkeypatch.setenv("HOME", str(nights.folder / "home"))
+    models = {"iha": {"model_args": given}, "baseline": {"model_args": given}}
+    found = [job.model.arguments for job in jobs(nights, models=models)]
+    assert found == [_in(nights.folder, expected)] * 2
+
+
+def _in(folder: Path, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in(folder, one) for name, one in value.items()}
+    return value.replace("HERE", str(folder)) if isinstance(value, str) else value
+
+
+def test_the_embedded_checkpoints_are_those() -> None:
+    """Read, not imported: that takes seconds, which is why the names stand twice."""
+    text = (Path(__file__).parents[2] / "model_adapters" / "default_checkpoint.py").read_text()
+    [names] = [
+        ast.literal_eval(one.value)
+        for one in ast.parse(text).body
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "(IHA, BASELINE)"
+    ]
+    assert names == EMBEDDED

@@ -31,6 +31,27 @@ def back(*lines: list[dict[str, Any]], broken: int = 0) -> Lookback:
     return look_back(Entries({f"n{i}": found for i, found in enumerate(lines, 1)}, broken))
 
 
+def test_what_was_not_judged_what_lacks_and_what_stands() -> None:
+    told = {"points": -20.0, "p_corrected": 0.001, "worse": True}
+    found = back(
+        night(1, 0.5, baseline=told, not_judged={"last_good": "why"}),
+        night(2, 0.5, baseline=told, accepted=True, lacking="only 1 of 9 questions"),
+    )
+    assert [one["not_judged"] for one in found.nights] == [
+        ["t m against an earlier night: why"],
+        [],
+    ]
+    assert [one["failed"] for one in found.nights] == [[], ["iha on t m: only 1 of 9 questions"]]
+    stands = (
+        "t m is 20.0 points worse than the baseline (p = 0.001), as on every night judged since "
+        "n1, accepted"
+    )
+    assert found.standing == (stands,)
+    assert found.as_dict()["standing"] == [stands]
+    mended = night(3, 0.5, baseline={**told, "worse": False})
+    assert back(night(1, 0.5, baseline=told), mended).standing == ()
+
+
 def test_nothing_to_look_back_at() -> None:
     assert back() == Lookback((), (), 0)
 

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task, write_run
+from lm_eval_runs import (
+    FakeTask,
+    line,
+    lines,
+    ruler_task,
+    samples_file,
+    voting_task,
+    write_run,
+)
 
 from iha_eval.nightly.measures import Measure, measure
 
@@ -56,6 +64,20 @@ def test_what_is_no_share_is_left_out(odd: float, tmp_path: Path) -> None:
     samples = [line(n, {"ppl": odd if n else 0.5, "m": math.nan}) for n in range(3)]
     [one] = found(tmp_path, {"t": FakeTask(samples)})
     assert (one.metric, one.scores, one.watched) == ("m", (None, None, None), True)
+
+
+def test_a_task_with_nothing_to_watch_is_told(tmp_path: Path) -> None:
+    tasks = {
+        "perplexity": FakeTask(lines("ppl", [7.0])),
+        "less": FakeTask(lines("m", [1.0]), higher_is_better={"m": False}),
+        "m": FakeTask(lines("m", [1.0])),
+    }
+    file = write_run(tmp_path, tasks)
+    assert measure(file).warnings == (
+        "less, perplexity has no score between 0 and 1 of which more is better: not watched.",
+    )
+    # By their patterns, users say themselves what is watched.
+    assert measure(file, ["m"]).warnings == ()
 
 
 def test_the_questions_of_nested_groups_are_put_together(tmp_path: Path) -> None:
@@ -109,10 +131,52 @@ def test_equal_hashes_mean_equal_questions(part: str, tmp_path: Path) -> None:
 def test_settings_are_part_of_a_measure(tmp_path: Path) -> None:
     task = FakeTask(lines("m", [1.0]))
     plain, same, other = (
-        found(tmp_path / name, {"t": task}, config={"limit": limit})[0].settings
-        for name, limit in (("a", None), ("b", None), ("c", 5))
+        found(tmp_path / name, {"t": task}, config={"fewshot_seed": seed})[0]
+        for name, seed in (("a", 1), ("b", 1), ("c", 5))
     )
-    assert plain == same != other
+    assert plain.settings == same.settings != other.settings
+    assert (plain.asked["fewshot_seed"], other.asked["fewshot_seed"]) == (1, 5)
+
+
+def test_questions_tell_how_many_were_asked_and_prompts_their_template(tmp_path: Path) -> None:
+    few, many = lines("m", [1.0, 0.0]), lines("m", [1.0, 0.0, 1.0])
+    template: dict[str, Any] = {"chat_template_sha": "x"}
+    [one] = found(tmp_path / "a", {"t": FakeTask(few)}, config={"limit": 2}, **template)
+    [other] = found(tmp_path / "b", {"t": FakeTask(many)})
+    assert one.settings == other.settings
+    assert one.documents != other.documents
+    assert one.questions == other.questions[:2]
+    assert len(set(other.questions)) == 3
+
+
+def test_what_a_run_was_to_ask_and_what_its_samples_lack(tmp_path: Path) -> None:
+    tasks = {"a": FakeTask(lines("m", [1.0] * 3)), "b": FakeTask(lines("m", [1.0] * 2))}
+    counts = {"a": {"original": 9, "effective": 4}, "b": {"original": 9, "effective": 2}}
+    file = write_run(tmp_path, tasks, group_subtasks={"g": ["a", "b"]}, **{"n-samples": counts})
+    samples = samples_file(file, "a")
+    samples.write_text(samples.read_text()[:-20] + "\n")
+    read = measure(file)
+    assert {one.task: (len(one.scores), one.expected) for one in read.measures} == {
+        "a": (2, 4),
+        "b": (2, 2),
+        "g": (4, 6),
+    }
+    group = read.measures[-1]
+    assert [name[:2] for name in group.questions] == ["a ", "a ", "b ", "b "]
+    assert group.asked["repeats of b"] == 1
+    assert read.warnings == (
+        f"{samples.name} has 1 broken line (line 3): these documents are left out.",
+    )
+    for name in ("a", "b"):
+        del counts[name]
+        file = write_run(tmp_path / name, tasks, **{"n-samples": counts})
+        assert {one.task: one.expected for one in measure(file).measures}[name] is None
+
+
+def test_a_group_of_which_a_task_does_not_tell_does_not_tell(tmp_path: Path) -> None:
+    tasks = {name: FakeTask(lines("m", [1.0])) for name in "ab"}
+    counts = {"n-samples": {"a": {"effective": 1}}, "group_subtasks": {"g": ["a", "b"]}}
+    assert [one.expected for one in found(tmp_path, tasks, **counts)] == [1, None, None]
 
 
 def test_facts_of_our_runs_and_of_others(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from lm_eval_runs import FakeTask, lines, write_run
 from iha_eval.compare import build_report
 from iha_eval.compare.runs import load_run
 from iha_eval.compare.samples import read_samples
+from iha_eval.compare.settings import template
 from iha_eval.nightly.merge import merged
 
 
@@ -55,6 +56,53 @@ def test_two_runs_are_read_as_one(
     ]
     report = build_report(file, file)
     assert report["models"]["iha"]["seconds"] == 8.0
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_each_task_keeps_its_chat_template(reverse: bool, tmp_path: Path) -> None:
+    """What a comparison looks for, with lm-eval's own keys telling what holds for all of it."""
+    asked = {"a": ("{{x}}", "sha of x"), "b": (None, None)}
+    names = ["b", "a"] if reverse else ["a", "b"]
+    files = [
+        write_run(
+            tmp_path / name,
+            {name: FakeTask(lines("m", [1.0])), "both": FakeTask(lines("m", [1.0]))},
+            stamp=f"2026-01-02T03-04-0{number}.5",
+            chat_template=asked[name][0],
+            chat_template_sha=asked[name][1],
+            fewshot_as_multiturn=name == "a",
+            system_instruction="be brief",
+        )
+        for number, name in enumerate(names)
+    ]
+    file = merged(files, tmp_path / "merged")
+    content = json.loads(file.read_text())
+    assert content["config"]["iha_eval_chat_template_sha"] == {
+        "a": "sha of x",
+        "b": None,
+        # Of a task that two runs have, the first counts.
+        "both": asked[names[0]][1],
+    }
+    keys = ("chat_template", "chat_template_sha", "fewshot_as_multiturn", "system_instruction")
+    assert [content[key] for key in keys] == [None, None, None, "be brief"]
+    run = load_run(file)
+    assert [template(run, task) for task in "ab"] == ["sha of x", None]
+
+
+def test_one_chat_template_for_all_stays_where_it_is(tmp_path: Path) -> None:
+    files = [
+        write_run(
+            tmp_path / name,
+            {name: FakeTask(lines("m", [1.0]))},
+            stamp=f"2026-01-02T03-04-0{number}.5",
+            chat_template="{{x}}",
+            chat_template_sha="sha",
+        )
+        for number, name in enumerate("ab")
+    ]
+    content = json.loads(merged(files, tmp_path / "merged").read_text())
+    assert (content["chat_template"], content["chat_template_sha"]) == ("{{x}}", "sha")
+    assert "iha_eval_chat_template_sha" not in content["config"]
 
 
 def test_runs_of_other_model_classes(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_the_first_night(nights: FakeNights) -> None:
         ("failed", 1, "2026-03-01"),
         ("running", 21, "2026-03-02"),
         ("failed", 24, "2026-03-02"),
+        ("unreported", 1, "2026-03-01"),
+        ("unreported", 21, "2026-03-02"),
         ("finished", 1, "2026-03-01.2"),
         ("finished", 24, "2026-03-02"),
         ("given up", 1, "2026-03-01.2"),
@@ -146,7 +148,7 @@ def test_results_count_with_all_their_samples(tmp_path: Path) -> None:
     assert results_of(tmp_path) == later
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"configs": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"configs": 3}', '{"configs": {}}'])
 def test_results_that_are_not_whole(text: str, tmp_path: Path) -> None:
     older = write_run(tmp_path, RUN)
     broken = older.with_name("results_2026-09-09T09-09-09.5.json")

@@ -1,71 +1,22 @@
 """Regressions: what counts, what it is held against, and how often the rules are wrong."""
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-
-from iha_eval.nightly.config import Rules
-from iha_eval.nightly.measures import Measure
-from iha_eval.nightly.rules import Check, Verdict, judge
-from iha_eval.nightly.store import Store, score_key
-from iha_eval.statistics import level
-
-START = datetime(2026, 3, 1, 2, tzinfo=UTC)
+from judged_nights import BAD, GOOD, History, measure, only
 
 
-def measure(scores: Sequence[float | None], task: str = "t", **changes: Any) -> Measure:
-    fields = {"documents": "d", "settings": "s", "higher": True, "watched": True, **changes}
-    return Measure(task, "m", tuple(scores), **fields)
-
-
-class History:
-    """Nights that are judged and recorded one after the other."""
-
-    def __init__(self, folder: Path, rules: Rules) -> None:
-        self.store, self.rules, self.count = Store(folder), rules, 0
-
-    def night(self, iha: Sequence[Measure], baseline: Sequence[Measure] = ()) -> Verdict:
-        verdict = judge(self.rules, iha, baseline, self.store.read().nights, self.store)
-        self.count += 1
-        date = (START + timedelta(days=self.count)).isoformat()
-        lines = []
-        for one in iha:
-            found = level(one.scores)
-            wrong = [c.brief() for c in verdict.regressions if c.task == one.task]
-            common = {"date": date, "model": "iha", "task": one.task, "metric": "m"}
-            numbers = {"mean": found.mean, "se": found.error, "regressions": wrong}
-            same = {"documents": one.documents, "settings": one.settings, "watched": True}
-            lines.append({**common, **numbers, **same, "higher_is_better": one.higher})
-        scores = {score_key("iha", one.task, "m"): one.scores for one in iha}
-        self.store.record(f"n{self.count}", lines, scores)
-        return verdict
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[Callable[..., History]]:
-    made: list[History] = []
-
-    def make(**rules: Any) -> History:
-        made.append(History(tmp_path / str(len(made)), Rules(**rules)))
-        return made[-1]
-
-    return make
-
-
-GOOD, BAD = [1.0] * 60 + [0.0] * 40, [1.0] * 40 + [0.0] * 60
-
-
-def only(verdict: Verdict) -> Check:
-    [check] = verdict.checks
-    return check
-
-
-def test_the_first_night_is_held_against_nothing(history: Callable[..., History]) -> None:
-    assert history().night([measure(BAD)]) == Verdict((), ())
+def test_the_first_night_is_held_against_nothing_and_says_so(
+    history: Callable[..., History],
+) -> None:
+    found = history().night([measure(BAD)], [measure(BAD)])
+    assert (only(found).rule, found.gaps) == ("baseline", ())
+    assert found.notes == (
+        "Nothing was held against an earlier night: there is no earlier night with a result.",
+    )
+    assert history(last_good=False).night([measure(BAD)], [measure(BAD)]).notes == ()
 
 
 def test_a_drop_counts_until_it_is_mended(history: Callable[..., History]) -> None:
@@ -103,13 +54,25 @@ def test_an_accepted_night_is_the_new_normal(history: Callable[..., History]) ->
     assert (check.regression, check.against) == (False, "n2")
 
 
-@pytest.mark.parametrize("changes", [{"documents": "x"}, {"settings": "x"}], ids=str)
-def test_other_questions_are_not_compared(
-    changes: dict[str, str], history: Callable[..., History]
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"documents": "x"}, "its questions are other ones than those of the night n1"),
+        ({"settings": "x"}, "the night n1 asked with other settings, style (x against s)"),
+    ],
+    ids=["questions", "settings"],
+)
+def test_other_questions_are_not_compared_and_that_is_said(
+    changes: dict[str, str], reason: str, history: Callable[..., History]
 ) -> None:
-    found = history()
+    found = history(baseline=False)
     found.night([measure(GOOD)])
-    assert found.night([measure(BAD, **changes)]).checks == ()
+    verdict = found.night([measure(BAD, **changes)])
+    assert verdict.checks == ()
+    assert verdict.notes == (f"NOT JUDGED against an earlier night: t m: {reason}.",)
+    assert verdict.missing == []
+    line = found.store.read().nights["n2"][0]
+    assert line["not_judged"] == {"last_good": reason}
     # And the earlier ones are still known when they come back.
     assert only(found.night([measure(BAD)])).against == "n1"
 
@@ -152,31 +115,6 @@ def test_watching_more_asks_for_more(history: Callable[..., History]) -> None:
         assert check.regression is regression
 
 
-def test_against_the_baseline(history: Callable[..., History]) -> None:
-    found = history()
-    check = only(found.night([measure(BAD)], [measure(GOOD)]))
-    assert (check.rule, check.against, check.regression) == ("baseline", "baseline", True)
-    assert check.sentence == (
-        "REGRESSION: t m is 20.0 points worse than the baseline "
-        "(p = 1.9e-06, exact McNemar, Holm-corrected)."
-    )
-    # Worse than the baseline, but what it always was.
-    again = found.night([measure(BAD)], [measure(GOOD)])
-    assert [(c.rule, c.regression) for c in again.checks] == [
-        ("last_good", False),
-        ("baseline", True),
-    ]
-    assert history(baseline=False).night([measure(BAD)], [measure(GOOD)]).checks == ()
-
-
-def test_a_baseline_with_other_questions_is_said(history: Callable[..., History]) -> None:
-    verdict = history().night([measure(BAD)], [measure(GOOD, documents="x"), measure(GOOD, "u")])
-    assert verdict.checks == ()
-    assert verdict.notes == (
-        "t m was not held against the baseline, whose questions or prompts are other ones.",
-    )
-
-
 def test_scores_that_are_gone_leave_the_means(history: Callable[..., History]) -> None:
     found = history()
     found.night([measure(GOOD)])
@@ -198,15 +136,21 @@ def test_missing_and_fractional_scores(
 ) -> None:
     found = history()
     found.night([measure(GOOD)])
-    checks = found.night([measure(tonight)]).checks
+    verdict = found.night([measure(tonight)])
+    checks = verdict.checks
+    assert len(verdict.missing) == (points is None)
     assert [check.points for check in checks] == ([] if points is None else [pytest.approx(points)])
 
 
 def test_questions_without_a_common_score_show_nothing(history: Callable[..., History]) -> None:
     found = history()
     found.night([measure([1.0, None])])
-    check = only(found.night([measure([None, 1.0])]))
-    assert (check.points, check.p, check.regression) == (0, 1, False)
+    verdict = found.night([measure([None, 1.0])], [measure([1.0, None])])
+    assert verdict.checks == ()
+    assert {(gap.rule, gap.reason) for gap in verdict.gaps} == {
+        ("last_good", "no question has a score on both sides"),
+        ("baseline", "no question has a score on both sides"),
+    }
 
 
 def drawn(rng: np.random.Generator, skill: np.ndarray, shift: float = 0.0) -> list[float]:

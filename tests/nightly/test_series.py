@@ -151,6 +151,20 @@ def test_what_is_watched_is_what_was_watched_last() -> None:
     assert not series.watched
 
 
+def test_what_counts_as_missing_is_a_gap_in_what_it_would_have_gone_on_with() -> None:
+    lacking = result(0.1, documents="fewer", lacking="only 2 of 9 questions")
+    never = result(0.1, task="new", lacking="none of its 9 questions has a score")
+    history = nights([result(0.5)], [lacking, never], [result(0.6)])
+    assert shape(history) == [("iha t m", 1, ["n0", "n1!", "n2"], True)]
+    assert report_form(all_series(history)[0], "x")["nights"][1]["mean"] is None
+
+
+def test_a_night_that_lost_a_question_stays_in_its_series() -> None:
+    lost = result(0.5, documents="one fewer", part_of="d")
+    history = nights([result(0.5)], [lost], [result(0.6)])
+    assert shape(history) == [("iha t m", 1, ["n0", "n1", "n2"], True)]
+
+
 def test_a_night_without_any_score_is_a_gap_too() -> None:
     [series] = all_series(nights([result(0.5)], [{**result(0), "mean": None}]))
     assert [point.failed for point in series.points] == [False, True]

@@ -152,12 +152,28 @@ def test_scores_stay_with_their_batch(store: Store) -> None:
     assert store.scores(old) is None
 
 
+def test_what_a_hash_stands_for_is_kept_once(store: Store) -> None:
+    assert store.recall("a" * 64) is None
+    store.learn("a" * 64, ["é", 1])
+    [path] = (store.folder / "known").iterdir()
+    written = path.stat().st_mtime_ns
+    store.learn("a" * 64, ["é", 1])
+    assert (store.recall("a" * 64), path.stat().st_mtime_ns) == (["é", 1], written)
+    data = path.read_bytes()
+    # A bit that has turned in the packed part, and one that is cut off.
+    for broken in (data[:10] + bytes([data[10] ^ 255]) + data[11:], data[:-5], b"{"):
+        path.write_bytes(broken)
+        assert store.recall("a" * 64) is None
+    assert store.recall(None) is None
+
+
 def test_accepting_a_night_takes_its_regressions_away(store: Store) -> None:
     store.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
     store.record("b", lines(2, 0.5, regressions=[{"rule": "baseline"}]))
     store.accept("a")
     found = store.read().nights
-    assert found["a"][0]["regressions"] == []
+    assert (found["a"][0]["regressions"], found["a"][0]["accepted"]) == ([], True)
+    assert "accepted" not in found["b"][0]
     assert found["b"][0]["regressions"] == [{"rule": "baseline"}]
     with pytest.raises(UserError, match="has no night 'c': the last ones are a, b"):
         store.accept("c")
@@ -196,6 +212,8 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
     blocked = Store(tmp_path / "file")
     with pytest.raises(UserError, match="cannot be read"):
         blocked.record("a", lines(1, 0.5))
+    with pytest.raises(UserError, match="cannot be written"):
+        blocked.learn("a" * 64, [])
     with pytest.raises(UserError, match="cannot be written"):
         blocked.keep_report("a", tmp_path)
     folder = Store(tmp_path)

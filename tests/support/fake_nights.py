@@ -96,14 +96,23 @@ def _option(arguments: Sequence[str], name: str) -> str:
     return arguments[arguments.index(name) + 1]
 
 
+def _tear(samples: Path, count: int) -> None:
+    """Cut the last lines of a file in half."""
+    whole = samples.read_text().splitlines()
+    torn = [line[: len(line) // 2] for line in whole[-count:]]
+    samples.write_text("\n".join([*whole[:-count], *torn]) + "\n")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Stand in for lm-eval's command.
 
     Wishes of the file: `right` (a list of scores, or such a list by task), `exit` (a code, after
     some output), `tasks` (do that only for these), `hang` (wait until the wish is gone), `cut`
-    (leave out the samples, as after a kill), `exit_after` (a code, after the results), `groups`.
+    (leave out the samples, as after a kill), `exit_after` (a code, after the results), `groups`,
+    `metrics` (others besides p@1, always right), `seed` (of the worked examples), `say` (a line to
+    print), `tear` (how many sample lines of each task are cut in half).
     """
-    from lm_eval_runs import FakeTask, lines, write_run
+    from lm_eval_runs import FakeTask, lines, samples_file, write_run
 
     model = json.loads(_option(arguments, "--model_args"))["pretrained"]
     tasks = _option(arguments, "--tasks").split(",")
@@ -113,6 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     with Path(STARTS).open("a") as starts:
         starts.write(json.dumps({**note, "variable": os.environ.get("FAKE")}) + "\n")
     print("progress 1%\rprogress 100%\n\x1b[31mlast words\x1b[0m\x07 of", model, flush=True)
+    print(wishes.get("say", ""), flush=True)
     patience = time.monotonic() + 30
     while wishes.get("hang") and json.loads(file.read_text()).get("hang"):
         # A test that has gone wrong fails, and leaves nothing running.
@@ -123,18 +133,25 @@ def main(arguments: Sequence[str]) -> int:
         return int(wishes["exit"])
     right = wishes.get("right", [1.0, 0.0] * 20)
     names = [leaf for task in tasks for leaf in wishes.get("groups", {}).get(task, [task])]
-    runs = {
-        name: FakeTask(lines("p@1", right[name] if isinstance(right, dict) else right))
-        for name in names
-    }
+    runs = {}
+    for name in names:
+        samples = lines("p@1", right[name] if isinstance(right, dict) else right)
+        others = dict.fromkeys(set(wishes.get("metrics", ())) - {"p@1"}, 1.0)
+        runs[name] = FakeTask([{**one, **others, "metrics": ["p@1", *others]} for one in samples])
     stamp = f"2026-03-01T12-00-{len(Path(STARTS).read_text().splitlines()):02d}.5"
-    write_run(
+    counts = {name: {"effective": len(task.samples)} for name, task in runs.items()}
+    results = write_run(
         Path(_option(arguments, "--output_path")),
         runs,
         stamp=stamp,
         samples=not wishes.get("cut"),
         group_subtasks=wishes.get("groups", {}),
+        config={"fewshot_seed": wishes.get("seed", 0)},
+        **{"n-samples": counts},
     )
+    if wishes.get("tear"):
+        for name in runs:
+            _tear(samples_file(results, name), wishes["tear"])
     return int(wishes.get("exit_after", 0))
 
 

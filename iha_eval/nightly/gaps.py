@@ -1,0 +1,115 @@
+"""What of a night was not judged or not measured, and why, in words.
+
+For: `Gap`, and the measures of a finished run that count as missing all the same: without a score,
+or of far fewer questions than were to be asked.
+Not for: runs that failed (see `ledger.py`), nor for judging (`rules.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from iha_eval.nightly.measures import Measure
+from iha_eval.nightly.store import Line
+from iha_eval.statistics import level
+
+Rule = Literal["last_good", "baseline"]
+
+# Share of the questions that were to be asked; of fewer, the mean is that of another test.
+ENOUGH = 0.9
+
+AGAINST: dict[Rule, str] = {"last_good": "an earlier night", "baseline": "its baseline"}
+# Tasks that a sentence names.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A watched measure that a rule did not judge, or that is not there.
+
+    Attributes:
+        model: `iha` or `baseline`.
+        task: name of the task or group.
+        metric: name of the metric.
+        rule: the rule that did not judge it; None for a measure that is not there.
+        reason: why, in words.
+        command: hash of the command that was to give it, where that is known.
+    """
+
+    model: str
+    task: str
+    metric: str
+    rule: Rule | None
+    reason: str
+    command: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Model, task and metric."""
+        return self.model, self.task, self.metric
+
+
+def lacking(model: str, measures: Iterable[Measure]) -> Iterator[Gap]:
+    """The watched measures of a model that count as missing."""
+    for one in measures:
+        if one.watched and (reason := _lacks(one)):
+            yield Gap(model, *one.key, None, reason)
+
+
+def vanished(
+    model: str,
+    there: Iterable[Measure],
+    commands: Iterable[str],
+    earlier: Mapping[str, Sequence[Line]],
+) -> Iterator[Gap]:
+    """What the same commands measured the last time and did not tonight.
+
+    It is missed every night from then on, until a night without it is accepted.
+
+    Args:
+        model: `iha` or `baseline`.
+        there: all that it measured tonight.
+        commands: hashes of its commands that have ended well tonight.
+        earlier: the nights before, oldest first.
+    """
+    tonight, ended = {one.key for one in there}, set(commands)
+    history = list(earlier.values())[::-1]
+    for command in sorted(ended):
+        nights = ([one for one in lines if _is_of(one, model, command)] for lines in history)
+        for line in next(filter(None, nights), []):
+            key = line["task"], line["metric"]
+            done_with = line.get("lacking") and line.get("accepted")
+            if line.get("watched") and key not in tonight and not done_with:
+                reason = "not in the results of a command that gave it on an earlier night"
+                yield Gap(model, *key, None, reason, command)
+
+
+def sentences(gaps: Iterable[Gap]) -> Iterator[str]:
+    """Gaps in words; those of one kind with one reason share a sentence."""
+    alike: dict[tuple[str, Rule | None, str, str], list[str]] = {}
+    for gap in gaps:
+        kind = gap.model, gap.rule, gap.metric, gap.reason
+        alike.setdefault(kind, []).append(gap.task)
+    for (model, rule, metric, reason), tasks in alike.items():
+        more = f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else ""
+        what = f"{', '.join(tasks[:_NAMED])}{more} {metric}".strip()
+        if rule is None:
+            yield f"MISSING: {what} of {model}: {reason}."
+        else:
+            yield f"NOT JUDGED against {AGAINST[rule]}: {what}: {reason}."
+
+
+def _lacks(one: Measure) -> str:
+    asked = one.expected or len(one.scores)
+    if not level(one.scores).n:
+        return f"none of its {len(one.scores)} questions has a score"
+    if len(one.scores) < ENOUGH * asked:
+        return (
+            f"only {len(one.scores)} of the {asked} questions that were asked are in the samples, "
+            "so run it again with --fresh"
+        )
+    return ""
+
+
+def _is_of(line: Line, model: str, command: str) -> bool:
+    return (line["model"], line.get("command")) == (model, command) and not line.get("failed")

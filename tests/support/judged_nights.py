@@ -1,0 +1,67 @@
+"""Nights that are judged and recorded without runs, from made-up measures.
+
+For: tests of the rules. Not for: tests of what is measured, or of whole nights (fake_nights.py).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from iha_eval.nightly.checks import Check
+from iha_eval.nightly.config import Rules
+from iha_eval.nightly.ledger import judged
+from iha_eval.nightly.measures import Measure
+from iha_eval.nightly.rules import Verdict, judge
+from iha_eval.nightly.store import Store, score_key
+from iha_eval.statistics import level
+
+START = datetime(2026, 3, 1, 2, tzinfo=UTC)
+
+
+def measure(
+    scores: Sequence[float | None],
+    task: str = "t",
+    *,
+    documents: str = "d",
+    settings: str = "s",
+    **changes: Any,
+) -> Measure:
+    """One whose questions are named by `documents`, and whose settings by `settings`."""
+    fields = {"higher": True, "watched": True, "asked": {"style": settings}, **changes}
+    fields.setdefault("questions", tuple(f"{documents}{i}" for i in range(len(scores))))
+    sha256s = {"documents": documents, "settings": settings}
+    return Measure(task, "m", tuple(scores), **sha256s, **fields)
+
+
+class History:
+    """Nights that are judged and recorded one after the other."""
+
+    def __init__(self, folder: Path, rules: Rules) -> None:
+        self.store, self.rules, self.count = Store(folder), rules, 0
+
+    def night(self, iha: Sequence[Measure], baseline: Sequence[Measure] = ()) -> Verdict:
+        verdict = judge(self.rules, iha, baseline, self.store.read().nights, self.store)
+        self.count += 1
+        date = (START + timedelta(days=self.count)).isoformat()
+        lines = []
+        for one in iha:
+            found = level(one.scores)
+            common = {"date": date, "model": "iha", "task": one.task, "metric": "m"}
+            numbers = {"mean": found.mean, "se": found.error, "higher_is_better": one.higher}
+            same = {"documents": one.documents, "settings": one.settings, "watched": True}
+            found_by_rules = judged("iha", one.key, verdict)
+            lines.append({**common, **numbers, **same, **found_by_rules})
+            self.store.learn(one.documents, one.questions)
+            self.store.learn(one.settings, one.asked)
+        scores = {score_key("iha", one.task, "m"): one.scores for one in iha}
+        self.store.record(f"n{self.count}", lines, scores)
+        return verdict
+
+
+GOOD, BAD = [1.0] * 60 + [0.0] * 40, [1.0] * 40 + [0.0] * 60
+
+
+def only(verdict: Verdict) -> Check:
+    [check] = verdict.checks
+    return check

@@ -1,0 +1,147 @@
+"""Secrets go, whatever they are written like; everything else stays."""
+
+import json
+
+import pytest
+
+from iha_eval.redact import is_secret, redact, redact_words, secret_values, without_secrets
+
+SECRET = "geheim"
+KEY = "hf_" + "aB3" * 12
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("token", "hf_token", "auth_token", "access_token", "use_auth_token", "HF_TOKEN"),
+        *("api_key", "OPENAI_API_KEY", "x-api-key", "apiKey", "openaiApiKey", "APIKEY"),
+        *("password", "db_password", "passwd", "passphrase", "secret", "client_secret"),
+        *("AWS_SECRET_ACCESS_KEY", "private_key", "ssh_key", "Authorization", "authToken"),
+        *("credentials", "access_tokens", "X-Amz-Signature", "session_token", "Cookie"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret(name)
+    assert redact(f"{name}={SECRET}") == f"{name}=***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_tokens", "num_tokens", "max_gen_toks", "pad_token_id", "add_bos_token", "eos_token"),
+        *("tokens", "tokenizer", "prompt_tokens", "unk_token", "next_token", "image_token"),
+        *("token_ids", "cache_key", "key", "sort_keys", "multikey", "pass@1", "think_end_token"),
+        *("author", "signature", "secretary", "", "_", "123"),
+    ],
+)
+def test_names_of_other_things(name: str) -> None:
+    assert not is_secret(name)
+    assert redact(f"{name}={SECRET}") == f"{name}={SECRET}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("token: geheim, dtype=a", "token: ***, dtype=a"),
+        ('hf_token="ge heim, geheim" x', 'hf_token="***" x'),
+        ("hf_token='ge\"heim' x", "hf_token='***' x"),
+        (r'password: "ge\"heim" x', 'password: "***" x'),
+        ('token="ge heim', 'token="***'),
+        (r'"{\"token\": \"ge heim\", \"a\": 1}"', r'"{\"token\": \"***\", \"a\": 1}"'),
+        ("{'token': 'geheim', 'x': [1]}", "{'token': '***', 'x': [1]}"),
+        ('{"token": {"a": ["geheim", "geheim"]}, "x": 1', '{"token": ***, "x": 1'),
+        ("password: [geheim, (geheim)\nx", "password: ***\nx"),
+        ("f(token=geheim)", "f(token=***)"),
+        ("token=b'geheim' x", "token=*** x"),
+        ("api_key=SecretStr('geheim')", "api_key=***)"),
+        ('os.environ["HF_TOKEN"] = "geheim"', 'os.environ["HF_TOKEN"] = "***"'),
+        ("--api-key geheim --dtype a", "--api-key *** --dtype a"),
+        ("--api-key=geheim --dtype a", "--api-key=*** --dtype a"),
+        ("Authorization: Bearer geheim", "Authorization: ***"),
+        ("curl -H 'Authorization: Basic geheim==' x", "curl -H 'Authorization: ***' x"),
+        ("Authorization: AWS4 Credential=geheim, S=geheim\nx", "Authorization: ***\nx"),
+        ("token: Bearer geheim x", "token: *** x"),
+        ("sent Bearer geheim123 to", "sent Bearer *** to"),
+        ("https://me:geheim@host/x?token=geheim", "https://***@host/x?token=***"),
+        (f"with {KEY} and sk-{'a1' * 10}", "with *** and ***"),
+        ("----- token=geheim", "----- token=***"),
+        ("model_args={'a': 'token=geheim,b=c'}", "model_args={'a': 'token=***,b=c'}"),
+    ],
+)
+def test_secrets_in_a_text(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    # Twice does no more than once.
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12.3 ms per token: 5.1",
+        "token: 12 ms",
+        "time per output token: 4ms",
+        "use_auth_token=True, token=None, password=",
+        '{"hf_token": null, "token": "", "api_key": false}',
+        "Token::new",
+        "the token, the password",
+        "bearer of news",
+        "--token --model x",
+        "task-abcdefghijklmnopqrstuvwxyz",
+        "https://host/a:b@c",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_values_that_are_known_go_wherever_they_stand() -> None:
+    variables = {"MY_TOKEN": "abcdefgh", "MY_SECRET": "abcdefghij", "PATH": "/usr/bin:x"}
+    known = secret_values({**variables, "SHORT_TOKEN": "a", "USE_TOKEN": "true"})
+    assert known == {"abcdefgh", "abcdefghij", "a"}
+    assert redact("a abcdefghij, abcdefgh /usr/bin:x", known) == "a ***, *** /usr/bin:x"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--api-key", "geheim", "geheim"], ["--api-key", "***", "geheim"]),
+        (["--api-key=geheim", "x"], ["--api-key=***", "x"]),
+        (["--token", "--model", "x"], ["--token", "--model", "x"]),
+        (["--token", "none"], ["--token", "none"]),
+        (["pretrained=x,token=ge heim=,dtype=a"], ["pretrained=x,token=***,dtype=a"]),
+        (['{"a": "b"}', "[1,2]", "{not json: token=geheim}"], None),
+    ],
+)
+def test_secrets_in_a_command_line(words: list[str], shown: list[str] | None) -> None:
+    expected = shown or ['{"a": "b"}', "[1,2]", "{not json: token=***}"]
+    assert redact_words(words) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"token": SECRET},
+        {"a": {"b": [{"hf_token": SECRET}]}, "s": "token=" + SECRET},
+        {"headers": ["Authorization: Bearer " + SECRET]},
+        {"command": ["--api-key", SECRET]},
+        {"json": json.dumps({"a": [{"password": SECRET + " "}]})},
+        {"json": json.dumps(json.dumps({"password": SECRET}))},
+        {"token": [SECRET, {"a": SECRET}]},
+        {"token": 1234567},
+    ],
+    ids=["plain", "deep", "header", "words", "JSON", "JSON in JSON", "mapping", "number"],
+)
+def test_secrets_at_any_depth_of_arguments(value: dict[str, object]) -> None:
+    [shown] = redact_words([json.dumps(value)])
+    for told in (json.dumps(without_secrets(value)), shown):
+        assert "***" in told
+        assert SECRET not in told
+        assert "1234567" not in told
+        assert json.loads(told).keys() == value.keys()
+
+
+def test_arguments_without_secrets_stay_as_they_are() -> None:
+    given = {"max_tokens": 3, "hf_token": None, "use_auth_token": True, "list": [1, ["a", "b=c"]]}
+    assert without_secrets(given) == given
+    odd = '{"a":1,   "max_tokens": 3}'
+    assert redact_words([odd]) == [odd]
