@@ -93,6 +93,21 @@ def softmax_scores(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
 
 
+def linear_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Attention weights [.., L, L] of linear attention: the scores themselves, 0 where hidden."""
+    return scores.masked_fill(~mask, 0)
+
+
+def hard_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Attention weights [.., L, L] of hard attention, softmax's limit for ever larger scores.
+
+    The visible keys with the highest score have equal shares, the others nothing.
+    """
+    seen = scores.masked_fill(~mask, -math.inf)
+    best = ((seen == seen.amax(dim=-1, keepdim=True)) & mask).to(scores.dtype)
+    return best / best.sum(dim=-1, keepdim=True)
+
+
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, weigh: Scores = softmax_scores
 ) -> Tensor:

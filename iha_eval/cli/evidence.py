@@ -1,0 +1,124 @@
+"""`iha-eval evidence`: the paper's theory and its synthetic experiment, on this machine.
+
+For: a table, a JSON file and a figure for each claim. Not for: the claims themselves, which are in
+`iha_eval/evidence/`.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from iha_eval.evidence.result import Evidence
+
+SUMMARY = (
+    "evidence polynomial|cpm3|separation|composition: the paper's theory and synthetic results"
+)
+
+_CLAIMS = {
+    "polynomial": "k polynomial filters from ceil(sqrt k) interleaved heads, with linear attention",
+    "cpm3": "pairs counted by ceil(sqrt N_max) interleaved heads, with hard attention",
+    "separation": "non-linear on repeated tokens, as no multi-head attention layer is",
+    "composition": "relation composition learned by one layer of IHA, MHA and simplicial attention",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check one claim.
+
+    Returns:
+        0, whatever it finds.
+
+    Raises:
+        UserError: The folder cannot be made, or holds cells of another experiment.
+    """
+    # Slow to import, and not needed for the help of `iha-eval`.
+    from rich.console import Console
+
+    from iha_eval.evidence.result import prepare, write
+
+    options = _parser().parse_args(arguments)
+    folder = prepare(options.out.expanduser())
+    evidence = _find(options, folder)
+    console = Console()
+    console.print(_table(evidence))
+    for sentence in evidence.sentences:
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+    quick = " --quick" if options.quick else ""
+    command = f"iha-eval evidence {options.claim} --seed {options.seed}{quick}"
+    written = write(evidence, command, folder)
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _find(options: argparse.Namespace, folder: Path) -> "Evidence":
+    import importlib
+
+    if options.claim == "composition":
+        from iha_eval.evidence.composition import experiment
+
+        return experiment.run(folder, print_flushed, options.seed, options.quick, options.jobs)
+    module = importlib.import_module(f"iha_eval.evidence.{options.claim}")
+    found: Evidence = module.run(options.seed, options.quick)
+    return found
+
+
+def print_flushed(text: str) -> None:
+    """Print a line of progress at once, also into a file, and from any process."""
+    print(text, flush=True)
+
+
+def _table(evidence: "Evidence") -> "Table":
+    from rich.table import Table
+
+    shown = Table(title=evidence.title)
+    for name, cell in zip(evidence.columns, evidence.rows[0], strict=True):
+        shown.add_column(name, justify="right" if cell[:1].isdigit() else "left")
+    for row in evidence.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="iha-eval evidence", description=SUMMARY)
+    claims = parser.add_subparsers(required=True, dest="claim", metavar="CLAIM")
+    for name, text in _CLAIMS.items():
+        claim = claims.add_parser(name, help=text, description=text)
+        claim.add_argument("--quick", action="store_true", help="a small form, in seconds")
+        claim.add_argument(
+            "--out",
+            type=Path,
+            default=Path("evidence"),
+            metavar="DIR",
+            help="folder for the JSON file and the figure (%(default)s)",
+        )
+        claim.add_argument(
+            "--seed",
+            type=_whole,
+            default=0,
+            metavar="S",
+            help="of whatever is random; composition also uses the next two (%(default)s)",
+        )
+    claims.choices["composition"].add_argument(
+        "--jobs",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="processes at a time, a thread each (%(default)s)",
+    )
+    return parser
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _whole(text) == 0:
+        raise argparse.ArgumentTypeError("there must be at least 1 process")
+    return int(text)
