@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         margin=options.margin,
         title=options.title,
         commit=options.commit,
+        command=["iha-eval", "compare", *arguments],
     )
     paths = write_report(report, options.out)
     for headline in report["headlines"]:
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--unpaired",
         action="store_true",
-        help="compare runs of different questions or settings; shows less, and says so",
+        help="compare tasks of different questions or settings, too; shows less, and says so",
     )
     parser.add_argument(
         "--correction",

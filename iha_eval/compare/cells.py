@@ -3,10 +3,10 @@
 For: measuring the rows of a plan, and correcting their p-values family by family.
 Not for: which rows there are (layout.py), nor for the statistics (iha_eval.statistics).
 
-Families: the rows that decide, one a benchmark, are corrected together, for they are what is read
-first; the other rows of each table are corrected together. So each row has one corrected p-value,
-and a smallest difference that goes with it: what a test at 5% divided by the size of the family
-would have shown.
+Families: the rows that decide, one a benchmark, are one family across all tables, for they are what
+is read first; the other rows of each table are a family of their own. So each row has one corrected
+p-value, and a smallest difference that goes with it: what a test at 5% divided by the size of the
+family would have shown.
 """
 
 from collections.abc import Sequence
@@ -86,12 +86,19 @@ def measure_all(
         UserError: A score is outside [0, 1].
     """
     tables = [table for benchmark in benchmarks for table in benchmark.tables]
-    families = [("cell", [row for row in table.rows if not row.decides]) for table in tables]
-    families.append(("headline", [row for table in tables for row in table.rows if row.decides]))
     found: dict[Row, Cell] = {}
-    for kind, rows in families:
-        found.update(_family(pairing, rows, kind, correction, margin))
+    for table in tables:
+        others = [row for row in table.rows if not row.decides]
+        kind = "row" if len(others) == len(table.rows) else "other row"
+        found |= _family(pairing, others, f"{kind} of this table", correction, margin)
+    deciding = [row for table in tables for row in table.rows if row.decides]
+    found |= _family(pairing, deciding, "deciding row of all tables", correction, margin)
     return found
+
+
+def row_paired(pairing: Pairing, row: Row) -> bool:
+    """Whether the documents of all tasks of a row are paired."""
+    return all(pairing.task(part.task).paired for part in row.parts)
 
 
 def row_scores(pairing: Pairing, row: Row) -> dict[Side, Floats]:
@@ -105,14 +112,15 @@ def row_scores(pairing: Pairing, row: Row) -> dict[Side, Floats]:
     }
 
 
-def row_levels(pairing: Pairing, scores: dict[Side, Floats]) -> dict[Side, Level]:
+def row_levels(pairing: Pairing, row: Row, scores: dict[Side, Floats]) -> dict[Side, Level]:
     """How well each model does; paired, on the documents that both have a score for.
 
     Args:
         pairing: Two runs.
+        row: The row.
         scores: See `row_scores`.
     """
-    if pairing.paired:
+    if row_paired(pairing, row):
         both = ~(np.isnan(scores["iha"]) | np.isnan(scores["baseline"]))
         scores = {side: scores[side][both] for side in SIDES}
     return {side: level(scores[side]) for side in SIDES}
@@ -125,7 +133,8 @@ def _family(
     p_values = [one.p.value for one in measured]
     correct = holm if correction == "holm" else benjamini_hochberg
     size = sum(p is not None for p in p_values)
-    label = f"{CORRECTIONS[correction]} over {size} {kind}{'' if size == 1 else 's'}"
+    counted = f"{size} {kind if size == 1 else kind.replace('row', 'rows')}"
+    label = f"{CORRECTIONS[correction]} over {counted}"
     return {
         one.row: _cell(one, p, ALPHA / max(size, 1), label, margin)
         for one, p in zip(measured, correct(p_values), strict=True)
@@ -135,11 +144,11 @@ def _family(
 def _measure(pairing: Pairing, row: Row) -> Measured:
     scores = row_scores(pairing, row)
     a, b = (scores[side] for side in SIDES)
-    if pairing.paired:
+    if row_paired(pairing, row):
         difference, p = paired_difference(a, b), paired_p(a, b)
     else:
         difference, p = unpaired_difference(a, b), unpaired_p(a, b)
-    return Measured(row, difference, p, row_levels(pairing, scores))
+    return Measured(row, difference, p, row_levels(pairing, row, scores))
 
 
 def _cell(
@@ -178,6 +187,7 @@ def _cell(
         "word": judged.word,
         "sentence": judged.sentence,
         "decides": row.decides,
+        "paired": difference.paired,
         "paper": reference(row.task, row.metric),
     }
     return Cell(row, judged, numbers)

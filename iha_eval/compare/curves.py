@@ -39,7 +39,7 @@ def _curves(pairing: Pairing, task: Task, filter_name: str) -> Iterator[dict[str
 
 def _levels(pairing: Pairing, part: Part) -> dict[str, float | None]:
     row = Row(part.task, "", part.metric, (part,))
-    levels = row_levels(pairing, row_scores(pairing, row))
+    levels = row_levels(pairing, row, row_scores(pairing, row))
     found: dict[str, float | None] = {}
     for side in SIDES:
         one = levels[side]

@@ -49,15 +49,18 @@ def disagreements(pairing: Pairing, benchmarks: Sequence[Benchmark]) -> dict[str
     """The questions whose scores differ in the metric by which their task is judged.
 
     If there are more than fit, each task and direction has its turn, those with the largest
-    differences first. Unpaired runs have none: nobody says which question is which.
+    differences first. Unpaired tasks have none: nobody says which question is which.
 
     Args:
         pairing: Two runs.
         benchmarks: What is compared.
     """
-    if not pairing.paired:
-        return {"total": 0, "shown": 0, "rows": []}
-    parts = [part for benchmark in benchmarks for part in _judged(benchmark)]
+    parts = [
+        part
+        for benchmark in benchmarks
+        for part in _judged(benchmark)
+        if pairing.task(part.task).paired
+    ]
     groups: dict[tuple[str, str], list[_Question]] = {}
     for part in parts:
         for question in _differing(pairing, part):

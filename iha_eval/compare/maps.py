@@ -1,20 +1,15 @@
 """The mixing weights and the collapse of an IHA checkpoint as small matrices of magnitudes.
 
 For: the heat maps of a report, where the checkpoint of the run is still at hand.
-Not for: checking a checkpoint (model_adapters.checkpoint); this reads four small tensors a layer,
-not the weights, so it knows the run's checkpoint by its place and age, not by its fingerprint.
+Not for: checking a checkpoint and telling by its fingerprint whether it is the one that was run,
+which reads every weight once (model_adapters.checkpoint).
 """
 
-import json
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.runs import Run
-
-_TENSOR = re.compile(r"^model\.layers\.(\d+)\.self_attn\.(alpha_q|alpha_k|alpha_v|collapse)$")
-
-_DIGITS = 4
 
 
 def read_maps(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
@@ -27,19 +22,25 @@ def read_maps(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
         run: The run whose checkpoint is meant.
     """
     checkpoint = run.part("config", "iha_eval", "checkpoint")
-    if not (checkpoint.get("is_iha") and checkpoint.get("path")):
+    recorded = checkpoint.get("fingerprint")
+    if not (checkpoint.get("is_iha") and checkpoint.get("path") and recorded):
         return None, []
     folder = Path(str(checkpoint["path"]))
     files = sorted(folder.glob("*.safetensors"))
     if not files or not (folder / "config.json").is_file():
         return None, []
-    begun = run.results.get("date")
-    if isinstance(begun, int | float) and max(file.stat().st_mtime for file in files) > begun:
-        return None, [
-            f"{folder} was written after the run began: no maps of its alpha and collapse."
-        ]
+    # Slow to import, and needed for nothing else in a report.
+    from model_adapters import checkpoint as checkpoints
+
     try:
-        return {"layers": _layers(folder, files)}, []
+        found = checkpoints.read(folder)
+        if found.fingerprint != recorded:
+            return None, [
+                f"{folder} is another checkpoint than the one that was run (fingerprint "
+                f"{found.fingerprint[:12]} against {recorded[:12]}): no maps of its alpha and "
+                "collapse."
+            ]
+        return {"layers": _layers(folder, found.config.layer_kinds)}, []
     # Half a checkpoint is no reason to go without a report.
     except Exception as error:
         return None, [
@@ -48,25 +49,12 @@ def read_maps(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
         ]
 
 
-def _layers(folder: Path, files: list[Path]) -> list[dict[str, Any]]:
-    # Slow to import, and needed for nothing else in a report: numpy knows no bfloat16.
-    from safetensors import safe_open
+def _layers(folder: Path, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    from model_adapters.inspection import magnitudes, read_layers
+    from model_adapters.layout import IHA_TENSORS
 
-    kinds = json.loads((folder / "config.json").read_text(encoding="utf-8"))["iha_layer_types"]
-    layers: dict[int, dict[str, Any]] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                found = _TENSOR.match(name)
-                if found:
-                    number = int(found[1])
-                    layer = layers.setdefault(number, {"layer": number, "kind": kinds[number]})
-                    layer[found[2]] = _magnitudes(tensors.get_tensor(name))
-    return [layers[number] for number in sorted(layers)]
-
-
-def _magnitudes(tensor: Any) -> list[list[float]]:
-    """Without signs, and without the axis of pseudo-heads where there is one."""
-    values = tensor.double()
-    flat = values.square().mean(-1).sqrt() if values.dim() == 3 else values.abs()
-    return [[float(f"{x:.{_DIGITS}g}") for x in row] for row in flat.tolist()]
+    return [
+        {"layer": one.layer, "kind": kinds[one.layer]}
+        | {name: magnitudes(getattr(one, name)) for name in IHA_TENSORS}
+        for one in read_layers(folder)
+    ]

@@ -5,6 +5,7 @@ Not for: figures and single questions, which the page has.
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,15 @@ _ESCAPED = {
 
 _MENTION = re.compile(r"(?<!\w)@")
 
-_HEAD = ("", "n", "IHA", "baseline", "points (95%)", "relative", "p", "paper")
+_HEAD = (
+    *("", "n", "IHA", "baseline", "points (95%)", "relative", "p corrected"),
+    *("only right", "detectable", "paper"),
+)
+
+_LEGEND = (
+    "<sub>Only right: questions on which IHA / the baseline alone scores higher. Detectable: the "
+    "smallest difference, in points, that so many questions could have shown at 80% power.</sub>"
+)
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
@@ -32,10 +41,11 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         report: As `build_report` returns it.
     """
     blocks = [f"## {text(report['title'])}", *_headlines(report)]
-    blocks += [_table(table) for table in report["tables"]]
-    shown = report["disagreements"]["total"]
-    if report["paired"]:
-        blocks.append(f"The models disagree on {shown} questions; report.html shows them.")
+    tables = report["tables"]
+    blocks += [*map(_table, tables), *([_LEGEND] if tables else [])]
+    found = report["disagreements"]["total"]
+    if report["paired"] or any(row["paired"] for table in tables for row in table["rows"]):
+        blocks.append(f"The models disagree on {found} questions; report.html shows them.")
     if report["warnings"]:
         blocks.append(
             "**Warnings**\n\n" + "\n".join(f"- {text(line)}" for line in report["warnings"])
@@ -53,15 +63,25 @@ def text(value: object) -> str:
 
 def _headlines(report: Mapping[str, Any]) -> list[str]:
     lines = [f"- **{text(one['word'])}**: {text(one['sentence'])}" for one in report["headlines"]]
-    unpaired = (
-        [] if report["paired"] else ["**UNPAIRED**: the questions of the runs were not matched."]
+    pairing = report["provenance"]["pairing"]
+    unpaired, refused = (
+        text(", ".join(pairing[name])) for name in ("unpaired_tasks", "tasks_not_compared")
     )
-    return [*unpaired, "\n".join(lines)]
+    return [
+        *([f"**UNPAIRED**: the questions of {unpaired} were not matched."] if unpaired else []),
+        *([f"**NOT COMPARED**: {refused}; see the warnings."] if refused else []),
+        "\n".join(lines),
+    ]
 
 
 def _table(table: Mapping[str, Any]) -> str:
     rows = table["rows"]
-    lines = [f"**{text(table['label'])}**", "", _line(_HEAD), _line(["---", *["---:"] * 7])]
+    lines = [
+        f"**{text(table['label'])}**",
+        "",
+        _line(_HEAD),
+        _line(["---", *["---:"] * (len(_HEAD) - 1)]),
+    ]
     lines += [_line(_row(row)) for row in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
         lines += ["", f"{len(rows) - MOST_ROWS} more rows are in report.html."]
@@ -69,18 +89,24 @@ def _table(table: Mapping[str, Any]) -> str:
 
 
 def _row(row: Mapping[str, Any]) -> Sequence[str]:
-    n = str(row["n"]) if row["n"] == row["n_baseline"] else f"{row['n']}, {row['n_baseline']}"
+    n = str(row["n"]) if row["paired"] else f"{row['n']}, {row['n_baseline']}"
+    if row["left_out"]:
+        n += f" ({row['left_out']} left out)"
+    label = text(row["label"]) if row["paired"] else f"{text(row['label'])} (unpaired)"
+    pairs = "-" if row["higher"] is None else f"{row['higher']} / {row['lower']}"
     interval = "-"
     if row["points"] is not None:
         interval = f"{_signed(row['points'])} ({_signed(row['low'])} to {_signed(row['high'])})"
     return (
-        f"**{text(row['label'])}**" if row["decides"] else text(row["label"]),
+        f"**{label}**" if row["decides"] else label,
         n,
         _percent(row["iha"]),
         _percent(row["baseline"]),
         interval,
         "-" if row["relative"] is None else f"{_signed(100 * row['relative'])}%",
         _p(row["p_corrected"]),
+        pairs,
+        "-" if row["smallest"] is None else f"{row['smallest']:.1f}",
         _paper(row["paper"]),
     )
 
@@ -122,8 +148,17 @@ def _provenance(report: Mapping[str, Any]) -> str:
         f"intervals: {text('; '.join(statistics['intervals']) or 'none')}",
         *([f"commit {text(found['commit'])}"] if found["commit"] else []),
         f"run {text(report['created'])}",
+        *_compare(found["compare"]),
     ]
     return f"<sub>{'. '.join(facts)}.</sub>"
+
+
+def _compare(compare: Mapping[str, Any]) -> Sequence[str]:
+    """The command that made the report, or else its options."""
+    if compare["command"]:
+        return [f"report by {text(shlex.join(compare['command']))}"]
+    options = [f"{name} {value}" for name, value in compare["options"].items() if value is not None]
+    return [f"options: {text(', '.join(options))}"] if options else []
 
 
 _SIDES = (("IHA", "iha"), ("Baseline", "baseline"))
@@ -131,8 +166,15 @@ _SIDES = (("IHA", "iha"), ("Baseline", "baseline"))
 
 def _model(name: str, model: Mapping[str, Any]) -> str:
     facts = [model["model_class"], model["dtype"], model["device"]]
+    unknown = [name for name in ("device", "command") if not model[name]]
     if model["fingerprint"]:
         facts.append(f"fingerprint {model['fingerprint'][:12]}")
+    elif model.get("model_sha"):
+        facts.append(f"commit {model['model_sha'][:12]} on the hub")
+    else:
+        unknown.append("fingerprint")
+    if unknown:
+        facts.append(f"{' and '.join(unknown)} not recorded")
     for share in ("cut", "unparseable"):
         if model[share] is not None:
             facts.append(f"{_percent(model[share])}% {share}")

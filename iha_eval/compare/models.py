@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from iha_eval.compare.arguments import arguments
 from iha_eval.compare.pairing import SIDES, Pairing, Side
 from iha_eval.compare.runs import Run
 from iha_eval.redact import without_secrets
 
 _TOLD = ("fingerprint", "is_iha")
+
+_UNKNOWN = "not recorded"
 
 
 def describe_models(pairing: Pairing) -> dict[str, dict[str, Any]]:
@@ -32,12 +35,16 @@ def model_warnings(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if iha["fingerprint"] and iha["fingerprint"] == baseline["fingerprint"]:
         warnings.append("Both runs are of the same checkpoint: differences are chance or engine.")
     for name, label in (("model_class", "model class"), ("dtype", "dtype"), ("device", "device")):
-        if iha[name] != baseline[name]:
-            warnings.append(f"The runs differ in {label}: {iha[name]} against {baseline[name]}.")
+        values = [model[name] or _UNKNOWN for model in (iha, baseline)]
+        if values[0] != values[1]:
+            warnings.append(f"The runs differ in {label}: {values[0]} against {values[1]}.")
     versions = iha["versions"], baseline["versions"]
     other = [name for name in versions[0] if versions[0][name] != versions[1].get(name)]
     if other:
-        shown = ", ".join(f"{n} {versions[0][n]} against {versions[1].get(n)}" for n in other)
+        pairs = [[found.get(name) or _UNKNOWN for found in versions] for name in other]
+        shown = ", ".join(
+            f"{name} {a} against {b}" for name, (a, b) in zip(other, pairs, strict=True)
+        )
         warnings.append(f"The runs differ in versions: {shown}.")
     for side, model in zip(("IHA", "baseline"), (iha, baseline), strict=True):
         warnings += [f"{side}: {note}" for note in model["notes"]]
@@ -48,23 +55,30 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
     run = pairing.runs[side]
     config, ours = run.part("config"), run.part("config", "iha_eval")
     checkpoint = run.part("config", "iha_eval", "checkpoint")
-    arguments = dict(ours.get("model_args") or _arguments(config.get("model_args")))
-    path = checkpoint.get("path") or arguments.get("pretrained") or run.results.get("model_name")
+    given = without_secrets(arguments(run))
+    if ours.get("device"):
+        # lm-eval's own --device, which says "cuda:0" on a machine without a GPU.
+        given.pop("device", None)
+    path = checkpoint.get("path") or given.get("pretrained") or run.results.get("model_name")
+    model_class = config.get("model")
     name = checkpoint.get("name") or path or "unknown"
     note = checkpoint.get("note")
     return {
         "name": PurePath(str(name)).name or str(name),
         "path": path,
         **{fact: checkpoint.get(fact) for fact in _TOLD},
+        "model_sha": config.get("model_sha") or None,
         "num_parameters": config.get("model_num_parameters"),
-        "model_class": config.get("model") if isinstance(config.get("model"), str) else None,
-        "dtype": ours.get("dtype") or config.get("model_dtype"),
-        "device": ours.get("device") or config.get("device"),
+        "model_class": model_class
+        if isinstance(model_class, str)
+        else run.results.get("model_source"),
+        "dtype": ours.get("dtype") or _dtype(config.get("model_dtype") or given.get("dtype")),
+        "device": ours.get("device") or _device(run),
         "date": run.date,
         "command": list(ours.get("command") or []),
         "versions": dict(ours.get("versions") or _versions(run)),
         "engine_args": dict(ours.get("engine_args") or {}),
-        "model_args": arguments,
+        "model_args": given,
         **_cache(run.part("config", "iha_eval", "kv_cache")),
         **_work(_calls(ours), _documents(pairing, side)),
         "unparseable": _unparseable(pairing, side),
@@ -72,14 +86,16 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
     }
 
 
-def _arguments(given: object) -> dict[str, Any]:
-    """Arguments of lm-eval's own model classes, which it records with secrets, and once as text."""
-    if isinstance(given, str):
-        words = (word.partition("=") for word in given.split(",") if word)
-        given = {name: value for name, _, value in words}
-    if not isinstance(given, dict):
-        return {}
-    return without_secrets(given)
+def _dtype(recorded: object) -> str | None:
+    """As our classes name it; lm-eval's own write `torch.bfloat16`."""
+    return str(recorded).removeprefix("torch.") if recorded else None
+
+
+def _device(run: Run) -> Any:
+    """What lm-eval's own classes ran on, which fall back to a CPU where there is no GPU."""
+    asked = run.part("config").get("device")
+    without = "Is CUDA available: False" in str(run.results.get("pretty_env_info"))
+    return "cpu" if without and str(asked).startswith("cuda") else asked
 
 
 def _versions(run: Run) -> dict[str, Any]:

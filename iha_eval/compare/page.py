@@ -68,11 +68,20 @@ def render(report: Mapping[str, Any]) -> str:
         groups=_groups(report["disagreements"]["rows"]),
         roles=dict(zip(("iha", "baseline"), ROLES, strict=True)),
         badges=BADGES,
+        matching=_matching(report),
         policy=_policy(script),
         # Files of our own, the only texts beside the figures that are not escaped.
         script=Markup(script),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
     )
+
+
+def _matching(report: Mapping[str, Any]) -> str:
+    """Whether the questions of `all`, `some` or `none` of the rows are paired."""
+    if report["paired"]:
+        return "all"
+    rows = [row for table in report["tables"] for row in table["rows"]]
+    return "some" if any(row.get("paired") for row in rows) else "none"
 
 
 @cache
@@ -86,7 +95,12 @@ def _environment(folder: Path) -> Environment:
         finalize=_final,
     )
     made.filters |= {name: _strict(getattr(page_numbers, name)) for name in _FILTERS}
-    made.filters |= {"command": command, "listed": listed, "distinct": distinct}
+    made.filters |= {
+        "command": command,
+        "listed": listed,
+        "distinct": distinct,
+        "recorded": recorded,
+    }
     return made
 
 
@@ -133,6 +147,11 @@ def listed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return ", ".join(str(listed(one)) for one in value)
     return value
+
+
+def recorded(value: Any) -> Any:
+    """A fact in words, or that the run did not write it down."""
+    return "not recorded" if value is None or value == "" else value
 
 
 def distinct(rows: Iterable[Mapping[str, Any]], key: str) -> list[Any]:

@@ -1,18 +1,28 @@
 """Which document of one run is which of the other, and whether they may be compared at all.
 
-For: pairing by task, filter and document number with equal hashes and settings, or a refusal that
-says what differs.
-Not for: reading files (runs.py, samples.py), nor for what is computed from the pairs (cells.py).
+For: pairing by task, filter and document number with equal hashes and settings; a task in which the
+runs differ is refused, or compared unpaired where that is asked for.
+Not for: reading files (runs.py, samples.py), the sentences that say what differs (differences.py),
+nor for what is computed from the pairs (cells.py).
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from iha_eval.compare.arguments import argument_warnings
+from iha_eval.compare.differences import (
+    hash_difference,
+    lacking,
+    left_out,
+    listed,
+    no_common_document,
+    not_matched,
+    refusal,
+)
 from iha_eval.compare.runs import Run
-from iha_eval.compare.samples import HASHES, Key, Sample, TaskSamples, read_samples
-from iha_eval.compare.settings import differing_settings, task_settings
+from iha_eval.compare.samples import Key, Sample, TaskSamples, read_samples
+from iha_eval.compare.settings import differing_settings, template
 from iha_eval.errors import UserError
 
 Side = Literal["iha", "baseline"]
@@ -20,7 +30,9 @@ Side = Literal["iha", "baseline"]
 SIDES: tuple[Side, Side] = ("iha", "baseline")
 """Both, in the order in which they are told."""
 
-_PARTS = dict(zip(HASHES, ("document", "prompt", "target"), strict=True))
+_NAMES: dict[Side, str] = {"iha": "IHA", "baseline": "baseline"}
+
+_MOST_SETTINGS = 6
 
 
 @dataclass(frozen=True)
@@ -80,23 +92,30 @@ class Pairing:
 
     Attributes:
         runs: Both.
-        tasks: The tasks that both have, in the order of the first.
-        paired: Whether documents are paired.
-        warnings: What a reader must know, each a sentence.
+        tasks: The tasks that both have and that can be compared, in the order of the first.
+        paired: Whether the documents of every task are paired.
+        warnings: What a reader must know, each a sentence; what was not paired comes first.
+        refused: Tasks that both have and that are not compared -> what differs.
     """
 
     runs: Mapping[Side, Run]
     tasks: Sequence[Task]
     paired: bool
     warnings: tuple[str, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """The task of that name."""
         return next(task for task in self.tasks if task.name == name)
 
     @property
+    def unpaired(self) -> list[str]:
+        """The tasks whose documents are not paired."""
+        return [task.name for task in self.tasks if not task.paired]
+
+    @property
     def documents(self) -> int:
-        """Documents that are compared; unpaired, those of the first run."""
+        """Documents that are compared; of unpaired tasks, those of the first run."""
         return sum(
             len({number for _, number in (task.common if task.paired else task.side("iha"))})
             for task in self.tasks
@@ -104,131 +123,82 @@ class Pairing:
 
 
 def pair(iha: Run, baseline: Run, *, unpaired: bool = False) -> Pairing:
-    """Pair two runs.
+    """Pair two runs, task by task.
 
     Args:
         iha: The run in question.
         baseline: The one it is measured by.
-        unpaired: Compare the scores of runs that cannot be paired, as separate questions.
+        unpaired: Compare the scores of tasks that cannot be paired, as separate questions; else
+            those tasks are left out, with a warning.
 
     Raises:
         UserError: They have no task or document in common, or they differ in documents, prompts,
-            targets or settings and `unpaired` is not set; the sentence says in which.
+            targets or settings of every task and `unpaired` is not set; the sentence says in which.
     """
+    runs: dict[Side, Run] = {"iha": iha, "baseline": baseline}
     names = [task for task in iha.samples if task in baseline.samples]
     if not names:
         raise UserError(
-            f"The runs have no task in common ({_names(iha.samples)} against "
-            f"{_names(baseline.samples)}): run both models on the same tasks."
+            f"The runs have no task in common ({listed(list(iha.samples))} against "
+            f"{listed(list(baseline.samples))}): run both models on the same tasks."
         )
-    base = baseline.samples
-    settings = {name: _settings(iha, baseline, name) for name in names}
-    if not unpaired:
-        _refuse(settings)
-    tasks = [
-        Task(
-            name,
-            {"iha": read_samples(iha.samples[name]), "baseline": read_samples(base[name])},
-            paired=not unpaired,
-        )
-        for name in names
-    ]
-    hashes = {task.name: _hashes(task) for task in tasks}
-    if not unpaired:
-        _refuse(hashes)
-        _refuse_empty(tasks)
-    warnings = [*_one_sided(iha, baseline), *(w for task in tasks for w in _warnings(task))]
-    if unpaired:
-        warnings.insert(0, _unpaired(settings, hashes))
-    return Pairing({"iha": iha, "baseline": baseline}, tasks, not unpaired, tuple(warnings))
-
-
-def _settings(iha: Run, baseline: Run, task: str) -> str:
-    """The settings of a task that differ, in words; empty if none does."""
-    return ", ".join(
-        differing_settings(task_settings(iha, task), task_settings(baseline, task))[:6]
+    tasks: list[Task] = []
+    different: dict[str, str] = {}
+    for name in names:
+        settings = ", ".join(differing_settings(iha, baseline, name)[:_MOST_SETTINGS])
+        if settings and not unpaired:
+            # What is refused anyway need not be read.
+            different[name] = settings
+            continue
+        sides = {side: read_samples(run.samples[name]) for side, run in runs.items()}
+        what = "; ".join(filter(None, (settings, _documents(runs, name, sides, unpaired))))
+        if what:
+            different[name] = what
+        if unpaired or not what:
+            tasks.append(Task(name, sides, paired=not what))
+    if not tasks:
+        raise refusal(different)
+    if not unpaired and not any(task.common for task in tasks):
+        raise no_common_document({task.name: [task.side(side) for side in SIDES] for task in tasks})
+    return Pairing(
+        runs,
+        tasks,
+        all(task.paired for task in tasks),
+        tuple(_warnings(runs, tasks, different, unpaired)),
+        {} if unpaired else different,
     )
 
 
-def _hashes(task: Task) -> str:
-    """What differs between documents of the same number, in words; empty if nothing does."""
-    iha, baseline = task.side("iha"), task.side("baseline")
-    kinds: Counter[tuple[str, ...]] = Counter()
-    numbers: dict[int, None] = {}
-    for key in task.common:
-        parts = _parts(iha[key], baseline[key])
-        if parts:
-            kinds[parts] += 1
-            numbers[key[1]] = None
-    if not kinds:
-        return ""
-    parts = tuple(name for name in (*_PARTS.values(), "hash") if any(name in k for k in kinds))
-    where = f"{_numbers(list(numbers))} of {len({number for _, number in task.common})}"
-    if parts == ("hash",):
-        return f"no hashes for {where}: they were made by an lm-eval that does not log them"
-    if parts == ("prompt",):
-        return (
-            f"the prompt alone of {where}: documents and targets are equal, so it is chat "
-            "template, system instruction or worked examples"
-        )
-    return f"{' and '.join(parts)} of {where}"
+def _documents(
+    runs: Mapping[Side, Run], task: str, sides: Mapping[Side, TaskSamples], unpaired: bool
+) -> str:
+    """What stands against pairing the documents of a task; empty if nothing does."""
+    ours, theirs = (sides[side].samples for side in SIDES)
+    found = hash_difference(ours, theirs, [template(runs[side], task) for side in SIDES])
+    if unpaired and not {*ours} & {*theirs}:
+        return "no document is in both"
+    return found
 
 
-def _parts(a: Sample, b: Sample) -> tuple[str, ...]:
-    if None in (*a.hashes, *b.hashes):
-        return ("hash",)
-    return tuple(
-        _PARTS[name]
-        for name, ours, theirs in zip(HASHES, a.hashes, b.hashes, strict=True)
-        if ours != theirs
-    )
-
-
-def _refuse(found: Mapping[str, str]) -> None:
-    different = {task: what for task, what in found.items() if what}
-    if not different:
-        return
-    task, what = next(iter(different.items()))
-    more = f" (and {len(different) - 1} more tasks)" if len(different) > 1 else ""
-    raise UserError(
-        f"The runs cannot be paired, for they differ in task {task}{more}: {what}; run both with "
-        "the same tokenizer, data and settings, or add --unpaired to compare them as separate "
-        "questions."
-    )
-
-
-def _refuse_empty(tasks: Sequence[Task]) -> None:
-    if not any(task.common for task in tasks):
-        first = tasks[0]
-        raise UserError(
-            f"The runs have no document in common in {_names([task.name for task in tasks])} (in "
-            f"{first.name}, {_range(first.side('iha'))} against {_range(first.side('baseline'))}): "
-            "run both models on the same documents."
-        )
-
-
-def _unpaired(settings: Mapping[str, str], hashes: Mapping[str, str]) -> str:
-    found = [
-        f"{task}: {'; '.join(filter(None, (settings[task], hashes[task])))}"
-        for task in settings
-        if settings[task] or hashes[task]
-    ]
-    reason = (
-        f"what differs is, in {' | '.join(found[:3])}{' | ...' if len(found) > 3 else ''}"
-        if found
-        else "nothing stands against pairing these runs, which would tell much more"
-    )
-    return f"UNPAIRED: questions were not matched, as asked for by --unpaired; {reason}."
-
-
-def _one_sided(iha: Run, baseline: Run) -> Iterator[str]:
-    for name, one, other in (("IHA", iha, baseline), ("baseline", baseline, iha)):
-        only = [task for task in one.tasks if task not in other.tasks]
+def _warnings(
+    runs: Mapping[Side, Run], tasks: Sequence[Task], different: Mapping[str, str], unpaired: bool
+) -> Iterator[str]:
+    if different and unpaired:
+        yield not_matched(different)
+    elif different:
+        yield from left_out(different)
+    elif unpaired:
+        yield "--unpaired changed nothing: every task could be paired, and is."
+    for side, other in zip(SIDES, reversed(SIDES), strict=True):
+        only = [task for task in runs[side].tasks if task not in runs[other].tasks]
         if only:
-            yield f"Only the {name} run has {_names(only)}: left out."
+            yield f"Only the {_NAMES[side]} run has {listed(only)}: left out."
+    yield from argument_warnings(runs["iha"], runs["baseline"])
+    for task in tasks:
+        yield from _task_warnings(task)
 
 
-def _warnings(task: Task) -> Iterator[str]:
+def _task_warnings(task: Task) -> Iterator[str]:
     for side in SIDES:
         yield from task.sides[side].warnings
     if not task.paired:
@@ -236,24 +206,4 @@ def _warnings(task: Task) -> Iterator[str]:
     for side, other in zip(SIDES, reversed(SIDES), strict=True):
         missing = [key for key in task.side(other) if key not in task.side(side)]
         if missing:
-            numbers = sorted({number for _, number in missing})
-            yield (
-                f"{task.name}: the {'IHA' if side == 'iha' else 'baseline'} run lacks "
-                f"{_numbers(numbers)}: left out."
-            )
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:3]))
-    more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
-    return f"document{'s' if len(numbers) > 1 else ''} {shown}{more}"
-
-
-def _range(samples: Mapping[Key, Sample]) -> str:
-    numbers = [number for _, number in samples]
-    return f"documents {min(numbers)} to {max(numbers)}"
-
-
-def _names(names: Sequence[str] | Mapping[str, object]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+            yield lacking(task.name, _NAMES[side], missing)

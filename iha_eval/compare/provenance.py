@@ -12,8 +12,9 @@ from iha_eval.compare.runs import Run
 from iha_eval.statistics import ALPHA, CONFIDENCE, POWER
 
 FAMILIES = (
-    "the rows that decide, one a benchmark, are one family; the other rows of each table are one "
-    "family each; the smallest difference is that of a test at alpha / size of the family"
+    "the deciding rows, one a benchmark, are one family across all tables; the other rows of each "
+    "table are a family of their own; the smallest difference is that of a test at alpha / size of "
+    "the family"
 )
 
 # The texts that RULER itself uses.
@@ -26,6 +27,7 @@ def provenance(
     correction: Correction,
     margin: float,
     commit: str | None,
+    compare: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Data, pairing and statistics, in the form of report.json.
 
@@ -35,14 +37,18 @@ def provenance(
         correction: How p-values were corrected.
         margin: Points that matter.
         commit: What the user says the commit was.
+        compare: `command` and `options` of the comparison itself, where they are known.
     """
     return {
         "commit": commit,
+        "compare": {"command": [], "options": {}, **(compare or {})},
         "datasets": [_dataset(pairing.runs["iha"], task.name) for task in pairing.tasks],
         "pairing": {
             "tasks": len(pairing.tasks),
             "documents": pairing.documents,
-            "hashes": "equal" if pairing.paired else "not required",
+            "hashes": _hashes(pairing),
+            "unpaired_tasks": pairing.unpaired,
+            "tasks_not_compared": list(pairing.refused),
         },
         "statistics": {
             "intervals": sorted({cell["method"] for cell in cells if cell["method"]}),
@@ -57,6 +63,12 @@ def provenance(
             "seed": 0,
         },
     }
+
+
+def _hashes(pairing: Pairing) -> str:
+    if pairing.paired:
+        return "equal"
+    return "not required" if len(pairing.unpaired) == len(pairing.tasks) else "equal where paired"
 
 
 def data_warnings(provenance: Mapping[str, Any]) -> list[str]:

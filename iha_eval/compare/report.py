@@ -4,6 +4,7 @@ For: putting the parts together; page, message and machine read nothing else.
 Not for: the parts themselves, each of which has a module of its own.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from iha_eval.compare.disagreements import disagreements
 from iha_eval.compare.headlines import headlines
 from iha_eval.compare.layout import Benchmark
 from iha_eval.compare.maps import read_maps
+from iha_eval.compare.missing import missing_scores
 from iha_eval.compare.models import describe_models, model_warnings
 from iha_eval.compare.pairing import SIDES, Pairing, pair
 from iha_eval.compare.plan import plan
@@ -36,6 +38,7 @@ def build_report(
     margin: float = MARGIN,
     title: str | None = None,
     commit: str | None = None,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare two runs.
 
@@ -45,11 +48,12 @@ def build_report(
     Args:
         iha_run: Results file or folder of the model in question.
         baseline_run: The same of the model it is measured by.
-        unpaired: Compare runs that cannot be paired, as separate questions.
+        unpaired: Compare tasks that cannot be paired, as separate questions.
         correction: How p-values are corrected: `holm` or `fdr`.
         margin: Points that matter, above 0.
         title: The report's; made of the models' names if None.
         commit: To be told in the report.
+        command: The command line that asked for the report, to be told in it.
 
     Returns:
         The report; scores from 0 to 1, differences in points.
@@ -67,7 +71,17 @@ def build_report(
     numbers = [cell.as_dict for cell in cells.values()]
     models = describe_models(pairing)
     maps, map_warnings = read_maps(pairing.runs["iha"])
-    told = provenance(pairing, numbers, correction, margin, commit)
+    options = {
+        "iha_run": str(iha_run),
+        "baseline_run": str(baseline_run),
+        "unpaired": unpaired,
+        "correction": correction,
+        "margin": margin,
+        "title": title,
+        "commit": commit,
+    }
+    asked = {"command": list(command), "options": options}
+    told = provenance(pairing, numbers, correction, margin, commit, asked)
     tables = [
         {
             "benchmark": benchmark.name,
@@ -82,7 +96,7 @@ def build_report(
     # Both runs may say the same.
     warnings = [
         *_warnings(pairing, benchmarks),
-        *_scoreless(tables),
+        *missing_scores(pairing, benchmarks),
         *model_warnings(models),
         *data_warnings(told),
         *map_warnings,
@@ -108,19 +122,6 @@ def build_report(
 
 
 def _warnings(pairing: Pairing, benchmarks: list[Benchmark]) -> list[str]:
-    found = [*pairing.warnings] if not pairing.paired else []
-    for side in SIDES:
-        found += pairing.runs[side].warnings
-    found += [] if not pairing.paired else pairing.warnings
-    return [*found, *(warning for one in benchmarks for warning in one.warnings)]
-
-
-def _scoreless(tables: list[dict[str, Any]]) -> list[str]:
-    """Questions that are there on both sides, but without a score on one."""
-    return [
-        f"{row['task']}, {row['metric']}: {row['left_out']} of {row['left_out'] + row['n']} "
-        "questions have no score on one side and are left out."
-        for table in tables
-        for row in table["rows"]
-        if row["left_out"] and row["status"] == "empty"
-    ]
+    runs = [warning for side in SIDES for warning in pairing.runs[side].warnings]
+    plans = [warning for one in benchmarks for warning in one.warnings]
+    return [*pairing.warnings, *runs, *plans]

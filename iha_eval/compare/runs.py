@@ -117,7 +117,7 @@ def _no_run(folder: Path) -> UserError:
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        results = json.loads(file.read_bytes().decode(errors="replace"))
+        results: Any = json.loads(file.read_bytes().decode(errors="replace"))
     except OSError as error:
         raise UserError(
             f"{file} cannot be read ({error.strerror or error}): name a readable results file."
@@ -126,11 +126,18 @@ def _read(file: Path) -> Mapping[str, Any]:
         raise UserError(
             f"{file} is not whole ({error}): it was cut off or changed, so run lm-eval again."
         ) from error
-    if not (isinstance(results, dict) and isinstance(results.get("configs"), dict)):
+    configs = results.get("configs") if isinstance(results, dict) else None
+    if not isinstance(configs, dict):
         raise UserError(
             f"{file} is no results file of lm-eval, for it has no 'configs': name a results_*.json."
         )
-    return results
+    if not configs:
+        raise UserError(
+            f"{file} has results of no task, for its 'configs' is empty: run lm-eval again and "
+            "name tasks with --tasks."
+        )
+    found: Mapping[str, Any] = results
+    return found
 
 
 def _samples(file: Path, stamp: str, tasks: list[str], warnings: list[str]) -> dict[str, Path]:

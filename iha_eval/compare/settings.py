@@ -1,21 +1,24 @@
 """How a task was asked, as far as it decides what a score means.
 
 For: telling in which settings two runs of one task differ.
-Not for: what may differ between two models: checkpoint, engine and its arguments, versions; those
-are told in the report (models.py).
+Not for: what may differ between two models: checkpoint, engine, versions; those are told in the
+report (models.py). Nor for the chat template: prompts are hashed, and equal prompts are equal
+whatever template made them.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from iha_eval.compare.arguments import LENGTH, arguments, decisive, default, longest_input
 from iha_eval.compare.runs import Run
 
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 _METADATA = ("k", "votes", "prompt_style", "fewshot_examples")
+_TEMPLATE = "chat_template_sha"
+_ARGUMENT = "model_args."
 
 
 def task_settings(run: Run, task: str) -> dict[str, Any]:
-    """Everything about a task that has to be equal; None for what its results do not say.
+    """Everything that decides how a task was asked; None for what its results do not say.
 
     Args:
         run: The run.
@@ -31,29 +34,60 @@ def task_settings(run: Run, task: str) -> dict[str, Any]:
         **{name: run.part("configs", task, "metadata").get(name) for name in _METADATA},
         "limit": common.get("limit"),
         **{name: common.get(name) for name in _SEEDS},
-        "seed": run.part("config", "iha_eval").get("seed"),
-        "chat_template_sha": run.results.get("chat_template_sha"),
+        "seed": _seed(run),
+        _TEMPLATE: template(run, task),
         "version": run.part("versions").get(task),
+        **{f"{_ARGUMENT}{name}": value for name, value in decisive(run).items()},
     }
 
 
-def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """The settings that are not equal, each with both values, such as `limit (8 against 10)`.
+def template(run: Run, task: str) -> Any:
+    """The hash of the chat template that a task was asked with; None for none.
 
-    lm-eval's own model classes do not record a seed of the engine; where only one side has one,
-    it is not held against the other.
+    Runs that were put together of several have one for each task.
     """
+    by_task = run.part("config", "iha_eval_chat_template_sha")
+    return by_task[task] if task in by_task else run.results.get(_TEMPLATE)
+
+
+def differing_settings(iha: Run, baseline: Run, task: str) -> list[str]:
+    """The settings that have to be equal and are not, with both values: `limit (8 against 10)`.
+
+    lm-eval's own model classes do not always record a seed of the engine; where only one side has
+    one, it is not held against the other.
+
+    Args:
+        iha: The run in question.
+        baseline: The one it is measured by.
+        task: A task of both.
+    """
+    ours, theirs = task_settings(iha, task), task_settings(baseline, task)
+    room = f"{_ARGUMENT}{LENGTH}"
+    for settings, other, run in ((ours, theirs, iha), (theirs, ours, baseline)):
+        if room in other and room not in settings and longest_input(run):
+            settings[room] = longest_input(run)
     return [
-        f"{name} ({_shown(a.get(name))} against {_shown(b.get(name))})"
-        for name in {**a, **b}
-        if a.get(name) != b.get(name)
-        and not (name == "seed" and None in (a.get(name), b.get(name)))
+        f"{name} ({_shown(name, ours.get(name))} against {_shown(name, theirs.get(name))})"
+        for name in {**ours, **theirs}
+        if name != _TEMPLATE
+        and ours.get(name) != theirs.get(name)
+        and not (name == "seed" and None in (ours.get(name), theirs.get(name)))
     ]
 
 
-def _shown(value: object) -> str:
+def _seed(run: Run) -> Any:
+    """The seed of the engine; of lm-eval's own classes, where one was given."""
+    ours = run.part("config", "iha_eval")
+    if ours:
+        return ours.get("seed")
+    given: Any = arguments(run).get("seed")
+    return int(given) if str(given).isdecimal() else given
+
+
+def _shown(name: str, value: object) -> str:
     if value is None:
-        return "none"
+        argument = name.startswith(_ARGUMENT)
+        return default(name.removeprefix(_ARGUMENT)) if argument else "none"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value)

@@ -5,24 +5,28 @@ Not for: escaping, which depends on where a text goes and is done there.
 """
 
 import re
-import unicodedata
 from typing import Any
 
 GAP = "\n[... {count:,} characters left out ...]\n"
 """Stands where a text was cut."""
 
 _UNFIT = re.compile(
-    # Controls but tab and line feed; marks that reorder text; half characters; no characters.
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-    "\ud800-\udfff\ufeff\ufffe\uffff]"
+    # Controls but tab and line feed; what has no picture or reorders text; fillers; half
+    # characters; variation selectors but those of emoji; no characters; tags.
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0d\ufeff\uffa0"
+    "\ufff0-\ufffb\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+
+# What is broken, as opposed to what cannot be seen.
+_BROKEN = (range(0x80, 0xA0), range(0xD800, 0xE000), range(0xFFFE, 0x10000))
 
 
 def clean(text: str) -> str:
     """A text without characters that hide, reorder or break what stands around them.
 
-    Controls are shown as their pictures (U+2400 and on), marks that reorder text as `<U+202E>`, and
-    what is no character as U+FFFD.
+    Controls are shown as their pictures (U+2400 and on), what cannot be seen or reorders text as
+    `<U+202E>`, and what is no character as U+FFFD.
     """
     return _UNFIT.sub(_shown, text.replace("\r\n", "\n"))
 
@@ -64,12 +68,9 @@ def shorten(text: str, limit: int, around: str | None = None) -> str:
 
 
 def _shown(match: re.Match[str]) -> str:
-    character = match[0]
-    code = ord(character)
+    code = ord(match[0])
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
-    if unicodedata.category(character) == "Cf" or code in (0x2028, 0x2029):
-        return f"<U+{code:04X}>"
-    return "\ufffd"
+    return "\ufffd" if any(code in broken for broken in _BROKEN) else f"<U+{code:04X}>"

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import stats
 
+from iha_eval.statistics.bootstrap import bca
 from iha_eval.statistics.difference import Difference, Interval, Pairs, PValue, Status, estimate
 from iha_eval.statistics.scores import (
     BATCH_NUMBERS,
@@ -138,19 +139,7 @@ def _bootstrap(differences: Floats, seed: int, resamples: int) -> Interval:
     unequal = differences != mirror
     symmetric = not unequal.any()
     flip = not symmetric and bool((differences < mirror)[unequal][0])
-    result = stats.bootstrap(
-        (mirror if flip else differences,),
-        np.mean,
-        confidence_level=CONFIDENCE,
-        n_resamples=resamples,
-        batch=max(1, BATCH_NUMBERS // differences.size),
-        vectorized=True,
-        axis=-1,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    method = f"BCa bootstrap over questions, {resamples:,} resamples"
-    interval = Interval(float(result.low), float(result.high), method)
+    interval = bca(mirror if flip else differences, seed, resamples)
     return interval.symmetric() if symmetric else interval.mirrored(flip)
 
 

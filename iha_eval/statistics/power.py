@@ -14,6 +14,7 @@ over the numbers of discordant questions that may come up. Assumed is:
   square of the amounts seen; by 1 if fewer than 10 questions are there to judge it by.
 """
 
+from functools import lru_cache
 from math import hypot
 
 import numpy as np
@@ -21,7 +22,7 @@ from scipy import optimize, stats
 
 from iha_eval.statistics.difference import Difference, Estimate, Pairs
 from iha_eval.statistics.level import standard_error
-from iha_eval.statistics.scores import ALPHA, FEW, POWER
+from iha_eval.statistics.scores import ALPHA, FEW, POWER, Floats
 
 #: Most questions `required_questions` looks at.
 MOST_QUESTIONS = 2**24
@@ -113,13 +114,23 @@ def mcnemar_power(n: int, discordant: float, lean: float, *, alpha: float = ALPH
     if share == 0:
         return 0.0
     first, last = stats.binom.ppf((1e-9, 1 - 1e-9), n, share)
-    counts = np.arange(first, last + 1)
-    # The largest number in the minority with which the test still rejects; -1 if none does.
-    most = stats.binom.ppf(alpha / 2, counts, 0.5)
-    most -= 2 * stats.binom.cdf(most, counts, 0.5) > alpha
+    counts, most = _rejections(int(first), int(last), alpha)
     up = (1 + lean / share) / 2
     rejects = stats.binom.cdf(most, counts, up) + stats.binom.sf(counts - most - 1, counts, up)
     return float(stats.binom.pmf(counts, n, share) @ rejects)
+
+
+# The search for a difference asks for the same numbers again and again.
+@lru_cache(maxsize=64)
+def _rejections(first: int, last: int, alpha: float) -> tuple[Floats, Floats]:
+    """Numbers of discordant questions, and the largest minority that is still rejected.
+
+    That is -1 where none is.
+    """
+    counts = np.arange(first, last + 1, dtype=np.float64)
+    most = stats.binom.ppf(alpha / 2, counts, 0.5)
+    most -= 2 * stats.binom.cdf(most, counts, 0.5) > alpha
+    return counts, most
 
 
 def _size(pairs: Pairs) -> float:

@@ -22,8 +22,8 @@ A = [1.0] * 30 + [0.0] * 10
 B = [1.0] * 15 + [0.0] * 25
 
 
-def quiz(values: list[float | None]) -> dict[str, FakeTask]:
-    return {"quiz": FakeTask(lines("acc", values))}
+def quiz(values: list[float | None], **common: Any) -> dict[str, FakeTask]:
+    return {"quiz": FakeTask(lines("acc", values, **common))}
 
 
 def _cell(report: dict[str, Any], table: int = 0, row: int = -1) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_a_cell_says_what_the_statistics_say(report: Report) -> None:
         "p": p.value,
         "p_method": "exact McNemar",
         "p_corrected": p.value,
-        "correction": "Holm over 1 headline",
+        "correction": "Holm over 1 deciding row of all tables",
         "higher": 15,
         "lower": 0,
         "status": "ok",
@@ -66,13 +66,13 @@ def test_a_cell_says_what_the_statistics_say(report: Report) -> None:
 
 
 def test_unpaired_cells_have_unpaired_numbers(report: Report) -> None:
-    cell = _cell(report(quiz(A), quiz(B[:30]), unpaired=True))
+    cell = _cell(report(quiz(A), quiz(B[:30], gold="43"), unpaired=True))
     found = unpaired_difference(A, B[:30]).estimate
     assert found is not None
     assert (cell["n"], cell["n_baseline"]) == (40, 30)
     assert (cell["low"], cell["high"]) == (found.low, found.high)
     assert cell["p"] == unpaired_p(A, B[:30]).value
-    assert cell["higher"] is None
+    assert (cell["higher"], cell["paired"]) == (None, False)
     assert "unpaired, 40 and 30 questions" in cell["sentence"]
 
 
@@ -86,8 +86,10 @@ def test_cells_of_a_table_are_one_family_and_headlines_another(
     made = report(ours, theirs, correction=correction)
     rows = made["tables"][0]["rows"]
     family, deciding = rows[:-1], rows[-1]
-    assert [row["correction"] for row in family] == [f"{label} over 3 cells"] * 3
-    assert deciding["correction"] == f"{label} over 2 headlines"
+    family_label = f"{label} over 3 other rows of this table"
+    assert [row["correction"] for row in family] == [family_label] * 3
+    assert made["tables"][1]["rows"][0]["correction"] == f"{label} over 4 rows of this table"
+    assert deciding["correction"] == f"{label} over 2 deciding rows of all tables"
     assert [row["p_corrected"] for row in family][1] == 1.0
     if correction == "holm":
         assert [row["p_corrected"] for row in family] == holm([row["p"] for row in family])
@@ -121,7 +123,38 @@ def test_no_score_at_all_is_said_in_words(report: Report) -> None:
     assert (cell["n"], cell["left_out"], cell["status"]) == (0, 2, "empty")
     assert [cell[name] for name in ("iha", "points", "low", "p", "smallest")] == [None] * 5
     assert made["headlines"][0]["word"] == "not enough data"
-    assert any("2 of 2 questions have no score" in warning for warning in made["warnings"])
+    assert (
+        f"{task}, string_match, first_answer: 2 of 2 questions have no score on one side (IHA 2, "
+        "baseline 0), not a number or missing, and are left out."
+    ) in made["warnings"]
+
+
+def test_a_row_over_a_task_that_cannot_be_paired_is_unpaired(report: Report) -> None:
+    names = [f"ruler_mk_multikey_{v}_4k" for v in (1, 2)]
+    theirs = ruler_task([*B, math.nan])
+    for sample in theirs.samples:
+        sample["target_hash"] = "another"
+    made = report(
+        {names[0]: ruler_task(A), names[1]: ruler_task(A)},
+        {names[0]: ruler_task(B), names[1]: theirs},
+        unpaired=True,
+    )
+    paired, unpaired, *pooled = made["tables"][0]["rows"]
+    assert [row["paired"] for row in (paired, unpaired, *pooled)] == [True, False, False, False]
+    assert paired["p"] == paired_p(A, B).value
+    assert unpaired["p"] == unpaired_p(A, B).value
+    assert (unpaired["n"], unpaired["n_baseline"], unpaired["left_out"]) == (40, 40, 1)
+    assert pooled[0]["p"] == unpaired_p(A + A, B + B).value
+    assert made["paired"] is False
+    assert {row["task"] for row in made["disagreements"]["rows"]} == {names[0]}
+    assert made["disagreements"]["total"] == 15
+    assert made["provenance"]["pairing"] == {
+        "tasks": 2,
+        "documents": 80,
+        "hashes": "equal where paired",
+        "unpaired_tasks": [names[1]],
+        "tasks_not_compared": [],
+    }
 
 
 def test_models_that_agree_on_all_questions(report: Report) -> None:

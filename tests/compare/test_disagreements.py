@@ -59,8 +59,19 @@ def test_all_answers_to_a_question_are_shown(paired: Paired) -> None:
 
 
 def test_unpaired_runs_have_no_questions_in_common(paired: Paired) -> None:
-    made = paired({CELL: ruler_task([1.0])}, {CELL: ruler_task([0.0])}, unpaired=True)
+    theirs = ruler_task([0.0])
+    theirs.samples[0]["target_hash"] = "another"
+    made = paired({CELL: ruler_task([1.0])}, {CELL: theirs}, unpaired=True)
     assert _found(made) == {"total": 0, "shown": 0, "rows": []}
+
+
+def test_only_the_filter_that_decides_counts(paired: Paired) -> None:
+    def both(strict: float, loose: float) -> dict[str, FakeTask]:
+        scores = {"strict": strict, "loose": loose}
+        return {"q": FakeTask([line(0, {"acc": n}, filter_name=f) for f, n in scores.items()])}
+
+    assert _found(paired(both(1.0, 1.0), both(1.0, 0.0)))["total"] == 0
+    assert _found(paired(both(1.0, 1.0), both(0.0, 1.0)))["total"] == 1
 
 
 def test_models_that_agree_have_none(paired: Paired) -> None:

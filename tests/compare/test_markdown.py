@@ -1,13 +1,18 @@
+import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
+from iha_eval.compare import build_report
 from iha_eval.compare.markdown import text, to_markdown
 
 Report = Callable[..., dict[str, Any]]
+
+OTHER = FakeTask(lines("acc", [1.0], gold="43"))
 
 
 @pytest.mark.parametrize(
@@ -35,11 +40,12 @@ def test_headlines_tables_warnings_and_provenance(report: Report) -> None:
     # 60 against 0 of 60.
     assert "| **all lengths and variants** | 60 | 100.0 | 0.0 | +100.0 (" in made
     assert "| all variants, 4k | 60 | 100.0 | 0.0 | " in made
-    assert " | - | &lt; 0.0001 | +27% |\n" in made
+    assert re.search(r"\| - \| &lt; 0\.0001 \| 60 / 0 \| \d+\.\d \| \+27% \|\n", made)
+    assert "smallest difference, in points, that so many questions could have shown" in made
     assert "34.3 / 29.5 (+16%)" in made
     assert "disagree on 60 questions" in made
     assert "**Warnings**\n\n- Both runs are of the same checkpoint" in made
-    assert made.endswith("commit abc. run 2026-01-02T03:04:05+00:00.</sub>\n")
+    assert "commit abc. run 2026-01-02T03:04:05+00:00. options: iha_run" in made
     assert "fingerprint ffffffffffff, 10.0% cut, 0.0% unparseable" in made
 
 
@@ -47,15 +53,60 @@ def test_every_row_of_a_table_has_as_many_fields(report: Report) -> None:
     task = {"a|b": FakeTask(lines("acc", [1.0])), "ruler_mk_multikey_1_4k": ruler_task([None])}
     rows = [row for row in to_markdown(report(task, task)).splitlines() if row.startswith("|")]
     assert rows
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}
 
 
 def test_unpaired_reports_say_so(report: Report) -> None:
-    ours, theirs = ({"quiz": FakeTask(lines("acc", v))} for v in ([1.0, 1.0], [1.0]))
+    ours, theirs = {"quiz": FakeTask(lines("acc", [1.0, 1.0]))}, {"quiz": OTHER}
     made = to_markdown(report(ours, theirs, unpaired=True))
-    assert "**UNPAIRED**" in made
-    assert "| 2, 1 |" in made
+    assert "**UNPAIRED**: the questions of quiz were not matched." in made
+    assert "| **quiz (unpaired)** | 2, 1 |" in made
+    assert " | - | - |  |\n" in made
     assert "disagree" not in made
+
+
+def test_partly_unpaired_reports_say_of_what(report: Report) -> None:
+    more = {"more": FakeTask(lines("acc", [1.0, 0.0]))}
+    ours, theirs = {"quiz": FakeTask(lines("acc", [1.0]))} | more, {"quiz": OTHER} | more
+    made = to_markdown(report(ours, theirs, unpaired=True))
+    assert "**UNPAIRED**: the questions of quiz were" in made
+    assert "| **quiz (unpaired)** | 1, 1 |" in made
+    assert "| **more** | 2 |" in made
+    assert "disagree on 0 questions" in made
+
+
+def test_tasks_that_were_refused_are_told_first(report: Report) -> None:
+    more = {"more": FakeTask(lines("acc", [1.0, 0.0]))}
+    ours, theirs = {"quiz": FakeTask(lines("acc", [1.0]))} | more, {"quiz": OTHER} | more
+    made = to_markdown(report(ours, theirs))
+    assert made.splitlines()[2] == "**NOT COMPARED**: quiz; see the warnings."
+    assert "- NOT COMPARED: quiz, for the runs differ there: target of document 0 of 1" in made
+
+
+def test_left_out_questions_and_families_are_told(report: Report) -> None:
+    task = "ruler_mk_multikey_1_4k"
+    made = to_markdown(report({task: ruler_task([1.0, math.nan])}, {task: ruler_task([1.0, 1.0])}))
+    assert "| multikey_1, 4k | 1 (1 left out) |" in made
+    assert "the deciding rows, one a benchmark, are one family across all tables" in made
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({}, "cuda:0, command and fingerprint not recorded)"),
+        ({"model_sha": "c" * 40}, f"cuda:0, commit {'c' * 12} on the hub, command not recorded)"),
+        ({"device": None}, "bfloat16, device and command and fingerprint not recorded)"),
+    ],
+    ids=["local", "hub", "no device"],
+)
+def test_what_a_run_did_not_record_is_said(
+    runs: Callable[..., tuple[Path, Path]], config: dict[str, Any], told: str
+) -> None:
+    quiz = {"quiz": FakeTask(lines("acc", [1.0]))}
+    made = to_markdown(build_report(*runs(quiz, quiz, ours=False, config=config)))
+    assert told in made
+    assert "options: iha_run " in made
+    assert made.splitlines()[-1].count("not recorded") == 1
 
 
 def test_long_tables_are_cut(report: Report) -> None:

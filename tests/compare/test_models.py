@@ -21,6 +21,7 @@ def test_our_runs_tell_everything(paired: Paired) -> None:
         "path": "models/iha",
         "fingerprint": "f" * 64,
         "is_iha": True,
+        "model_sha": None,
         "num_parameters": 1000,
         "model_class": "iha-vllm",
         "dtype": "bfloat16",
@@ -128,4 +129,63 @@ def test_what_was_not_run_alike_is_told(
 def test_another_model_class_is_told(paired: Paired) -> None:
     found = model_warnings(describe_models(paired(QUIZ, QUIZ, ours=False)))
     assert found[0] == "The runs differ in model class: iha-vllm against hf."
-    assert "iha_eval 0.1.0 against None" in found[2]
+    assert "iha_eval 0.1.0 against not recorded" in found[2]
+
+
+def test_the_device_that_lm_eval_asks_for_is_not_shown_where_we_know_better(
+    paired: Paired,
+) -> None:
+    made = paired(QUIZ, QUIZ)
+    given = made.runs["iha"].results["config"]["iha_eval"]["model_args"]
+    given["device"] = "cuda:0"
+    model = describe_models(made)["iha"]
+    assert (model["device"], model["model_args"]) == ("a processor", {"pretrained": "models/iha"})
+    # What was recorded stays as it is.
+    assert given["device"] == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("asked", "cuda", "device"),
+    [
+        ("cuda:0", False, "cpu"),
+        ("cuda:0", True, "cuda:0"),
+        ("mps", False, "mps"),
+        (None, False, None),
+    ],
+)
+def test_lm_evals_own_classes_fall_back_to_the_cpu(
+    paired: Paired, asked: str | None, cuda: bool, device: str | None
+) -> None:
+    made = paired(
+        *(QUIZ, QUIZ),
+        ours=False,
+        config={"device": asked},
+        pretty_env_info=f"Is debug build: False\nIs CUDA available: {cuda}\n",
+    )
+    assert describe_models(made)["baseline"]["device"] == device
+
+
+def test_runs_without_our_provenance_tell_what_lm_eval_knows(paired: Paired) -> None:
+    config = {
+        "model": None,
+        "model_sha": "c" * 40,
+        "model_dtype": "torch.bfloat16",
+        "model_args": {"pretrained": "some/model", "dtype": "auto"},
+    }
+    model = describe_models(paired(QUIZ, QUIZ, ours=False, config=config, model_source="hf"))[
+        "baseline"
+    ]
+    assert (model["path"], model["model_sha"], model["fingerprint"]) == (
+        *("some/model", "c" * 40),
+        None,
+    )
+    assert (model["model_class"], model["dtype"], model["command"]) == ("hf", "bfloat16", [])
+
+
+def test_a_dtype_that_was_only_asked_for_is_told(paired: Paired) -> None:
+    config = {"model_dtype": None, "model_args": {"dtype": "float16"}}
+    made = paired(QUIZ, QUIZ, ours=False, config=config)
+    assert describe_models(made)["baseline"]["dtype"] == "float16"
+    assert "The runs differ in dtype: bfloat16 against float16." in model_warnings(
+        describe_models(made)
+    )

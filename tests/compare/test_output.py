@@ -75,6 +75,19 @@ def test_the_command_prints_headlines_warnings_and_paths(
     report: dict[str, Any] = json.loads((out / "report.json").read_bytes())
     assert report["provenance"]["statistics"]["correction"] == "Benjamini-Hochberg"
     assert report["provenance"]["commit"] == "c"
+    told = report["provenance"]["compare"]
+    assert told["command"][:3] == ["iha-eval", "compare", str(files[0])]
+    assert told["command"][-2:] == ["--correction", "fdr"]
+    assert told["options"] == {
+        "iha_run": str(files[0]),
+        "baseline_run": str(files[1]),
+        "unpaired": False,
+        "correction": "fdr",
+        "margin": 5.0,
+        "title": "T",
+        "commit": "c",
+    }
+    assert "report by iha-eval compare" in (out / "report.md").read_text()
 
 
 @pytest.mark.parametrize("unpaired", [False, True])

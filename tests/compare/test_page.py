@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from itertools import pairwise
 
 import pytest
@@ -191,6 +192,52 @@ def test_unpaired_is_said_everywhere_and_shows_both_counts() -> None:
     assert "7 / 9" in found.texts("td")
 
 
+def test_rows_that_are_not_paired_are_marked_among_those_that_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page, "draw_all", lambda report: [])
+    report = report_dicts.full()
+    report["paired"] = False
+    for table in report["tables"]:
+        for row in table["rows"]:
+            row |= {"paired": True, "n_baseline": row["n"]}
+    report["tables"][1]["rows"][0] |= {"paired": False, "n_baseline": 1400, "higher": None}
+    report["provenance"]["pairing"]["unpaired_tasks"] = ["gsm8k_maj"]
+    found = Outline(page.render(report))
+    text = " ".join(next(found.all("body")).text.split())
+    assert "Partly unpaired comparison. In rows marked “unpaired”" in text
+    assert "Partly unpaired 2026" in text
+    headings = [" ".join(e.text.split()) for e in found.all("th")]
+    assert [one for one in headings if one.endswith(" unpaired")] == ["P@1 (mean of 16) unpaired"]
+    assert "1,319 / 1,400" in found.texts("td")
+    assert found.texts("caption").count("GSM8K: IHA against Baseline") == 1
+    # Those that are paired have their questions.
+    assert found.values("class").count("question") == 40
+    assert "gsm8k_maj" in found.texts("dd")
+
+
+def test_facts_that_are_zero_and_lists_that_are_empty_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page, "draw_all", lambda report: [])
+    report = report_dicts.full(rows=0)
+    report["provenance"] |= {"pairing": {"unpaired_tasks": []}, "statistics": {"seed": 0}}
+    assert Outline(page.render(report)).texts("dd") == ["none", "0"]
+
+
+@pytest.mark.parametrize("matching", ["all", "some"])
+def test_no_question_differs_among_those_that_are_paired(
+    monkeypatch: pytest.MonkeyPatch, matching: str
+) -> None:
+    monkeypatch.setattr(page, "draw_all", lambda report: [])
+    report = report_dicts.full(rows=0)
+    report["paired"] = matching == "all"
+    report["disagreements"]["total"] = 0
+    report["tables"][0]["rows"][0]["paired"] = True
+    ending = "." if matching == "all" else " that is paired."
+    assert f"the same on every question{ending}" in page.render(report)
+
+
 def test_paired_page_does_not_say_unpaired(pages: dict[str, str]) -> None:
     assert "npaired" not in Outline(pages["full"]).texts("body")[0]
 
@@ -249,6 +296,42 @@ def test_provenance_has_commands_versions_and_shares(pages: dict[str, str]) -> N
         assert cells[place + 1 : place + 3] == values
     assert found.values("class").count("differs") == 2
     assert "hub: openai/gsm8k" in cells
+
+
+def test_report_tells_its_own_command_and_options() -> None:
+    report = report_dicts.bare()
+    report["provenance"]["compare"] = {
+        "command": ["iha-eval", "compare", "a b", report_dicts.SCRIPT],
+        "options": {"correction": "holm", "unpaired": False, "title": None, "margin": 5.0},
+    }
+    found = Outline(page.render(report))
+    commands = [e.text for e in found.all("pre") if e.attributes.get("class") == "command"]
+    assert commands == [shlex.join(["iha-eval", "compare", "a b", report_dicts.SCRIPT])]
+    assert "Options: correction holm, unpaired no, margin 5.0." in found.texts("p")
+
+
+def test_options_stand_alone_where_no_command_was_given() -> None:
+    report = report_dicts.bare()
+    report["provenance"]["compare"] = {"command": [], "options": {"correction": "fdr"}}
+    found = Outline(page.render(report))
+    assert "Options: correction fdr." in found.texts("p")
+    assert "This report" in found.texts("p")
+
+
+def test_what_a_run_did_not_record_is_said() -> None:
+    report = report_dicts.bare()
+    report["models"]["baseline"]["model_sha"] = "c" * 40
+    found = Outline(page.render(report))
+    cells = found.texts("td")
+    assert cells.count("not recorded") > 10
+    assert "c" * 40 in cells
+    assert "Commit on the hub" in found.texts("th")
+    assert "Commit on the hub" not in Outline(page_of("full")).texts("th")
+
+
+def test_family_of_corrected_values_is_stated(pages: dict[str, str]) -> None:
+    text = " ".join(Outline(pages["full"]).texts("p"))
+    assert "the deciding rows, shaded, one a benchmark, are one family across all tables" in text
 
 
 def test_same_report_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,27 @@ def test_outputs_stand_side_by_side_where_there_is_room(
             assert (first["y"] == second["y"]) is beside
 
 
+def test_wide_tables_scroll_by_keyboard_and_show_that_there_is_more(
+    browser: Browser, files: dict[str, Path]
+) -> None:
+    with Opened(browser, files["full"], "phone") as opened:
+        region = opened.page.locator(".scroll[tabindex]").first
+        assert region.evaluate("one => one.scrollWidth - one.clientWidth") > 100
+        assert "gradient" in region.evaluate("one => getComputedStyle(one).backgroundImage")
+        name = opened.page.locator("table.scores tbody th").first
+        before = name.bounding_box()
+        region.focus()
+        opened.page.keyboard.press("ArrowRight")
+        for _ in range(200):
+            # Scrolling is smooth; the page's policy forbids Playwright's own way to wait.
+            if region.evaluate("one => one.scrollLeft") > 10:
+                break
+            opened.page.wait_for_timeout(50)
+        assert region.evaluate("one => one.scrollLeft") > 10
+        # The name of a row stays where it is.
+        assert name.bounding_box()["x"] == before["x"]
+
+
 def test_page_is_whole_without_javascript(browser: Browser, files: dict[str, Path]) -> None:
     with Opened(browser, files["full"], "phone", script=False) as opened:
         page = opened.page

@@ -13,6 +13,9 @@ from iha_eval.errors import UserError
 Paired = Callable[..., Pairing]
 
 
+MORE = {"more": FakeTask(lines("acc", [1.0]))}
+
+
 def quiz(values: list[float | None], **common: Any) -> dict[str, FakeTask]:
     return {"quiz": FakeTask(lines("acc", values, **common))}
 
@@ -117,7 +120,6 @@ def test_other_settings_of_a_task_are_refused(
     [
         ({"config": {"limit": 8.0}}, r"limit \(none against 8\)"),
         ({"config": {"fewshot_seed": 1}}, r"fewshot_seed \(0 against 1\)"),
-        ({"chat_template_sha": "abc"}, r"chat_template_sha \(none against abc\)"),
         ({"n-shot": {"quiz": 5}}, r"num_fewshot \(0 against 5\)"),
         ({"versions": {"quiz": 2.0}}, r"version \(1 against 2\)"),
     ],
@@ -165,9 +167,56 @@ def test_unpaired_runs_keep_all_their_scores_and_say_why(paired: Paired) -> None
     assert "quiz: target of document 0 of 1" in warning
 
 
-def test_unpaired_runs_that_could_be_paired_are_told_so(paired: Paired) -> None:
-    [warning] = paired(quiz([1.0]), quiz([0.0]), unpaired=True).warnings
-    assert "nothing stands against pairing" in warning
+def test_tasks_that_can_be_paired_are_paired_whatever_was_asked(paired: Paired) -> None:
+    made = paired(quiz([1.0]), quiz([0.0]), unpaired=True)
+    assert made.paired
+    assert made.warnings == ("--unpaired changed nothing: every task could be paired, and is.",)
+
+
+def test_only_tasks_that_differ_are_unpaired(paired: Paired) -> None:
+    ours = {"quiz": FakeTask(lines("acc", [1.0])), **MORE}
+    theirs = {"quiz": FakeTask(lines("acc", [0.0], gold="43")), **MORE}
+    made = paired(ours, theirs, unpaired=True)
+    assert {task.name: task.paired for task in made.tasks} == {"quiz": False, "more": True}
+    assert (made.paired, made.unpaired, made.refused) == (False, ["quiz"], {})
+    assert made.warnings == (
+        "UNPAIRED: the questions of quiz were not matched, as --unpaired allows; what differs is, "
+        "in quiz: target of document 0 of 1.",
+    )
+
+
+def test_unpaired_tasks_may_have_no_document_in_common(paired: Paired) -> None:
+    theirs = {"quiz": FakeTask([line(7, {"acc": 1.0})])}
+    made = paired(quiz([1.0, 1.0]), theirs, unpaired=True)
+    assert made.unpaired == ["quiz"]
+    assert "in quiz: no document is in both." in made.warnings[0]
+
+
+def test_many_unpaired_tasks_are_told_in_short(paired: Paired) -> None:
+    ours = {name: FakeTask(lines("acc", [1.0])) for name in "abcde"}
+    theirs = {name: FakeTask(lines("acc", [1.0], gold="43")) for name in ours}
+    [warning] = paired(ours, theirs, unpaired=True).warnings
+    assert warning.startswith("UNPAIRED: the questions of a, b, c, d and 1 more were not matched")
+    assert warning.endswith("| c: target of document 0 of 1 | ....")
+
+
+@pytest.mark.parametrize("by_task", [True, False], ids=["of the task", "of the run"])
+def test_equal_prompts_are_equal_whatever_the_template(paired: Paired, by_task: bool) -> None:
+    options = (
+        {"config": {"iha_eval_chat_template_sha": {"quiz": "b" * 64}}}
+        if by_task
+        else {"chat_template_sha": "b" * 64}
+    )
+    made = paired(quiz([1.0]), quiz([1.0]), **options)
+    assert (made.paired, made.warnings) == (True, ())
+    with pytest.raises(UserError, match=r"it is chat template \(none against bbbbbbbbbbbb\), sys"):
+        paired(quiz([1.0]), quiz([1.0], prompt="Other?"), **options)
+
+
+def test_a_task_without_a_template_is_not_given_that_of_the_run(paired: Paired) -> None:
+    options = {"config": {"iha_eval_chat_template_sha": {"quiz": None}}, "chat_template_sha": "b"}
+    with pytest.raises(UserError, match="it is chat template, system instruction"):
+        paired(quiz([1.0]), quiz([1.0], prompt="Other?"), **options)
 
 
 def test_a_broken_line_leaves_its_document_out(tmp_path: Path) -> None:
@@ -181,8 +230,36 @@ def test_a_broken_line_leaves_its_document_out(tmp_path: Path) -> None:
     assert len(read_samples(broken).samples) == 2
 
 
-def test_other_tasks_do_not_hide_one_that_differs(paired: Paired) -> None:
-    ours = {"ruler_mk_multikey_1_4k": ruler_task([1.0]), "gsm8k_maj": voting_task([4])}
-    theirs = {"ruler_mk_multikey_1_4k": ruler_task([0.0]), "gsm8k_maj": voting_task([4], k=8)}
-    with pytest.raises(UserError, match=r"task gsm8k_maj: repeats \(4 against 8\), k"):
-        paired(ours, theirs)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": 8}, "repeats (4 against 8), k (4 against 8)"),
+        ({"right": [4, 4]}, None),
+    ],
+    ids=["settings", "more documents"],
+)
+def test_a_task_that_differs_is_refused_alone(
+    paired: Paired, change: dict[str, Any], words: str | None
+) -> None:
+    name = "ruler_mk_multikey_1_4k"
+    ours = {name: ruler_task([1.0]), "gsm8k_maj": voting_task([4])}
+    theirs = {name: ruler_task([0.0]), "gsm8k_maj": voting_task(**{"right": [4], **change})}
+    made = paired(ours, theirs)
+    assert made.paired
+    assert [task.name for task in made.tasks] == [name, *([] if words else ["gsm8k_maj"])]
+    assert list(made.refused) == (["gsm8k_maj"] if words else [])
+    told = [warning for warning in made.warnings if warning.startswith("NOT COMPARED")]
+    assert len(told) == (words is not None)
+    if words:
+        assert told[0].startswith(f"NOT COMPARED: gsm8k_maj, for the runs differ there: {words}")
+        assert told[0].endswith("or add --unpaired to compare separate questions.")
+
+
+def test_tasks_refused_for_the_same_reason_share_a_sentence(paired: Paired) -> None:
+    names = ("a", "b", "quiz")
+    ours = {name: FakeTask(lines("acc", [1.0])) for name in names}
+    other = {name: FakeTask(lines("acc", [1.0], prompt="Other?")) for name in names[:2]}
+    made = paired(ours, {**ours, **other})
+    assert list(made.refused) == ["a", "b"]
+    [warning] = made.warnings
+    assert warning.startswith("NOT COMPARED: a, b, for the runs differ there: the prompt alone of")

@@ -48,7 +48,14 @@ def test_a_report_has_everything(report: Report) -> None:
     assert made["disagreements"]["total"] == 9
     told = made["provenance"]
     assert told["commit"] == "abc123"
-    assert told["pairing"] == {"tasks": 4, "documents": 22, "hashes": "equal"}
+    assert told["pairing"] == {
+        "tasks": 4,
+        "documents": 22,
+        "hashes": "equal",
+        "unpaired_tasks": [],
+        "tasks_not_compared": [],
+    }
+    assert told["compare"]["command"] == []
     assert told["datasets"][0]["sha256"] == "d" * 64
     assert told["datasets"][2] == {"task": "gsm8k_maj", "source": "x", "sha256": "e", "note": None}
     assert told["statistics"]["correction"] == "Holm"
@@ -111,7 +118,9 @@ def test_data_that_is_not_the_published_one_is_told(
 
 
 def test_unpaired_reports_say_so_first(report: Report) -> None:
-    made = report(IHA, {**BASELINE, "quiz": FakeTask(lines("acc", [1.0]))}, unpaired=True)
+    ours = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}
+    theirs = {"quiz": FakeTask(lines("acc", [1.0], gold="43"))}
+    made = report(ours, theirs, unpaired=True)
     assert made["paired"] is False
     assert made["warnings"][0].startswith("UNPAIRED")
     assert made["provenance"]["pairing"]["hashes"] == "not required"

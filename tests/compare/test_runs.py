@@ -99,6 +99,10 @@ def _foreign(folder: Path) -> Path:
     return file
 
 
+def _of_nothing(folder: Path) -> Path:
+    return write_run(folder, {})
+
+
 def _renamed(folder: Path) -> Path:
     return write_run(folder, QUIZ).rename(folder / "results.json")
 
@@ -119,6 +123,7 @@ def _folder(folder: Path) -> Path:
         (_torn, "is not whole"),
         (_nested, "is not whole"),
         (_foreign, "is no results file"),
+        (_of_nothing, "has results of no task, for its 'configs' is empty"),
         (_renamed, "keep the name"),
         (_folder, "--output_path"),
     ],

@@ -1,5 +1,7 @@
 import json
 import math
+import sys
+import unicodedata
 
 import pytest
 
@@ -15,6 +17,11 @@ from iha_eval.compare.texts import clean, clean_all, shorten
         ("\x85\x9b", "\ufffd\ufffd"),
         ("\u202eevil\u2066", "<U+202E>evil<U+2066>"),
         ("\u2028\ufeff", "<U+2028><U+FEFF>"),
+        ("1\u200b0\u200c\u200d\u2060\u2064", "1<U+200B>0<U+200C><U+200D><U+2060><U+2064>"),
+        ("\u00ad\u034f\u180e\u3164\ufe00", "<U+00AD><U+034F><U+180E><U+3164><U+FE00>"),
+        ("\U000e0001\U000e0041\U000e007f", "<U+E0001><U+E0041><U+E007F>"),
+        ("\U000e0100\ufffb\ufffd", "<U+E0100><U+FFFB>\ufffd"),
+        ("a\u00a0b \u2764\ufe0f", "a\u00a0b \u2764\ufe0f"),
         ("\ud800 \udfff \uffff", "\ufffd \ufffd \ufffd"),
         ("<script>&amp; 漢字 👍🏽", "<script>&amp; 漢字 👍🏽"),
     ],
@@ -22,6 +29,15 @@ from iha_eval.compare.texts import clean, clean_all, shorten
 def test_unfit_characters_are_shown_as_what_they_are(text: str, shown: str) -> None:
     assert clean(text) == shown
     assert clean(text).encode()
+
+
+def test_nothing_that_unicode_calls_a_format_gets_through() -> None:
+    every = (chr(code) for code in range(sys.maxunicode + 1))
+    hidden = [one for one in every if unicodedata.category(one) in ("Cf", "Cc", "Cs", "Zl", "Zp")]
+    left = {one for one in hidden if clean(one) == one}
+    # Signs that stand before Arabic, Syriac and Kaithi numbers and are seen.
+    signs = {*"\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"}
+    assert left - signs - {chr(code) for code in range(0x110BD, 0x13460)} == {"\t", "\n"}
 
 
 def test_all_of_json_is_cleaned() -> None:

@@ -72,7 +72,8 @@ def canvas(
 def inline(drawing: Drawing, name: str, alt: str) -> Markup:
     """The SVG element of a drawing."""
     written = io.StringIO()
-    drawing.savefig(written, format="svg", metadata=_NO_METADATA)
+    # Not savefig, which draws twice, the first time for the layout alone; drawing lays out, too.
+    FigureCanvasSVG(drawing).print_svg(written, metadata=_NO_METADATA)  # type: ignore[no-untyped-call]
     # Our own output of a moment ago, without entities beyond the five.
     root = ElementTree.fromstring(written.getvalue())
     wanted = _references(root)

@@ -1,0 +1,167 @@
+"""Model arguments that decide what is answered, of our model classes and of lm-eval's own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval_runs import FakeTask, lines, write_run
+
+from iha_eval.compare.arguments import DECISIVE, LENGTH, TOLD, arguments, default
+from iha_eval.compare.pairing import Pairing, pair
+from iha_eval.compare.runs import Run, load_run
+from iha_eval.compare.settings import task_settings
+from iha_eval.errors import UserError
+
+QUIZ = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}
+
+Given = Mapping[str, Any] | str | None
+
+
+def run(folder: Path, given: Given, *, ours: bool = False, **results: Any) -> Run:
+    config = {"model_args": given}
+    file = write_run(folder, QUIZ, ours=ours, config=config, **results)
+    if ours:
+        content = json.loads(file.read_text())
+        content["config"]["iha_eval"]["model_args"] = given
+        file.write_text(json.dumps(content))
+    return load_run(file)
+
+
+def paired(folder: Path, iha: Given, baseline: Given, *, unpaired: bool = False) -> Pairing:
+    sides = (run(folder / "a", iha), run(folder / "b", baseline))
+    return pair(*sides, unpaired=unpaired)
+
+
+@pytest.mark.parametrize(
+    ("iha", "baseline", "words"),
+    [
+        ({"max_length": 2048}, {"max_length": 4096}, f"{LENGTH} (2048 against 4096)"),
+        ({"max_model_len": 2048}, {"max_length": 4096}, f"{LENGTH} (2048 against 4096)"),
+        ({}, {"max_length": 4096}, f"{LENGTH} (unset against 4096)"),
+        ({"max_gen_toks": 512}, {}, "max_gen_toks (512 against 256)"),
+        ({"max_gen_toks": 512}, {"max_gen_toks": 256}, "max_gen_toks (512 against 256)"),
+        ({"truncation": True}, {}, "truncation (True against False)"),
+        ({"enable_thinking": False}, {}, "enable_thinking (False against unset)"),
+        ({"think_end_token": "</think>"}, {}, "think_end_token (</think> against unset)"),
+        ({"add_bos_token": True}, {"add_bos_token": False}, "add_bos_token (True against False)"),
+        ({"prefix_token_id": 0}, {}, "prefix_token_id (0 against unset)"),
+        ({}, {"peft": "some/adapter"}, "peft (unset against some/adapter)"),
+        ({"lora_local_path": "x"}, {}, "lora_local_path (x against unset)"),
+        ({"chat_template_args": {"a": 1}}, {}, 'chat_template_args ({"a": 1} against unset)'),
+        ("pretrained=x,max_length=2048", {"max_length": 1024}, f"{LENGTH} (2048 against 1024)"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_arguments_that_change_answers_are_refused(
+    tmp_path: Path, iha: Given, baseline: Given, words: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        paired(tmp_path, iha, baseline)
+    assert f"differ in task quiz: model_args.{words}; run both" in str(error.value)
+    assert "--unpaired" in str(error.value)
+    made = paired(tmp_path, iha, baseline, unpaired=True)
+    assert made.unpaired == ["quiz"]
+    assert f"model_args.{words}" in made.warnings[0]
+
+
+@pytest.mark.parametrize("name", [name for name in DECISIVE if name != LENGTH])
+def test_every_decisive_argument_decides_and_its_default_does_not(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UserError, match=rf"model_args.{name} \(7 against {default(name)}\)"):
+        paired(tmp_path, {name: 7}, {})
+    for value in DECISIVE[name]:
+        assert paired(tmp_path, {name: value}, {}).paired
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"pretrained": "other/model", "revision": "main", "trust_remote_code": True},
+        {"device": "cuda:1", "batch_size": "auto", "max_batch_size": 8, "parallelize": True},
+        {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "block_size": 16},
+        {"token": "secret"},
+    ],
+    ids=["which model", "where", "how fast", "secret"],
+)
+def test_arguments_of_place_and_speed_may_differ(tmp_path: Path, given: dict[str, Any]) -> None:
+    made = paired(tmp_path, given, {})
+    assert (made.paired, made.warnings) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("iha", "baseline", "warning"),
+    [
+        (
+            {"max_gen_toks": 256},
+            {},
+            "Only the IHA run was given max_gen_toks=256, which is the default.",
+        ),
+        ({}, "truncation=False", "Only the baseline run was given truncation=False, which is"),
+        ({"quantization": "fp8"}, {}, "The runs differ in quantization: fp8 against unset."),
+        ({"tokenizer": "a"}, {"tokenizer": "b"}, "The runs differ in tokenizer: a against b."),
+        ({"seed": 7}, {}, "The runs differ in seed: 7 against unset."),
+    ],
+    ids=["default", "default as text", "quantization", "tokenizer", "seed"],
+)
+def test_arguments_that_are_told(tmp_path: Path, iha: Given, baseline: Given, warning: str) -> None:
+    made = paired(tmp_path, iha, baseline)
+    assert made.paired
+    [found] = made.warnings
+    assert found.startswith(warning)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_told_arguments_are_not_decisive(name: str) -> None:
+    assert name not in DECISIVE
+
+
+def test_seeds_of_lm_evals_own_classes_are_compared_where_both_are_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"seed \(1 against 2\)"):
+        paired(tmp_path, {"seed": 1}, {"seed": "2"})
+    assert paired(tmp_path, {"seed": 1}, "seed=1").paired
+
+
+def test_room_that_the_other_model_has_anyway_is_no_difference(tmp_path: Path) -> None:
+    iha = run(tmp_path / "a", {"max_length": 4096}, max_length=4096)
+    made = pair(iha, run(tmp_path / "b", {}, max_length=4096))
+    assert made.paired
+    assert made.warnings == (
+        f"Only the IHA run was given {LENGTH}=4096; the other has as much room.",
+    )
+    with pytest.raises(UserError, match=r"\(4096 against 2048\)"):
+        pair(iha, run(tmp_path / "c", {}, max_length=2048))
+
+
+def test_room_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
+    rooms = [run(tmp_path / str(room), {}, max_length=room) for room in (2048, 8192)]
+    [warning] = pair(*rooms).warnings
+    assert warning.startswith("The models have room for 2048 against 8192 tokens")
+
+
+def test_our_classes_cut_nothing_so_that_room_does_not_matter(tmp_path: Path) -> None:
+    ours = [
+        run(tmp_path / str(room), {"max_model_len": room, "seed": 0}, ours=True, max_length=room)
+        for room in (2048, 8192)
+    ]
+    assert pair(*ours).warnings == ()
+    assert task_settings(ours[0], "quiz") == task_settings(ours[1], "quiz")
+    short = run(tmp_path / "hf", {"max_length": 1024})
+    with pytest.raises(UserError, match=rf"{LENGTH} \(2048 against 1024\)"):
+        pair(ours[0], short)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("pretrained=some/model,dtype=auto", {"pretrained": "some/model", "dtype": "auto"}),
+        ({"a": 1}, {"a": 1}),
+        (None, {}),
+        (7, {}),
+    ],
+    ids=["text", "mapping", "none", "nonsense"],
+)
+def test_arguments_in_all_their_forms(tmp_path: Path, given: Any, read: dict[str, Any]) -> None:
+    assert arguments(run(tmp_path, given)) == read
