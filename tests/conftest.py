@@ -1,4 +1,4 @@
-"""What all tests share: tests that need a GPU are skipped, visibly, where there is none."""
+"""What all tests share: the order of files, and visible skips of tests that need a GPU."""
 
 import pytest
 
@@ -10,3 +10,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: begun last, one of them would keep a core busy alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
