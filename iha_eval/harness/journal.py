@@ -21,6 +21,7 @@ from iha_eval.errors import UserError
 from iha_eval.files import write_whole
 from iha_eval.harness.log import logger
 from iha_eval.harness.requests import Answer, GenerateRequest
+from iha_eval.json_hash import compact, sha256
 
 FORMAT = 1
 # Seconds between forcing lines out of the system's cache, which only a power cut empties.
@@ -40,12 +41,12 @@ def answer_key(request: GenerateRequest, document: str) -> str:
         "prompt": hashlib.sha256(request.prompt.tobytes()).hexdigest(),
         "sampling": asdict(request.sampling),
     }
-    return _sha256(decides)
+    return sha256(decides)
 
 
 def document_sha256(document: Any) -> str:
     """Hash of a document as 64 hex digits; whatever JSON does not know counts as its text."""
-    return _sha256(document)
+    return sha256(document)
 
 
 class Journal:
@@ -68,7 +69,7 @@ class Journal:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Opens it, and reads what it holds."""
-        self.path = folder / f"journal-{_sha256(identity)[:12]}.jsonl"
+        self.path = folder / f"journal-{sha256(identity)[:12]}.jsonl"
         self.identity = dict(identity)
         self.used: set[str] = set()
         self._answers: dict[str, Answer] = {}
@@ -218,12 +219,12 @@ def others(folder: Path, identity: Mapping[str, Any]) -> dict[Path, list[str]]:
     Journals that another process is writing are left out: that run is under way.
     """
     found = {}
-    own = folder / f"journal-{_sha256(identity)[:12]}.jsonl"
+    own = folder / f"journal-{sha256(identity)[:12]}.jsonl"
     for path in sorted(folder.glob("journal-*.jsonl")):
         with contextlib.suppress(OSError):
             theirs = None if path == own or _is_locked(path) else _first_header(path)
             if theirs is not None:
-                found[path] = differences(theirs, json.loads(_json(identity)))
+                found[path] = differences(theirs, json.loads(compact(identity)))
     return found
 
 
@@ -298,11 +299,3 @@ def _refusal(path: Path, error: OSError) -> UserError:
         f"The journal {path} cannot be written ({error.strerror or error}): finished answers would "
         "be lost if the run ended, so give an --output_path with room that can be written."
     )
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(_json(value).encode()).hexdigest()

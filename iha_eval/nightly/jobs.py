@@ -6,7 +6,6 @@ Not for: running them (see `child.py`).
 """
 
 import contextlib
-import hashlib
 import json
 import re
 import shlex
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from iha_eval.json_hash import compact, sha256
 from iha_eval.nightly.config import ROLES, Config, Model, Role, Task
 from iha_eval.redact import redact_words
 
@@ -89,16 +89,6 @@ def plan_sha256(jobs: Sequence[Job]) -> str:
 def readable(command: Sequence[str]) -> str:
     """A command line to be shown, without secrets."""
     return shlex.join(redact_words(command))
-
-
-def compact(value: object) -> str:
-    """JSON in one line, keys sorted."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-
-
-def sha256(value: object) -> str:
-    """Hash of a value by its JSON, as 64 hex digits."""
-    return hashlib.sha256(compact(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _placed(model: Model, base: Path) -> Model:

@@ -15,7 +15,7 @@ from typing import Any
 from iha_eval.compare.runs import Run, load_run
 from iha_eval.compare.samples import Sample, TaskSamples, read_samples
 from iha_eval.compare.settings import task_settings
-from iha_eval.nightly.jobs import sha256
+from iha_eval.json_hash import sha256
 
 
 @dataclass(frozen=True)

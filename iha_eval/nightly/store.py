@@ -23,7 +23,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.files import write_whole
-from iha_eval.nightly.jobs import compact
+from iha_eval.json_hash import compact
 
 FORMAT = 1
 LINES = "history.jsonl"
