@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=_rate, default=1e-5, help="of all but those two")
     parser.add_argument("--iha-learning-rate", type=_rate, default=1e-3, help="alphas, collapse")
     parser.add_argument("--max-length", type=_count, default=2048, help="longest dialogue, tokens")
-    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="0: every weight")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the data")
+    parser.add_argument("--lora", type=_whole, default=0, metavar="RANK", help="0: every weight")
+    parser.add_argument("--seed", type=_whole, default=0, help="of the order of the data")
     parser.add_argument("--save-steps", type=_count, default=100, help="steps between checkpoints")
     return parser
 
@@ -67,6 +67,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
     return value
 
 

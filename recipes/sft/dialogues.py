@@ -106,16 +106,21 @@ def _lines(path: Path) -> Iterator[tuple[str, object]]:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield f"{path}, line {number}", json.loads(line)
+                    yield f"{path}, line {number}", _parsed(line, f"{path}, line {number}")
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror or error}): name a file of JSON lines, or a "
             f"data set of the hub as {HUB}OWNER/NAME."
         ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason}): save it as UTF-8.") from error
+
+
+def _parsed(line: str, where: str) -> object:
+    try:
+        return json.loads(line)
     except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON lines ({error}): write one JSON object a line, in UTF-8."
-        ) from error
+        raise UserError(f"{where} is not JSON: write one JSON object a line.") from error
 
 
 def _hub(repository: str) -> Iterator[tuple[str, object]]:

@@ -100,7 +100,7 @@ def train(settings: Settings, dialogues: Sequence[Dialogue]) -> list[float]:
     model = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
     trainer = _trainer(settings, model, tokenizer, data)
     last = get_last_checkpoint(str(_scratch(settings))) if _scratch(settings).is_dir() else None
-    if last is not None:
+    if last is not None and settings.lora:
         _restore(trainer.model, Path(last))
     trainer.train(resume_from_checkpoint=last)
     _write(trainer, settings, getattr(torch, about.weights_dtype))
@@ -111,6 +111,8 @@ def _short_enough(
     dialogues: Sequence[Dialogue], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Dataset:
     """Cut off, a dialogue would teach the model never to come to an end."""
+    if not dialogues:
+        raise UserError("the data hold no dialogue: name a file with at least one with --data.")
     kept = [one for one in dialogues if _length(one, tokenizer) <= max_length]
     if not kept:
         raise UserError(
@@ -201,11 +203,15 @@ class _KeepIHATensors(TrainerCallback):
 
 
 def _restore(model: nn.Module, folder: Path) -> None:
-    if (folder / _BESIDE).is_file():
-        saved = load_file(folder / _BESIDE)
-        with torch.no_grad():
-            for name, parameter in _iha_tensors(model).items():
-                parameter.copy_(saved[name])
+    if not (folder / _BESIDE).is_file():
+        raise UserError(
+            f"{folder} has no {_BESIDE}, because the run was stopped there: remove that folder, and "
+            "the same command goes on from the one before."
+        )
+    saved = load_file(folder / _BESIDE)
+    with torch.no_grad():
+        for name, parameter in _iha_tensors(model).items():
+            parameter.copy_(saved[name])
 
 
 def _write(trainer: SFTTrainer, settings: Settings, dtype: torch.dtype) -> None:

@@ -9,7 +9,9 @@ from iha_eval.cli import command_names, load_command
 from model_adapters import checkpoint, default_checkpoint
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-PROGRAMS = [code for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "STEPS" in code]
+PROGRAMS = [
+    code for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "corpus.txt" in code
+]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=["trainer", "loop"])
@@ -18,8 +20,9 @@ def test_both_ways_of_training_end_in_a_checkpoint(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     default_checkpoint.make(tmp_path / "start")
-    Path("corpus.txt").write_text("in the beginning\nwas the word\n" * 4)
-    exec(compile(program, "checkpoints.md", "exec"), {"STEPS": 3})
+    Path("corpus.txt").write_text("in the beginning\n\nwas the word\n" * 4)
+    assert "1000" in program
+    exec(compile(program.replace("1000", "3"), "checkpoints.md", "exec"), {})
     before, after = checkpoint.read("start"), checkpoint.read("trained")
     assert after.is_iha
     assert after.fingerprint != before.fingerprint

@@ -92,11 +92,15 @@ def test_a_file_names_the_line_that_is_wrong(tmp_path: Path) -> None:
         next(rows)
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xff"], ids=["json", "utf8"])
-def test_a_file_of_something_else(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"\n\n{", "line 3 is not JSON"), (b"\xff\xff", "is not UTF-8")],
+    ids=["json", "utf8"],
+)
+def test_a_file_of_something_else(content: bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is not JSON lines"):
+    with pytest.raises(UserError, match=sentence):
         list(read(str(path)))
 
 

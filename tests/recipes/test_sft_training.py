@@ -126,6 +126,24 @@ def test_a_tokenizer_without_chat_template(settings: Settings, tmp_path: Path) -
         train(replace(settings, model=bare), DIALOGUES)
 
 
+def test_adapters_without_their_alphas_are_not_gone_on_with(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between the trainer's save and ours, alphas would begin anew."""
+    broken = replace(settings, lora=2)
+    monkeypatch.setattr("recipes.sft.training.save_file", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(broken, DIALOGUES)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"checkpoint-2 has no iha_tensors.safetensors"):
+        train(broken, DIALOGUES)
+
+
+def test_no_dialogue(settings: Settings) -> None:
+    with pytest.raises(UserError, match="hold no dialogue"):
+        train(settings, [])
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "data.jsonl"
@@ -147,7 +165,13 @@ def test_the_command(
 
 @pytest.mark.parametrize(
     "argument",
-    [["--steps", "0"], ["--learning-rate", "1"], ["--iha-learning-rate", "0"], ["--batch", "x"]],
+    [
+        ["--steps", "0"],
+        ["--learning-rate", "1"],
+        ["--lora", "-1"],
+        ["--seed", "-1"],
+        ["--batch", "x"],
+    ],
     ids=" ".join,
 )
 def test_arguments_that_cannot_be_meant(argument: list[str], start: Path, data: Path) -> None:
