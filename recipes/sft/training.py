@@ -205,7 +205,7 @@ class _KeepIHATensors(TrainerCallback):
 def _restore(model: nn.Module, folder: Path) -> None:
     if not (folder / _BESIDE).is_file():
         raise UserError(
-            f"{folder} has no {_BESIDE}, because the run was stopped there: remove that folder, and "
+            f"{folder} has no {_BESIDE}, as the run was stopped there: remove that folder, and "
             "the same command goes on from the one before."
         )
     saved = load_file(folder / _BESIDE)
