@@ -10,6 +10,7 @@ telling name or form, which stay.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 STARS = "***"
@@ -22,8 +23,17 @@ _ALWAYS = {
 # What a name's last word is a secret after.
 _KEYS = {
     *("api", "access", "secret", "private", "auth", "encryption", "signing", "account", "license"),
-    *("ssh", "service", "subscription"),
+    *("ssh", "service", "subscription", "openai", "hf", "huggingface", "wandb", "anthropic"),
 }
+# What a variable's last word makes a secret of it, if its name is in capitals.
+_IN_CAPITALS = {"pass", "pwd", "pat", "key"}
+_PLAIN_KEYS = {"cache", "public", "primary", "foreign", "sort", "partition", "shard", "group"}
+# What a name's last word tells of a secret that is not the secret.
+_ABOUT = {
+    *("path", "file", "dir", "directory", "folder", "store", "policy", "prompt", "length"),
+    *("type", "manager", "expiry", "count"),
+}
+_PLURALS = {"secrets", "passwords", "credentials", "tokens", "cookies"}
 # Of models and their vocabularies: after these, a token is no secret.
 _PLAIN_TOKENS = {
     *("bos", "eos", "pad", "unk", "mask", "sep", "cls", "stop", "end", "start", "begin", "eot"),
@@ -31,6 +41,8 @@ _PLAIN_TOKENS = {
     *("per", "each", "every", "max", "min", "num", "any", "one", "the", "a", "this", "that"),
     *("prefix", "suffix", "think", "thinking", "newline", "prompt", "input", "output", "generated"),
     *("draft", "unknown", "word", "text", "sub", "target", "source", "decoder", "added"),
+    *("eom", "eop", "fim", "call", "tool", "role", "header", "turn", "boundary", "classifier"),
+    *("current", "previous", "context", "vision"),
 }
 _SECRET_TOKENS = {"auth", "access", "api", "refresh", "bearer", "hf"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -50,9 +62,13 @@ _QUOTED = re.compile(
 )
 _BARE = re.compile(r"""(?:(?:bearer|basic|token)[ \t]+)?(?:[^\s,"'\\]|\\(?!["']))++""", re.I)
 _REST_OF_LINE = re.compile(r"""[^"'\\\n]++""")
+_PHRASE = re.compile(r"""[^"'\\\n,]++""")
 _FORMS = re.compile(
     r"""
       \bhf_[A-Za-z0-9]{30,} | \bgh[opsur]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
+    | \bglpat-[\w-]{10,} | \bxox[abeoprs]-[\w-]{8,} | \bAIza[\w-]{30,}
+    | -----BEGIN\ (?:[A-Z]+\ ){0,3}PRIVATE\ KEY-----(?s:.*?)(?:-----END[A-Z ]*-----|\Z)
+    | (?<=\b[Aa][Pp][Ii]\ [Kk][Ee][Yy]\ )[\w-]{32,}
     | \bsk-[\w-]{16,} | \bAKIA[A-Z0-9]{16}\b | (?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     | (?<=://)[^\s/@:"']+:[^\s/@"']+(?=@)
     | (?<=\b[Bb]earer\ )(?=\S*\d)[^\s"',;]{8,}
@@ -62,6 +78,12 @@ _FORMS = re.compile(
 # Switches and the absence of a value tell nothing; nor does what was hidden before.
 _OPEN = {"true", "false", "none", "null", "", "***"}
 _AMOUNT = re.compile(r"[\d.]{1,8}[a-z%]{0,3}")
+_COUNT = re.compile(r"\d{1,4}")
+# A token of a vocabulary, such as `<fim>` or `[SEP]`.
+_OF_VOCABULARY = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z_]{1,20}\d*\]")
+# In prose: `the current token: abc`, and `Token: hello` as a label.
+_PROSE = re.compile(r"\b([a-z]+) $", re.IGNORECASE)
+_LABELLED = re.compile(r"[a-z]{1,12}")
 # A shorter value would turn up in words that have nothing to do with it.
 _KNOWN_LEAST = 6
 
@@ -72,8 +94,13 @@ def is_secret(name: str) -> bool:
     if not words:
         return False
     before = words[-2] if len(words) > 1 else ""
+    if words[-1] in _ABOUT:
+        return False
+    if name.isupper() and before and words[-1] in _IN_CAPITALS:
+        return before not in _PLAIN_KEYS
     return (
         bool(_ALWAYS & set(words))
+        or (name.isupper() and _ends_in_token(words[-1]))
         or (words[-1] in ("key", "keys") and before in _KEYS)
         or (words[-1] == "token" and before not in _PLAIN_TOKENS)
         or (words[-1] == "tokens" and before in _SECRET_TOKENS)
@@ -82,8 +109,17 @@ def is_secret(name: str) -> bool:
 
 
 def secret_values(variables: Mapping[str, str]) -> set[str]:
-    """The values of those environment variables whose names are those of secrets."""
-    return {value for name, value in variables.items() if is_secret(name) and not _is_open(value)}
+    """The values of those environment variables whose names are those of secrets.
+
+    The path of a file is none, whatever the file holds.
+    """
+    return {
+        value
+        for name, value in variables.items()
+        if is_secret(name)
+        and not _is_told(value, name)
+        and not (value.startswith("/") and _exists(value))
+    }
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
@@ -101,7 +137,9 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
         done.append(text[end : found.end()])
         end = found.end()
         name = found["name"] or found["flag"]
-        if is_secret(name) and (value := _value(text, end, name)):
+        if not is_secret(name) or _is_prose(text, found):
+            continue
+        if value := _value(text, end, found[0]):
             done.append(_hidden(value, name))
             end += len(value)
     return _FORMS.sub(STARS, "".join(done) + text[end:])
@@ -114,20 +152,30 @@ def redact_words(words: Sequence[str]) -> list[str]:
     value in lm-eval's `name=value,...` goes on to the comma, and one may follow its option as a
     word of its own.
     """
-    shown, hide = [], False
+    shown, hide, option = [], False, ""
     for word in words:
-        is_value = hide and not word.startswith("--") and not _is_open(word)
+        is_value = hide and not word.startswith("--") and not _is_told(word, option)
         shown.append(STARS if is_value else _word(word))
-        hide = word.startswith("-") and "=" not in word and is_secret(word)
+        hide, option = word.startswith("-") and "=" not in word and is_secret(word), word
     return shown
 
 
 def without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments as results may hold them: JSON's own types, no secrets at any depth."""
     return {
-        str(name): STARS if is_secret(str(name)) and not _is_open(value) else _without(value)
+        str(name): STARS
+        if is_secret(str(name)) and not _is_told(value, str(name))
+        else _without(value)
         for name, value in arguments.items()
     }
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        # Longer than a path may be.
+        return False
 
 
 def _without(value: Any) -> Any:
@@ -168,16 +216,45 @@ def _pair(part: str) -> str:
     return part
 
 
-def _value(text: str, start: int, name: str) -> str:
-    """What stands for the value of a secret at a place of a text; empty for nothing."""
+def _ends_in_token(word: str) -> bool:
+    """Whether a word is `mytoken` or the like, and not `eostoken`."""
+    kind = word.removesuffix("token")
+    return kind not in (word, "") and kind not in _PLAIN_TOKENS
+
+
+def _is_prose(text: str, found: re.Match[str]) -> bool:
+    """Whether `token: ` stands in a sentence on tokens, or is the label of a word."""
+    if found[0].lower() != "token: ":
+        return False
+    word = _PROSE.search(text, max(0, found.start() - 20), found.start())
+    value = _BARE.match(text, found.end())
+    labelled = found[0][0] == "T" and value is not None and _LABELLED.fullmatch(value[0])
+    return bool(labelled) or (word is not None and word[1].lower() in _PLAIN_TOKENS)
+
+
+def _value(text: str, start: int, before: str) -> str:
+    """What stands for the value of a secret at a place of a text; empty for nothing.
+
+    Args:
+        text: All of it.
+        start: The place.
+        before: The name, with what parts it from the value.
+    """
     if text[start : start + 1] in ("{", "[", "("):
         return _bracketed(text, start)
     if found := _QUOTED.match(text, start):
         return found[0]
-    bare = _REST_OF_LINE if "authorization" in name.lower() else _BARE
-    found = bare.match(text, start)
+    found = _bare(before).match(text, start)
     # Brackets at its end are those of what it stands in.
     return found[0].rstrip(")]};") if found else ""
+
+
+def _bare(before: str) -> re.Pattern[str]:
+    """How far a value goes that has no quotes."""
+    name = before.lower()
+    if "authorization" in name or ("cookie" in name and ":" in name):
+        return _REST_OF_LINE
+    return _PHRASE if "passphrase" in name else _BARE
 
 
 def _bracketed(text: str, start: int) -> str:
@@ -199,7 +276,7 @@ def _hidden(value: str, name: str) -> str:
     bare = value.strip("\\\"'")
     # An amount, such as that of `12 ms per token: 5`.
     named = (_ALWAYS | _KEYS | _SECRET_TOKENS).intersection(_words(name))
-    if _is_open(bare) or not (quote or named or not _AMOUNT.fullmatch(bare)):
+    if _is_told(bare, name) or not (quote or named or not _AMOUNT.fullmatch(bare)):
         return value
     return f"{quote}{STARS}{quote if value.endswith(quote) else ''}"
 
@@ -207,6 +284,17 @@ def _hidden(value: str, name: str) -> str:
 def _words(name: str) -> list[str]:
     """The words of `a_name`, `a-name` or `aName`, lower case."""
     return [word.lower() for word in _WORDS.findall(name)]
+
+
+def _is_told(value: object, name: str) -> bool:
+    """Whether a value under the name of a secret is none."""
+    if _is_open(value):
+        return True
+    words, text = _words(name), str(value).strip()
+    if words[-1] in _PLURALS and _COUNT.fullmatch(text):
+        return True
+    named = (_ALWAYS | _KEYS | _SECRET_TOKENS).intersection(words)
+    return words[-1] == "token" and not named and bool(_OF_VOCABULARY.fullmatch(text))
 
 
 def _is_open(value: object) -> bool:

@@ -1,6 +1,7 @@
 """Secrets go, whatever they are written like; everything else stays."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ KEY = "hf_" + "aB3" * 12
         *("password", "db_password", "passwd", "passphrase", "secret", "client_secret"),
         *("AWS_SECRET_ACCESS_KEY", "private_key", "ssh_key", "Authorization", "authToken"),
         *("credentials", "access_tokens", "X-Amz-Signature", "session_token", "Cookie"),
+        *("DB_PASS", "GITHUB_PAT", "OPENAI_KEY", "HF_KEY", "WANDB_KEY", "MYTOKEN", "openai_key"),
+        *("NEWMODEL_KEY", "FTP_PWD"),
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -32,6 +35,8 @@ def test_names_of_secrets(name: str) -> None:
         *("tokens", "tokenizer", "prompt_tokens", "unk_token", "next_token", "image_token"),
         *("token_ids", "cache_key", "key", "sort_keys", "multikey", "pass@1", "think_end_token"),
         *("author", "signature", "secretary", "", "_", "123"),
+        *("cookie_policy", "PASSWORD_STORE_DIR", "SECRET_DIR", "credentials_path", "CACHE_KEY"),
+        *("EOSTOKEN", "KEY", "PASS", "PUBLIC_KEY", "first_pass", "fim_token", "tool_call_token"),
     ],
 )
 def test_names_of_other_things(name: str) -> None:
@@ -65,6 +70,23 @@ def test_names_of_other_things(name: str) -> None:
         ("https://me:geheim@host/x?token=geheim", "https://***@host/x?token=***"),
         (f"with {KEY} and sk-{'a1' * 10}", "with *** and ***"),
         ("----- token=geheim", "----- token=***"),
+        ("Set-Cookie: a=b; c=d\nx", "Set-Cookie: ***\nx"),
+        ("curl -H 'Cookie: a=b; c=d' x", "curl -H 'Cookie: ***' x"),
+        ("cookie=geheim x", "cookie=*** x"),
+        ("passphrase = correct horse battery\nx", "passphrase = ***\nx"),
+        ("passphrase=ge heim, dtype=a", "passphrase=***, dtype=a"),
+        (f"glpat-{'a1' * 10}, xoxb-12-34-abcd and AIza{'a1B' * 12}", "***, *** and ***"),
+        (f"wandb: api key {'01ab' * 10} x", "wandb: api key *** x"),
+        (
+            "a\n-----BEGIN RSA PRIVATE KEY-----\nge\nheim\n-----END RSA PRIVATE KEY-----\nb",
+            "a\n***\nb",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\ngeheim", "***"),
+        ("user_token=geheim", "user_token=***"),
+        ("hf_token=<geheim>", "hf_token=***"),
+        ("Token: a1b2c3", "Token: ***"),
+        ("my token: geheim", "my token: ***"),
+        ("password: 0", "password: ***"),
         ("model_args={'a': 'token=geheim,b=c'}", "model_args={'a': 'token=***,b=c'}"),
     ],
 )
@@ -88,6 +110,11 @@ def test_secrets_in_a_text(text: str, shown: str) -> None:
         "--token --model x",
         "task-abcdefghijklmnopqrstuvwxyz",
         "https://host/a:b@c",
+        'fim_token=<fim>, user_token="<|u|>", odd_token=[ODD], odd_token: <odd>',
+        "the current token: abc",
+        "Token: hello",
+        "secrets: 0, api_tokens: 12",
+        "-----BEGIN CERTIFICATE-----",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -99,6 +126,24 @@ def test_values_that_are_known_go_wherever_they_stand() -> None:
     known = secret_values({**variables, "SHORT_TOKEN": "a", "USE_TOKEN": "true"})
     assert known == {"abcdefgh", "abcdefghij", "a"}
     assert redact("a abcdefghij, abcdefgh /usr/bin:x", known) == "a ***, *** /usr/bin:x"
+
+
+def test_the_path_of_a_file_is_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    names = {"GOOGLE_APPLICATION_CREDENTIALS": str(path)}
+    assert secret_values(names) == {str(path)}
+    path.touch()
+    assert secret_values(names) == set()
+    # No path is as long as that.
+    assert secret_values({"MY_TOKEN": "/" + "x" * 9999}) == {"/" + "x" * 9999}
+
+
+def test_tokens_of_a_vocabulary_stay_in_arguments() -> None:
+    given = {"user_token": "<u>", "secrets": 0}
+    assert without_secrets(given) == given
+    assert secret_values({"USER_TOKEN": "<u>"}) == set()
+    words = ["--user_token", "<u>", "user_token=<u>,a=b"]
+    assert redact_words(words) == words
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from iha_eval.compare.generation import BUDGET, settled
 from iha_eval.compare.runs import Run
 
 LENGTH = "max_length/max_model_len"
@@ -21,7 +22,7 @@ DECISIVE: dict[str, tuple[object, ...]] = {
     "truncation": (False, None),
     "truncation_side": ("left", None),
     "truncate": (False, None),
-    "max_gen_toks": (256, None),
+    "max_gen_toks": (BUDGET, None),
     # What surrounds a prompt, ends an answer or is taken off it.
     "add_bos_token": (None,),
     "prefix_token_id": (None,),
@@ -118,7 +119,7 @@ def _given(run: Run) -> dict[str, str]:
     found = {
         names.get(name, name): _text(value)
         for name, value in arguments(run).items()
-        if value is not None
+        if settled(value) is not None
     }
     if _ours(run):
         # Our classes cut nothing: they refuse what does not fit.
@@ -132,11 +133,10 @@ def _at_default(name: str, text: str) -> bool:
 
 def _told(run: Run, name: str) -> str:
     # Our classes record the seed that counted, which has to be equal (settings.py).
-    value = None if name == "seed" and _ours(run) else arguments(run).get(name)
+    value = None if name == "seed" and _ours(run) else settled(arguments(run).get(name))
     return "unset" if value is None else _text(value)
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
+    value = settled(value)
     return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict) else str(value)

@@ -18,7 +18,6 @@ import numpy as np
 from iha_eval.compare.layout import Benchmark, Part, Row
 from iha_eval.compare.pairing import SIDES, Pairing, Side
 from iha_eval.compare.paper import reference
-from iha_eval.errors import UserError
 from iha_eval.statistics import (
     ALPHA,
     Difference,
@@ -81,9 +80,6 @@ def measure_all(
         benchmarks: What is to be compared.
         correction: How p-values are corrected.
         margin: Points that matter, see iha_eval.statistics.verdict.
-
-    Raises:
-        UserError: A score is outside [0, 1].
     """
     tables = [table for benchmark in benchmarks for table in benchmark.tables]
     found: dict[Row, Cell] = {}
@@ -102,11 +98,7 @@ def row_paired(pairing: Pairing, row: Row) -> bool:
 
 
 def row_scores(pairing: Pairing, row: Row) -> dict[Side, Floats]:
-    """The scores of a row's documents, NaN for none; paired, the n-th ones belong together.
-
-    Raises:
-        UserError: A score is outside [0, 1].
-    """
+    """The scores of a row's documents, NaN for none; paired, the n-th ones belong together."""
     return {
         side: np.concatenate([_scores(pairing, part, side) for part in row.parts]) for side in SIDES
     }
@@ -188,18 +180,11 @@ def _cell(
         "sentence": judged.sentence,
         "decides": row.decides,
         "paired": difference.paired,
-        "paper": reference(row.task, row.metric),
+        "paper": None if row.partial else reference(row.task, row.metric),
     }
     return Cell(row, judged, numbers)
 
 
 def _scores(pairing: Pairing, part: Part, side: Side) -> Floats:
     task = pairing.task(part.task)
-    found = np.array(task.scores(side, part.filter, part.metric), dtype=np.float64)
-    wrong = found[(found < 0) | (found > 1)]
-    if wrong.size:
-        raise UserError(
-            f"{task.sides[side].path} has {part.metric}={wrong[0]:g} where a score from 0 to 1 "
-            "belongs: it was changed, so run lm-eval again."
-        )
-    return found
+    return np.array(task.scores(side, part.filter, part.metric), dtype=np.float64)

@@ -94,6 +94,15 @@ def left_out(different: Mapping[str, str]) -> Iterator[str]:
         )
 
 
+def broken_off(broken: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each task that cannot be compared for what its files are.
+
+    Args:
+        broken: Task -> what is wrong, a sentence.
+    """
+    return (f"NOT COMPARED: {task}: {sentence}" for task, sentence in broken.items())
+
+
 def not_matched(different: Mapping[str, str]) -> str:
     """The warning of an unpaired comparison.
 

@@ -44,6 +44,7 @@ class Row:
         length: RULER's length in tokens; None elsewhere, and over several.
         k: Number of votes; None elsewhere.
         decides: Whether it is the one that the benchmark is judged by.
+        partial: Whether it stands for several tasks, some of which could not be compared.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Row:
     length: int | None = None
     k: int | None = None
     decides: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True)

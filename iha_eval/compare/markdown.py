@@ -44,7 +44,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     tables = report["tables"]
     blocks += [*map(_table, tables), *([_LEGEND] if tables else [])]
     found = report["disagreements"]["total"]
-    if report["paired"] or any(row["paired"] for table in tables for row in table["rows"]):
+    if any(row["paired"] for table in tables for row in table["rows"]):
         blocks.append(f"The models disagree on {found} questions; report.html shows them.")
     if report["warnings"]:
         blocks.append(

@@ -4,6 +4,7 @@ For: the entries of `models` in a report, of runs by our model classes and by lm
 say less. Not for: scores.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -12,8 +13,6 @@ from iha_eval.compare.arguments import arguments
 from iha_eval.compare.pairing import SIDES, Pairing, Side
 from iha_eval.compare.runs import Run
 from iha_eval.redact import without_secrets
-
-_TOLD = ("fingerprint", "is_iha")
 
 _UNKNOWN = "not recorded"
 
@@ -66,8 +65,9 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
     return {
         "name": PurePath(str(name)).name or str(name),
         "path": path,
-        **{fact: checkpoint.get(fact) for fact in _TOLD},
-        "model_sha": config.get("model_sha") or None,
+        "fingerprint": _text(checkpoint.get("fingerprint")),
+        "is_iha": checkpoint.get("is_iha"),
+        "model_sha": _text(config.get("model_sha")),
         "num_parameters": config.get("model_num_parameters"),
         "model_class": model_class
         if isinstance(model_class, str)
@@ -75,9 +75,9 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
         "dtype": ours.get("dtype") or _dtype(config.get("model_dtype") or given.get("dtype")),
         "device": ours.get("device") or _device(run),
         "date": run.date,
-        "command": list(ours.get("command") or []),
-        "versions": dict(ours.get("versions") or _versions(run)),
-        "engine_args": dict(ours.get("engine_args") or {}),
+        "command": list(command) if isinstance(command := ours.get("command"), list) else [],
+        "versions": dict(run.part("config", "iha_eval", "versions") or _versions(run)),
+        "engine_args": dict(run.part("config", "iha_eval", "engine_args")),
         "model_args": given,
         **_cache(run.part("config", "iha_eval", "kv_cache")),
         **_work(_calls(ours), _documents(pairing, side)),
@@ -104,7 +104,7 @@ def _versions(run: Run) -> dict[str, Any]:
 
 
 def _cache(kv_cache: Mapping[str, Any]) -> dict[str, Any]:
-    tokens, size = kv_cache.get("tokens"), kv_cache.get("bytes")
+    tokens, size = _number(kv_cache.get("tokens")), _number(kv_cache.get("bytes"))
     return {
         "kv_tokens": tokens,
         "kv_bytes": size,
@@ -120,7 +120,7 @@ def _calls(ours: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
     """Rates over all calls; answers that a journal had took no time and are left out of them."""
     total = {
-        name: sum(call.get(name) or 0 for call in calls)
+        name: sum(_number(call.get(name)) or 0 for call in calls)
         for name in (
             *("requests", "recalled_from_journal", "cut_by_budget", "seconds"),
             *("prompt_tokens", "prompt_tokens_from_prefix_cache", "generated_tokens"),
@@ -140,6 +140,17 @@ def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
         "documents_per_minute": _ratio(60 * fresh, total["seconds"]),
         "cut": total["cut_by_budget"] / answers if answers else None,
     }
+
+
+def _number(value: object) -> int | float | None:
+    """A number of a file that anybody may have changed; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _ratio(amount: float, seconds: float) -> float | None:

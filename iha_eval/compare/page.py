@@ -31,6 +31,7 @@ BADGES = {
     "worse": ("▼", "worse"),
     "no significant difference": ("=", "none"),
     "not enough data": ("?", "few"),
+    "not compared": ("\N{EN DASH}", "few"),
 }
 
 _FILTERS = (
@@ -77,10 +78,12 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def _matching(report: Mapping[str, Any]) -> str:
-    """Whether the questions of `all`, `some` or `none` of the rows are paired."""
+    """Whether `all`, `some` or `none` of the rows are paired; `nothing` if there are no rows."""
+    rows = [row for table in report["tables"] for row in table["rows"]]
+    if not rows:
+        return "nothing"
     if report["paired"]:
         return "all"
-    rows = [row for table in report["tables"] for row in table["rows"]]
     return "some" if any(row.get("paired") for row in rows) else "none"
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from iha_eval.compare.arguments import argument_warnings
 from iha_eval.compare.differences import (
+    broken_off,
     hash_difference,
     lacking,
     left_out,
@@ -22,7 +23,8 @@ from iha_eval.compare.differences import (
 )
 from iha_eval.compare.runs import Run
 from iha_eval.compare.samples import Key, Sample, TaskSamples, read_samples
-from iha_eval.compare.settings import differing_settings, template
+from iha_eval.compare.sent import sent_difference
+from iha_eval.compare.settings import budget, differing_settings, template
 from iha_eval.errors import UserError
 
 Side = Literal["iha", "baseline"]
@@ -95,7 +97,7 @@ class Pairing:
         tasks: The tasks that both have and that can be compared, in the order of the first.
         paired: Whether the documents of every task are paired.
         warnings: What a reader must know, each a sentence; what was not paired comes first.
-        refused: Tasks that both have and that are not compared -> what differs.
+        refused: Tasks that both have samples of and that are not compared -> why.
     """
 
     runs: Mapping[Side, Run]
@@ -112,6 +114,17 @@ class Pairing:
     def unpaired(self) -> list[str]:
         """The tasks whose documents are not paired."""
         return [task.name for task in self.tasks if not task.paired]
+
+    @property
+    def not_compared(self) -> dict[str, str]:
+        """All tasks of either run that are left out -> why, in the order of the runs."""
+        here = {task.name for task in self.tasks}
+        names = dict.fromkeys(name for run in self.runs.values() for name in run.tasks)
+        return {
+            name: self.refused.get(name) or _lacking(self.runs, name)
+            for name in names
+            if name not in here
+        }
 
     @property
     def documents(self) -> int:
@@ -144,50 +157,81 @@ def pair(iha: Run, baseline: Run, *, unpaired: bool = False) -> Pairing:
         )
     tasks: list[Task] = []
     different: dict[str, str] = {}
+    broken: dict[str, str] = {}
     for name in names:
         settings = ", ".join(differing_settings(iha, baseline, name)[:_MOST_SETTINGS])
         if settings and not unpaired:
             # What is refused anyway need not be read.
             different[name] = settings
             continue
-        sides = {side: read_samples(run.samples[name]) for side, run in runs.items()}
-        what = "; ".join(filter(None, (settings, _documents(runs, name, sides, unpaired))))
+        try:
+            sides = {side: read_samples(run.samples[name]) for side, run in runs.items()}
+        except UserError as error:
+            broken[name] = str(error)
+            continue
+        what = _different(runs, name, sides, settings, unpaired)
         if what:
             different[name] = what
         if unpaired or not what:
             tasks.append(Task(name, sides, paired=not what))
     if not tasks:
-        raise refusal(different)
+        raise refusal(different) if different else UserError(next(iter(broken.values())))
     if not unpaired and not any(task.common for task in tasks):
         raise no_common_document({task.name: [task.side(side) for side in SIDES] for task in tasks})
     return Pairing(
         runs,
         tasks,
         all(task.paired for task in tasks),
-        tuple(_warnings(runs, tasks, different, unpaired)),
-        {} if unpaired else different,
+        tuple(_warnings(runs, tasks, different, broken, unpaired)),
+        {**_refused(different, unpaired), **broken},
     )
 
 
-def _documents(
-    runs: Mapping[Side, Run], task: str, sides: Mapping[Side, TaskSamples], unpaired: bool
+def _different(
+    runs: Mapping[Side, Run],
+    task: str,
+    sides: Mapping[Side, TaskSamples],
+    settings: str,
+    unpaired: bool,
 ) -> str:
     """What stands against pairing the documents of a task; empty if nothing does."""
     ours, theirs = (sides[side].samples for side in SIDES)
-    found = hash_difference(ours, theirs, [template(runs[side], task) for side in SIDES])
+    documents = hash_difference(ours, theirs, [template(runs[side], task) for side in SIDES])
     if unpaired and not {*ours} & {*theirs}:
-        return "no document is in both"
-    return found
+        documents = "no document is in both"
+    # Settings that the results tell apart need not be told once more.
+    sent = "" if settings else sent_difference(ours, theirs, [budget(runs[one]) for one in SIDES])
+    return "; ".join(filter(None, (settings, documents, sent)))
+
+
+def _refused(different: Mapping[str, str], unpaired: bool) -> dict[str, str]:
+    if unpaired:
+        return {}
+    return {task: f"the runs differ there: {what}" for task, what in different.items()}
+
+
+def _lacking(runs: Mapping[Side, Run], task: str) -> str:
+    """Why a task is in no comparison that was not refused."""
+    for side, run in runs.items():
+        if task not in run.tasks:
+            return f"the {_NAMES[side]} run does not have it"
+    sides = [_NAMES[side] for side, run in runs.items() if task not in run.samples]
+    return f"there is no sample file of it in the {' and the '.join(sides)} run"
 
 
 def _warnings(
-    runs: Mapping[Side, Run], tasks: Sequence[Task], different: Mapping[str, str], unpaired: bool
+    runs: Mapping[Side, Run],
+    tasks: Sequence[Task],
+    different: Mapping[str, str],
+    broken: Mapping[str, str],
+    unpaired: bool,
 ) -> Iterator[str]:
+    yield from broken_off(broken)
     if different and unpaired:
         yield not_matched(different)
     elif different:
         yield from left_out(different)
-    elif unpaired:
+    elif unpaired and not broken:
         yield "--unpaired changed nothing: every task could be paired, and is."
     for side, other in zip(SIDES, reversed(SIDES), strict=True):
         only = [task for task in runs[side].tasks if task not in runs[other].tasks]

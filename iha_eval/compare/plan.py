@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from iha_eval.compare import others, reasoning, ruler
 from iha_eval.compare.layout import Benchmark
 from iha_eval.compare.pairing import Pairing, Task
+from iha_eval.compare.runs import Run
 from iha_eval.errors import UserError
 
 
@@ -26,18 +27,30 @@ def plan(pairing: Pairing) -> list[Benchmark]:
     ours: dict[str, list[Task]] = {name: [] for name in reasoning.LABELS}
     rest: dict[str, list[Task]] = {}
     for task in pairing.tasks:
-        name = reasoning.benchmark_of(run, task.name)
-        if ruler.cell(task.name):
+        name, label = benchmark_of(run, task.name)
+        if label == ruler.LABEL:
             cells.append(task)
-        elif name:
+        # lm-eval's own task of that name has another label.
+        elif reasoning.LABELS.get(name) == label:
             ours[name].append(task)
         else:
-            rest.setdefault(others.group_of(run, task.name), []).append(task)
-    found = [ruler.lay_out(cells)] if cells else []
+            rest.setdefault(name, []).append(task)
+    found = [ruler.lay_out(cells, pairing.not_compared)] if cells else []
     found += [reasoning.lay_out(name, tasks) for name, tasks in ours.items() if tasks]
     found += [others.lay_out(run, name, tasks) for name, tasks in rest.items()]
     _refuse_empty(found)
     return found
+
+
+def benchmark_of(run: Run, task: str) -> tuple[str, str]:
+    """The benchmark that a task of a run belongs to, and its name for the reader."""
+    if ruler.cell(task):
+        return ruler.NAME, ruler.LABEL
+    ours = reasoning.benchmark_of(run, task)
+    if ours:
+        return ours, reasoning.LABELS[ours]
+    name = others.group_of(run, task)
+    return name, name
 
 
 def _refuse_empty(found: Sequence[Benchmark]) -> None:

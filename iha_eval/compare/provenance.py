@@ -48,7 +48,7 @@ def provenance(
             "documents": pairing.documents,
             "hashes": _hashes(pairing),
             "unpaired_tasks": pairing.unpaired,
-            "tasks_not_compared": list(pairing.refused),
+            "tasks_not_compared": list(pairing.not_compared),
         },
         "statistics": {
             "intervals": sorted({cell["method"] for cell in cells if cell["method"]}),
@@ -66,6 +66,8 @@ def provenance(
 
 
 def _hashes(pairing: Pairing) -> str:
+    if not pairing.tasks:
+        return "not compared"
     if pairing.paired:
         return "equal"
     return "not required" if len(pairing.unpaired) == len(pairing.tasks) else "equal where paired"

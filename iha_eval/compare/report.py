@@ -22,6 +22,7 @@ from iha_eval.compare.plan import plan
 from iha_eval.compare.provenance import data_warnings, provenance
 from iha_eval.compare.runs import load_run
 from iha_eval.compare.texts import clean_all
+from iha_eval.compare.wrong_scores import without_wrong_scores
 from iha_eval.errors import UserError
 from iha_eval.statistics import MARGIN
 
@@ -66,6 +67,7 @@ def build_report(
     if not 0 < margin <= 100:
         raise UserError(f"margin is {margin:g}: give the points that matter, above 0 up to 100.")
     pairing = pair(load_run(iha_run), load_run(baseline_run), unpaired=unpaired)
+    pairing = without_wrong_scores(pairing)
     benchmarks = plan(pairing)
     cells = measure_all(pairing, benchmarks, correction, margin)
     numbers = [cell.as_dict for cell in cells.values()]
@@ -107,7 +109,7 @@ def build_report(
         "paired": pairing.paired,
         "created": max(run.date for run in pairing.runs.values()),
         "models": models,
-        "headlines": headlines(benchmarks, cells),
+        "headlines": headlines(benchmarks, cells, pairing),
         "tables": tables,
         "curves": curves(pairing),
         "depth": depth_maps(pairing),

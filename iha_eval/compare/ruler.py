@@ -4,7 +4,7 @@ For: tasks named `ruler_mk_VARIANT_LENGTH`. Not for: their documents or scores (
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from iha_eval.compare.layout import Benchmark, Part, Row, Table, metric_label
@@ -27,9 +27,15 @@ def cell(task: str) -> tuple[int, str] | None:
     return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
 
 
-def lay_out(tasks: Sequence[Task]) -> Benchmark:
-    """The benchmark of the cells among some tasks; there is at least one."""
+def lay_out(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> Benchmark:
+    """The benchmark of the cells among some tasks; there is at least one.
+
+    Args:
+        tasks: What is compared.
+        left_out: Names of tasks that a run has and that are not compared.
+    """
     cells = sorted((place, task.name) for task in tasks if (place := cell(task.name)))
+    lengths = [place[0] for name in left_out if (place := cell(name))]
     label = f"{LABEL}: {{}}"
     return Benchmark(
         NAME,
@@ -37,13 +43,18 @@ def lay_out(tasks: Sequence[Task]) -> Benchmark:
         [
             Table(label.format(metric_label(metric)), metric, metric_label(metric), rows)
             for metric in METRICS
-            for rows in [_rows(cells, metric)]
+            for rows in [_rows(cells, metric, lengths)]
         ],
     )
 
 
-def _rows(cells: Sequence[tuple[tuple[int, str], str]], metric: str) -> list[Row]:
-    """Each length with its variants and their mean, then everything."""
+def _rows(
+    cells: Sequence[tuple[tuple[int, str], str]], metric: str, left_out: Sequence[int]
+) -> list[Row]:
+    """Each length with its variants and their mean, then everything.
+
+    Rows of several cells say so where some are left out, whose lengths are given.
+    """
     rows: list[Row] = []
     for length, group in groupby(cells, key=lambda item: item[0][0]):
         members = list(group)
@@ -54,9 +65,19 @@ def _rows(cells: Sequence[tuple[tuple[int, str], str]], metric: str) -> list[Row
         ]
         if len(members) > 1:
             parts = tuple(Part(name, "none", metric) for _, name in members)
-            together = f"all variants, {short}"
-            rows.append(Row(f"{NAME}_{short}", together, metric, parts, None, length))
+            lost = left_out.count(length)
+            some = f"all that were compared, {short} ({_of(members, lost)} variants)"
+            together = some if lost else f"all variants, {short}"
+            row = Row(f"{NAME}_{short}", together, metric, parts, None, length, partial=lost > 0)
+            rows.append(row)
     parts = tuple(Part(name, "none", metric) for _, name in cells)
     total = "all lengths and variants"
-    rows.append(Row(NAME, total, metric, parts, decides=metric == DECIDES))
+    if left_out:
+        total = f"all that were compared ({_of(cells, len(left_out))} cells)"
+    decides = metric == DECIDES
+    rows.append(Row(NAME, total, metric, parts, decides=decides, partial=bool(left_out)))
     return rows
+
+
+def _of(there: Sequence[object], left_out: int) -> str:
+    return f"{len(there)} of {len(there) + left_out}"

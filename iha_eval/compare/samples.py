@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iha_eval.compare.sent import sent_with
 from iha_eval.errors import UserError
 
 HASHES = ("doc_hash", "prompt_hash", "target_hash")
@@ -36,6 +37,7 @@ class Sample:
         scores: Metric -> number, NaN where it is missing or not a number on this document.
         depth: Depth of the needle in percent, of documents that have one.
         place: Offset and length of the line, in bytes.
+        sent: What was sent with its prompts, see `sent_with`.
     """
 
     key: Key
@@ -43,6 +45,7 @@ class Sample:
     scores: Mapping[str, float]
     depth: float | None
     place: tuple[int, int]
+    sent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def _sample(line: bytes, offset: int) -> Sample | None:
         scores={name: _number(entry.get(name)) for name in map(str, names)},
         depth=_depth(doc.get("depth")) if isinstance(doc, dict) else None,
         place=(offset, len(line)),
+        sent=sent_with(entry.get("arguments")),
     )
 
 

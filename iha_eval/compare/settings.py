@@ -3,18 +3,20 @@
 For: telling in which settings two runs of one task differ.
 Not for: what may differ between two models: checkpoint, engine, versions; those are told in the
 report (models.py). Nor for the chat template: prompts are hashed, and equal prompts are equal
-whatever template made them.
+whatever template made them. Nor for the limit: which documents there are, the samples tell.
 """
 
 from typing import Any
 
 from iha_eval.compare.arguments import LENGTH, arguments, decisive, default, longest_input
+from iha_eval.compare.generation import BUDGET, generation, settled
 from iha_eval.compare.runs import Run
 
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 _METADATA = ("k", "votes", "prompt_style", "fewshot_examples")
 _TEMPLATE = "chat_template_sha"
 _ARGUMENT = "model_args."
+_FREE = ("limit", _TEMPLATE)
 
 
 def task_settings(run: Run, task: str) -> dict[str, Any]:
@@ -28,7 +30,10 @@ def task_settings(run: Run, task: str) -> dict[str, Any]:
     kwargs = config.get("generation_kwargs") or {}
     asked = kwargs if isinstance(kwargs, dict) else {"": kwargs}
     return {
-        **{f"generation_kwargs.{name}": value for name, value in asked.items()},
+        **{
+            f"generation_kwargs.{name}": value
+            for name, value in generation(asked, budget(run)).items()
+        },
         "repeats": config.get("repeats"),
         "num_fewshot": run.part("n-shot").get(task, config.get("num_fewshot")),
         **{name: run.part("configs", task, "metadata").get(name) for name in _METADATA},
@@ -41,6 +46,11 @@ def task_settings(run: Run, task: str) -> dict[str, Any]:
     }
 
 
+def budget(run: Run) -> Any:
+    """Tokens of an answer where the task does not say so."""
+    return settled(decisive(run).get("max_gen_toks", BUDGET))
+
+
 def template(run: Run, task: str) -> Any:
     """The hash of the chat template that a task was asked with; None for none.
 
@@ -51,7 +61,7 @@ def template(run: Run, task: str) -> Any:
 
 
 def differing_settings(iha: Run, baseline: Run, task: str) -> list[str]:
-    """The settings that have to be equal and are not, with both values: `limit (8 against 10)`.
+    """The settings that have to be equal and are not, with both values: `k (8 against 16)`.
 
     lm-eval's own model classes do not always record a seed of the engine; where only one side has
     one, it is not held against the other.
@@ -69,7 +79,7 @@ def differing_settings(iha: Run, baseline: Run, task: str) -> list[str]:
     return [
         f"{name} ({_shown(name, ours.get(name))} against {_shown(name, theirs.get(name))})"
         for name in {**ours, **theirs}
-        if name != _TEMPLATE
+        if name not in _FREE
         and ours.get(name) != theirs.get(name)
         and not (name == "seed" and None in (ours.get(name), theirs.get(name)))
     ]

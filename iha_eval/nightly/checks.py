@@ -18,6 +18,8 @@ from iha_eval.statistics import level, paired_p
 
 BASELINE = "baseline"
 
+_NO_HASHES = "some of its samples have no hashes, so nobody knows which questions they are"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -95,6 +97,8 @@ def against_night(
         earlier: results of the nights before, see `earlier.results`.
         store: for the questions, settings and scores of those nights.
     """
+    if not one.hashed:
+        return Gap("iha", *one.key, "last_good", _NO_HASHES)
     found = find_reference(one, earlier, store)
     if isinstance(found, str):
         return Gap("iha", *one.key, "last_good", found)
@@ -113,8 +117,10 @@ def against_baseline(one: Measure, theirs: Mapping[tuple[str, str], Measure]) ->
     other = theirs.get(one.key)
     if other is None:
         return Gap("iha", *one.key, "baseline", "the baseline has no such result")
-    if different := named_settings(one, other.asked):
+    if different := named_settings(one, other.asked, other.room):
         return Gap("iha", *one.key, "baseline", f"it was asked with other settings, {different}")
+    if not (one.hashed and other.hashed):
+        return Gap("iha", *one.key, "baseline", _NO_HASHES)
     if one.documents == other.documents:
         return _paired("baseline", one, other.scores, BASELINE)
     by_question = dict(zip(other.questions, other.scores, strict=True))

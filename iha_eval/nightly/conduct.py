@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -65,8 +66,7 @@ def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> 
         Stop().listening() as stop,
     ):
         night, left = open_night(config.output, jobs, now, fresh=fresh)
-        for old in left:
-            _give_up(old, config, store, say)
+        told = [sentence for old in left for sentence in _give_up(old, config, store, say)]
         if fresh and (place := set_aside(night)):
             say(f"what night {night.id} had so far is kept in {place}")
         say(f"night {night.id} in {night.folder}")
@@ -79,7 +79,11 @@ def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> 
             name = signal.Signals(stop.signal).name
             say(f"stopped by {name}: the same command goes on from here")
             return stop.exit_code
-        return _close(config, night, reasons, store, say)
+        code = _close(config, night, reasons, store, say, told)
+        for old in left:
+            # Not before its regressions were told, or else nobody would ever learn of them.
+            old.put("given up")
+        return code
 
 
 def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say) -> str:
@@ -119,13 +123,22 @@ def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say
     return reason
 
 
-def _close(config: Config, night: Night, reasons: dict[str, str], store: Store, say: Say) -> int:
-    """Record, report, and say how it went."""
+def _close(
+    config: Config,
+    night: Night,
+    reasons: dict[str, str],
+    store: Store,
+    say: Say,
+    given_up: Sequence[str],
+) -> int:
+    """Record, report, and say how it went, with the regressions of nights that were given up."""
     # Slow to import, and not needed for a dry run or a start that is refused.
     from iha_eval.nightly.ledger import enter
     from iha_eval.nightly.page import make_report
 
     outcome = enter(night, reasons, config.rules, store)
+    remarks = (*given_up, *outcome.verdict.remarks)
+    outcome = replace(outcome, verdict=replace(outcome.verdict, remarks=remarks))
     regressions = outcome.verdict.regressions
     complete = not outcome.missing and not outcome.verdict.missing
     for sentence in (
@@ -145,10 +158,10 @@ def _close(config: Config, night: Night, reasons: dict[str, str], store: Store, 
         for path in report.files:
             say(str(path))
         if report.refusal:
-            say(f"NO COMPARISON: {report.refusal}")
+            say(report.refusal)
             complete = False
     night.put(state)
-    if regressions:
+    if regressions or given_up:
         return REGRESSION
     return FINE if complete else MISSING
 
@@ -165,13 +178,13 @@ def _no_report(night: Night, error: Exception) -> str:
     )
 
 
-def _give_up(old: Night, config: Config, store: Store, say: Say) -> None:
-    """Record a night that was begun and never finished, with what there is of it."""
+def _give_up(old: Night, config: Config, store: Store, say: Say) -> list[str]:
+    """Record a night that was begun and never finished; returns its regressions, in words."""
     from iha_eval.nightly.ledger import enter
 
     say(f"night {old.id} was never finished: it is recorded as it is")
-    enter(old, {}, config.rules, store)
-    old.put("given up")
+    found = enter(old, {}, config.rules, store).verdict.regressions
+    return [f"night {old.id}, which was never finished: {check.sentence}" for check in found]
 
 
 def _log(night: Night, job: Job) -> Path:

@@ -8,10 +8,13 @@ Not for: testing the difference (`rules.py`).
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from iha_eval.compare.arguments import LENGTH
 from iha_eval.nightly.gaps import ENOUGH
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.store import Line, Store
 
+# The one setting that the model itself has where it was not given.
+_ROOM = f"model_args.{LENGTH}"
 # Settings that a sentence names.
 _NAMED = 3
 # Characters of a setting's value that a sentence shows.
@@ -84,10 +87,15 @@ def part_of(one: Measure, lines: Sequence[Line], store: Store) -> str | None:
     """Documents of an earlier night of which a few are missing tonight, in whose series this is.
 
     Args:
-        one: measured tonight, of fewer questions than were to be asked.
+        one: measured tonight.
         lines: earlier results of it, newest first.
         store: for questions.
+
+    Returns:
+        Their hash; None if no question is missing, or no earlier night asked them.
     """
+    if one.expected is None or len(one.scores) >= one.expected:
+        return None
     for line in _one_of_each(lines):
         then = _questions(line, store)
         few = len(then) * ENOUGH <= len(one.questions) and {*one.questions} < {*then}
@@ -114,23 +122,38 @@ def _different(one: Measure, line: Line, store: Store) -> str:
     then = store.recall(line.get("settings"))
     if not isinstance(then, dict):
         return "which are not known any more"
-    return named_settings(one, then)
+    return named_settings(one, then, line.get("room"))
 
 
-def named_settings(one: Measure, other: Mapping[str, object]) -> str:
+def named_settings(one: Measure, other: Mapping[str, object], room: object = None) -> str:
     """The settings in which a measure differs from another, in words; empty if in none.
 
-    A seed of the engine that one side does not tell is not held against it, as in
-    `iha_eval.compare.settings`.
+    As in `iha_eval.compare.settings`, a seed of the engine that one side does not tell is not held
+    against it, and the room that a model has of itself counts as given where the other was given
+    one.
+
+    Args:
+        one: measured tonight.
+        other: how the other was asked.
+        room: tokens that its model had room for; None if unknown.
     """
+    mine, theirs = _filled(one.asked, other, one.room), _filled(other, one.asked, room)
     found = [
-        f"{name} ({_shown(one.asked.get(name))} against {_shown(other.get(name))})"
-        for name in {**one.asked, **other}
-        if one.asked.get(name) != other.get(name)
-        and not (_is_seed(name) and None in (one.asked.get(name), other.get(name)))
+        f"{name} ({_shown(mine.get(name))} against {_shown(theirs.get(name))})"
+        for name in {**mine, **theirs}
+        if mine.get(name) != theirs.get(name)
+        and not (_is_seed(name) and None in (mine.get(name), theirs.get(name)))
     ]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return ", ".join(found[:_NAMED]) + more
+
+
+def _filled(
+    asked: Mapping[str, object], other: Mapping[str, object], room: object
+) -> dict[str, object]:
+    # Of a group, it is that of one of its tasks.
+    rooms = [name for name in other if name == _ROOM or name.startswith(f"{_ROOM} of ")]
+    return {**dict.fromkeys(rooms if room else (), room), **asked}
 
 
 def _is_seed(name: str) -> bool:

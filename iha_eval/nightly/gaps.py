@@ -101,13 +101,16 @@ def sentences(gaps: Iterable[Gap]) -> Iterator[str]:
 
 def _lacks(one: Measure) -> str:
     asked = one.expected or len(one.scores)
-    if not level(one.scores).n:
+    scored = level(one.scores).n
+    if not scored:
         return f"none of its {len(one.scores)} questions has a score"
     if len(one.scores) < ENOUGH * asked:
         return (
             f"only {len(one.scores)} of the {asked} questions that were asked are in the samples, "
             "so run it again with --fresh"
         )
+    if scored < ENOUGH * asked:
+        return f"only {scored} of the {asked} questions that were asked have a score"
     return ""
 
 

@@ -17,7 +17,7 @@ from iha_eval.files import write_whole
 from iha_eval.nightly.config import ROLES, Config, Model, Rules
 from iha_eval.nightly.earlier import part_of, results
 from iha_eval.nightly.gaps import Gap, vanished
-from iha_eval.nightly.measures import Measure, Measured, measure
+from iha_eval.nightly.measures import Measured, measure
 from iha_eval.nightly.night import Night, Part, results_of
 from iha_eval.nightly.rules import Verdict, judge
 from iha_eval.nightly.store import Line, Store, score_key
@@ -109,11 +109,13 @@ def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) 
         for name, lines in store.read().nights.items()
         if name != night.id and datetime.fromisoformat(lines[0]["date"]) < night.begun
     }
-    verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, store)
+    day = night.started[:10]
+    verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, store, day)
     verdict = _with_runs(verdict, rules, finished, earlier)
     series: dict[tuple[str, str, str], str | None] = {
-        (role, *one.key): _series(role, one, earlier, store)
+        (role, *one.key): part_of(one, before.get(one.key, ()), store)
         for role, found in by_role.items()
+        for before in [results(role, earlier)]
         for one in found
     }
     lines = [line for run in finished for line in _lines(night, run, verdict, series)]
@@ -146,15 +148,6 @@ def _with_runs(
             reason = f"{what} has none that is a share between 0 and 1"
             gaps.append(Gap(role, "a score to judge", "", None, reason))
     return replace(verdict, gaps=tuple(gaps), remarks=tuple(remarks))
-
-
-def _series(
-    role: str, one: Measure, earlier: Mapping[str, Sequence[Line]], store: Store
-) -> str | None:
-    """Whose series a measure belongs to that lost a few of its questions; None for its own."""
-    if one.expected is None or len(one.scores) >= one.expected:
-        return None
-    return part_of(one, results(role, earlier).get(one.key, ()), store)
 
 
 def _collect(
@@ -209,6 +202,7 @@ def _lines(
             "documents": one.documents,
             "part_of": series[role, *one.key],
             "settings": one.settings,
+            "room": one.room,
             "failed": False,
             **judged(role, one.key, verdict),
         }

@@ -12,6 +12,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from iha_eval.compare.arguments import longest_input
 from iha_eval.compare.runs import Run, load_run
 from iha_eval.compare.samples import Sample, TaskSamples, read_samples
 from iha_eval.compare.settings import task_settings
@@ -33,6 +34,8 @@ class Measure:
         questions: what tells each question, with its prompt and target, from all others.
         asked: how the task was asked.
         expected: number of questions that the run was to ask; None if it does not say.
+        hashed: whether all questions have hashes; without, nobody knows which they are.
+        room: tokens that the model had room for where no setting says so; None if unknown.
     """
 
     task: str
@@ -45,6 +48,8 @@ class Measure:
     questions: tuple[str, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
     expected: int | None = None
+    hashed: bool = True
+    room: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -79,8 +84,10 @@ def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
     """
     run = load_run(results)
     read = {task: read_samples(path) for task, path in run.samples.items()}
-    tasks = [one for task, found in read.items() for one in _task(run, task, found, patterns)]
     warnings = [warning for found in read.values() for warning in found.warnings]
+    tasks = [
+        one for task, found in read.items() for one in _task(run, task, found, patterns, warnings)
+    ]
     unwatched = read.keys() - {one.task for one in tasks if one.watched}
     if unwatched and not patterns:
         warnings.append(
@@ -90,33 +97,55 @@ def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
     return Measured((*tasks, *_groups(run, tasks)), _facts(run), tuple(warnings))
 
 
-def _task(run: Run, task: str, read: TaskSamples, patterns: Sequence[str]) -> list[Measure]:
+def _task(
+    run: Run, task: str, read: TaskSamples, patterns: Sequence[str], warnings: list[str]
+) -> list[Measure]:
+    """The measures of a task; what was wrong with their scores is added to the warnings."""
     samples = sorted(read.samples.items())
     better = run.part("higher_is_better", task)
     asked = _asked(run, task)
     settings = sha256(asked)
     expected = run.part("n-samples", task).get("effective")
     found: list[Measure] = []
+    passed_over = []
     for name, filter_name in _metrics((one for _, one in samples), list(better)):
         rows = [sample for key, sample in samples if key[0] == filter_name]
         scores = [_score(sample.scores.get(name)) for sample in rows]
-        if any(score is not None and not 0 <= score <= 1 for score in scores):
-            continue
+        metric = name if filter_name == "none" else f"{name},{filter_name}"
         higher = better.get(name) is not False
         first = not any(one.watched for one in found)
+        watched = _matches(name, patterns) if patterns else higher and first
+        odd = [score for score in scores if score is not None and not 0 <= score <= 1]
+        if odd and (not watched or 2 * len(odd) > len(scores)):
+            # A score of another kind, such as a perplexity.
+            passed_over += [metric] if watched else []
+            continue
+        if odd:
+            warnings.append(
+                f"{task} {metric}: {len(odd)} of {len(scores)} scores are not between 0 and 1 and "
+                "count as lost."
+            )
         found.append(
             Measure(
                 task=task,
-                metric=name if filter_name == "none" else f"{name},{filter_name}",
-                scores=tuple(scores),
+                metric=metric,
+                scores=tuple(None if score in odd else score for score in scores),
                 documents=sha256([[sample.key[1], sample.hashes] for sample in rows]),
                 settings=settings,
                 higher=higher,
-                watched=_matches(name, patterns) if patterns else higher and first,
+                watched=watched,
                 questions=tuple(_question(sample) for sample in rows),
                 asked=asked,
                 expected=expected if isinstance(expected, int) else None,
+                hashed=not any(None in sample.hashes for sample in rows),
+                room=longest_input(run),
             )
+        )
+    instead = ", ".join(one.metric for one in found if one.watched)
+    if passed_over and instead:
+        warnings.append(
+            f"{task} {', '.join(passed_over)}: most scores are not between 0 and 1, so only "
+            f"{instead} is watched."
         )
     return found
 
@@ -183,6 +212,8 @@ def _pooled(group: str, parts: Sequence[Measure]) -> Measure:
         questions=tuple(f"{one.task} {name}" for one in parts for name in one.questions),
         asked={f"{name} of {one.task}": v for one in parts for name, v in one.asked.items()},
         expected=_sum([one.expected for one in parts]),
+        hashed=all(one.hashed for one in parts),
+        room=parts[0].room,
     )
 
 

@@ -6,10 +6,10 @@ Not for: how a report is made or looks (`iha_eval.compare`).
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config
@@ -20,6 +20,9 @@ from iha_eval.nightly.night import Night
 from iha_eval.nightly.series import all_series, report_form
 from iha_eval.nightly.store import Line, Store
 from iha_eval.statistics import MARGIN
+
+if TYPE_CHECKING:
+    from iha_eval.compare.runs import Run
 
 LATEST = "latest"
 
@@ -32,11 +35,12 @@ class Report:
 
     Attributes:
         files: what was written.
-        refusal: why the runs cannot be compared; None if they were.
+        refusal: that the runs, or some of their tasks, could not be compared, and why; empty if
+            all were.
     """
 
     files: Sequence[Path]
-    refusal: UserError | None
+    refusal: str
 
 
 def make_report(config: Config, night: Night, outcome: Outcome, store: Store) -> Report:
@@ -56,6 +60,7 @@ def make_report(config: Config, night: Night, outcome: Outcome, store: Store) ->
         report = _compared(config, night, outcome)
     except UserError as error:
         report, refusal = _bare(night, outcome), error
+    left_out = report["provenance"]["pairing"]["tasks_not_compared"] if report["tables"] else []
     report["trend"] = trend(store.read().nights) or None
     report["warnings"] = [
         *(check.sentence for check in outcome.verdict.regressions),
@@ -68,7 +73,9 @@ def make_report(config: Config, night: Night, outcome: Outcome, store: Store) ->
     files: list[Path] = write_report(clean_all(report), night.folder)
     store.keep_report(night.id, night.folder)
     _point(night.folder.parent / LATEST, night.id)
-    return Report(files, refusal)
+    if refusal is None and left_out:
+        return Report(files, f"NOT COMPARED: {', '.join(left_out)}; the report says why.")
+    return Report(files, f"NO COMPARISON: {refusal}" if refusal else "")
 
 
 def trend(nights: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
@@ -88,20 +95,15 @@ def _compared(config: Config, night: Night, outcome: Outcome) -> dict[str, Any]:
     common = numbers[0] & numbers[1]
     if not common:
         return _bare(night, outcome)
-    files = {
-        role: merged(
-            [
-                run.results
-                for run in outcome.of(role)
-                if run.part.folder.partition("/")[2] in common
-            ],
-            night.folder / "merged" / role,
-        )
-        for role in ROLES
-    }
+    files = {role: _merged(night, outcome, role, common) for role in ROLES}
     report: dict[str, Any] = build_report(files["iha"], files["baseline"], unpaired=config.unpaired)
     report["title"] = f"{report['title']}, night {night.id}"
     return report
+
+
+def _merged(night: Night, outcome: Outcome, role: str, numbers: Set[str]) -> Path:
+    runs = [run for run in outcome.of(role) if run.part.folder.partition("/")[2] in numbers]
+    return merged([run.results for run in runs], night.folder / "merged" / role)
 
 
 def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
@@ -109,13 +111,16 @@ def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
     from iha_eval.compare.pairing import Pairing
     from iha_eval.compare.provenance import provenance
 
-    nothing = Pairing({}, (), True, ())
+    runs = {role: _run(night, outcome, role) for role in ROLES}
+    tasks = dict.fromkeys(task for run in runs.values() if run for task in run.tasks)
+    told = provenance(Pairing({}, (), False, ()), (), "holm", MARGIN, None)
+    told["pairing"]["tasks_not_compared"] = list(tasks)
     return {
         "schema": 1,
         "title": f"Night {night.id}, without a comparison",
-        "paired": True,
+        "paired": False,
         "created": night.started,
-        "models": {role: _model(outcome, role) for role in ROLES},
+        "models": {role: _model(run, role) for role, run in runs.items()},
         "headlines": [],
         "tables": [],
         "curves": [],
@@ -124,25 +129,37 @@ def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
         "trend": None,
         "maps": None,
         "warnings": [],
-        "provenance": provenance(nothing, (), "holm", MARGIN, None),
+        "provenance": told,
     }
 
 
-def _model(outcome: Outcome, role: str) -> dict[str, Any]:
-    runs = outcome.of(role)
-    facts: Mapping[str, Any] = runs[0].measured.facts if runs else {}
+def _run(night: Night, outcome: Outcome, role: str) -> "Run | None":
+    """All runs of a model as one; None without any."""
+    from iha_eval.compare.runs import load_run
+
+    numbers = {run.part.folder.partition("/")[2] for run in outcome.of(role)}
+    return load_run(_merged(night, outcome, role, numbers)) if numbers else None
+
+
+def _model(run: "Run | None", role: str) -> dict[str, Any]:
+    """A model as its run tells of it, without what only a comparison counts."""
+    from iha_eval.compare.models import describe_models
+    from iha_eval.compare.pairing import Pairing
+
+    if run is not None:
+        alone = Pairing({"iha": run, "baseline": run}, (), False, ())
+        return describe_models(alone)["iha"] | {"documents": None}
     unknown = (
         *("path", "is_iha", "num_parameters", "model_class", "dtype", "device", "date"),
         *("kv_tokens", "kv_bytes", "kv_bytes_per_token", "prefill_tokens_per_second"),
         *("generation_tokens_per_second", "seconds", "documents", "documents_per_minute"),
-        *("cut", "unparseable"),
+        *("cut", "unparseable", "fingerprint", "model_sha"),
     )
     return {
         **dict.fromkeys(unknown),
-        "name": facts.get("name") or f"{_NAMES[role]} (no run)",
-        "fingerprint": facts.get("fingerprint"),
+        "name": f"{_NAMES[role]} (no run)",
         "command": [],
-        "versions": dict(facts.get("versions") or {}),
+        "versions": {},
         "engine_args": {},
         "model_args": {},
         "notes": [],

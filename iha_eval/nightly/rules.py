@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from iha_eval.nightly.checks import Check, against_baseline, against_night
 from iha_eval.nightly.config import Rules
-from iha_eval.nightly.earlier import results
+from iha_eval.nightly.earlier import part_of, results
 from iha_eval.nightly.gaps import Gap, lacking, sentences
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.standing import Standing, standing
@@ -66,6 +66,7 @@ def judge(
     baseline: Sequence[Measure],
     earlier: Mapping[str, Sequence[Line]],
     store: Store,
+    day: str = "",
 ) -> Verdict:
     """Apply the rules to a night.
 
@@ -75,12 +76,21 @@ def judge(
         baseline: what the baseline measured.
         earlier: the nights before, oldest first.
         store: for the questions, settings and scores of those nights.
+        day: date of tonight.
     """
     missing = [*lacking("iha", iha), *lacking("baseline", baseline)]
     gone = {gap.key for gap in missing}
     watched = [one for one in iha if one.watched and ("iha", *one.key) not in gone]
     theirs = {one.key: one for one in baseline if ("baseline", *one.key) not in gone}
-    known, stood = results("iha", earlier), standing(earlier)
+    known, before_tonight = results("iha", earlier), standing(earlier)
+    stood = {
+        one.key: found
+        for one in watched
+        if (found := before_tonight.get(one.key))
+        and found.covers(
+            (part_of(one, known.get(one.key, ()), store) or one.documents, one.settings), day
+        )
+    }
     remarks: tuple[str, ...] = ()
     if rules.last_good and watched and not known:
         remarks = (FIRST,)

@@ -20,12 +20,28 @@ class Standing:
         last: the newest of them.
         accepted: whether one of them was accepted.
         told: what the newest one found: points and p-value.
+        asked: documents and settings, the same on all of them.
+        day: date of the first of them.
     """
 
     since: str
     last: str
     accepted: bool
     told: Mapping[str, Any]
+    asked: tuple[Any, Any]
+    day: str
+
+    def covers(self, asked: tuple[Any, Any], day: str) -> bool:
+        """Whether a drop on another night is not news any more.
+
+        Not for other questions or settings, and on the day on which it is new only once accepted,
+        so that a night started again does not look better than the first.
+
+        Args:
+            asked: documents and settings of that night.
+            day: its date.
+        """
+        return asked == self.asked and (self.accepted or day != self.day)
 
     @property
     def sentence(self) -> str:
@@ -40,6 +56,8 @@ class Standing:
 def standing(nights: Mapping[str, Sequence[Line]]) -> dict[tuple[str, str], Standing]:
     """What stands after the last of some nights, by task and metric.
 
+    Other questions or settings are another test, on which nothing stood before.
+
     Args:
         nights: the lines of each night, oldest first.
     """
@@ -51,9 +69,13 @@ def standing(nights: Mapping[str, Sequence[Line]]) -> dict[tuple[str, str], Stan
                 # Not judged: nothing is known to have changed.
                 continue
             key = line["task"], line["metric"]
+            asked = line.get("part_of") or line.get("documents"), line.get("settings")
             before = found.pop(key, None)
+            if before is not None and before.asked != asked:
+                before = None
             if told["worse"]:
                 accepted = bool(line.get("accepted")) or (before is not None and before.accepted)
                 since = before.since if before else night
-                found[key] = Standing(since, night, accepted, told)
+                day = before.day if before else str(line["date"])[:10]
+                found[key] = Standing(since, night, accepted, told, asked, day)
     return found

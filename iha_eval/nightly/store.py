@@ -64,7 +64,7 @@ class Store:
             UserError: the file is there and cannot be read.
         """
         batches: dict[tuple[str, int], list[Line]] = {}
-        accepted: set[str] = set()
+        accepted: set[tuple[str, int]] = set()
         broken = 0
         for text in self._data().split(b"\n"):
             if not text.strip():
@@ -73,7 +73,7 @@ class Store:
             if line is None:
                 broken += 1
             elif "accept" in line:
-                accepted.add(str(line["accept"]))
+                accepted.add(_accepts(line, batches))
             else:
                 batches.setdefault((line["night"], line["batch"]), []).append(line)
         chosen: dict[str, list[Line]] = {}
@@ -81,7 +81,9 @@ class Store:
             chosen[night] = lines
         order = sorted(chosen, key=lambda night: (_moment(chosen[night][0]), night))
         nights = {
-            night: [_accepted(line) if night in accepted else line for line in lines]
+            night: [
+                _accepted(line) if (night, line["batch"]) in accepted else line for line in lines
+            ]
             for night, lines in ((name, chosen[name]) for name in order)
         }
         return Entries(nights, broken)
@@ -114,6 +116,8 @@ class Store:
     def accept(self, night: str) -> None:
         """Take a night for good from now on, whatever the rules found.
 
+        That goes for what it has now: recorded again, it has to be accepted again.
+
         Raises:
             UserError: there is no such night, or it cannot be written down.
         """
@@ -122,7 +126,8 @@ class Store:
             there = f"the last ones are {', '.join(list(known)[-3:])}" if known else "it is empty"
             raise UserError(f"the history {self.folder} has no night {night!r}: {there}.")
         try:
-            self._append([{"history": FORMAT, "accept": night}])
+            batch = known[night][0]["batch"]
+            self._append([{"history": FORMAT, "accept": night, "batch": batch}])
         except OSError as error:
             raise self._refusal(error) from error
 
@@ -237,10 +242,25 @@ def _parse(text: bytes) -> dict[str, Any] | None:
             moment = datetime.fromisoformat(line["date"])
             fit = isinstance(line["night"], str) and moment.tzinfo is not None
             whole = int(line["batch"]) and int(line["lines"]) and line["model"] and line["task"]
-            return line if fit and whole else None
-        return dict(line)
+            return line if fit and whole and _has_numbers(line) else None
+        return line if int(line.get("batch", 1)) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _has_numbers(line: Line) -> bool:
+    """Whether a line says what was measured, be it nothing; that of a failed run need not."""
+    if line.get("failed"):
+        return True
+    numbers = line["mean"], line["se"]
+    return numbers[0] is None or all(isinstance(one, int | float) for one in numbers)
+
+
+def _accepts(line: Line, batches: Iterable[tuple[str, int]]) -> tuple[str, int]:
+    """Night and batch that a line accepts; without a batch, the newest of those before it."""
+    night = str(line["accept"])
+    newest = max((batch for name, batch in batches if name == night), default=0)
+    return night, int(line.get("batch", newest))
 
 
 def _batch_rank(item: tuple[tuple[str, int], list[Line]]) -> tuple[bool, int]:

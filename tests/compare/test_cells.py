@@ -186,6 +186,12 @@ def test_a_score_out_of_range_is_refused(report: Report) -> None:
         report({task: ruler_task([2.0])}, {task: ruler_task([1.0])})
 
 
+def test_papers_numbers_do_not_stand_beside_a_part(report: Report) -> None:
+    tasks = {f"ruler_mk_multikey_{v}_16k": ruler_task([1.0]) for v in (1, 2, 3)}
+    rows = report(tasks, dict(list(tasks.items())[:2]))["tables"][0]["rows"]
+    assert [row["paper"] for row in rows if row["variant"] is None] == [None, None]
+
+
 def test_papers_numbers_stand_beside_ours(report: Report) -> None:
     variants = {f"ruler_mk_multikey_{v}_16k": ruler_task([1.0]) for v in (1, 2, 3)}
     tasks = {**variants, "gsm8k_maj": voting_task([4], k=16, votes=(1, 16))}

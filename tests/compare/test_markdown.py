@@ -83,6 +83,18 @@ def test_tasks_that_were_refused_are_told_first(report: Report) -> None:
     assert "- NOT COMPARED: quiz, for the runs differ there: target of document 0 of 1" in made
 
 
+def test_tasks_that_one_run_lacks_are_told_first_too(report: Report) -> None:
+    quiz = {"quiz": FakeTask(lines("acc", [1.0]))}
+    made = to_markdown(report(quiz | {"more": quiz["quiz"]}, quiz))
+    assert made.splitlines()[2] == "**NOT COMPARED**: more; see the warnings."
+    assert "- **not compared**: more: not compared, more: the baseline run does not" in made
+
+
+def test_reports_without_tables_do_not_count_disagreements(report: Report) -> None:
+    quiz = {"quiz": FakeTask(lines("acc", [1.0]))}
+    assert "disagree" not in to_markdown(report(quiz, quiz) | {"tables": []})
+
+
 def test_left_out_questions_and_families_are_told(report: Report) -> None:
     task = "ruler_mk_multikey_1_4k"
     made = to_markdown(report({task: ruler_task([1.0, math.nan])}, {task: ruler_task([1.0, 1.0])}))

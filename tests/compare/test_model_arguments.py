@@ -113,6 +113,23 @@ def test_arguments_that_are_told(tmp_path: Path, iha: Given, baseline: Given, wa
     assert found.startswith(warning)
 
 
+@pytest.mark.parametrize(
+    ("iha", "baseline"),
+    [
+        ("truncation=true", {"truncation": True}),
+        ("add_bos_token=True,max_length=2048", {"add_bos_token": "true", "max_length": 2048.0}),
+        ("peft=None", {}),
+        ("batch_invariant=true", {"batch_invariant": True}),
+    ],
+    ids=["truth", "numbers", "nothing", "told"],
+)
+def test_equal_arguments_are_equal_however_written(
+    tmp_path: Path, iha: Given, baseline: Given
+) -> None:
+    made = paired(tmp_path, iha, baseline)
+    assert (made.paired, made.warnings) == (True, ())
+
+
 @pytest.mark.parametrize("name", TOLD)
 def test_told_arguments_are_not_decisive(name: str) -> None:
     assert name not in DECISIVE

@@ -126,6 +126,27 @@ def test_what_was_not_run_alike_is_told(
     assert all(word in warning for word, warning in zip(words, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("changes", "read"),
+    [
+        ({"versions": ["x"]}, {"versions": {"lm_eval": "0.4.13", "transformers": "5.19.0"}}),
+        ({"kv_cache": {"tokens": "1", "bytes": 2}}, {"kv_tokens": None, "kv_bytes": 2}),
+        ({"kv_cache": {"tokens": float("nan"), "bytes": True}}, {"kv_tokens": None}),
+        ({"summary": [{"requests": "x", "seconds": 2}]}, {"seconds": 2, "cut": None}),
+        ({"engine_args": [1], "command": "lm_eval"}, {"engine_args": {}, "command": []}),
+        ({"checkpoint": {"fingerprint": 7}}, {"fingerprint": None}),
+    ],
+    ids=["versions", "text", "no number", "summary", "engine", "fingerprint"],
+)
+def test_what_was_changed_by_hand_counts_as_not_told(
+    tmp_path: Path, changes: dict[str, Any], read: dict[str, Any]
+) -> None:
+    run = load_run(write_run(tmp_path, QUIZ))
+    run.results["config"]["iha_eval"].update(changes)
+    model = describe_models(pair(run, run))["iha"]
+    assert {name: model[name] for name in read} == read
+
+
 def test_another_model_class_is_told(paired: Paired) -> None:
     found = model_warnings(describe_models(paired(QUIZ, QUIZ, ours=False)))
     assert found[0] == "The runs differ in model class: iha-vllm against hf."

@@ -264,13 +264,17 @@ def test_no_question_to_show(total: int, said: str) -> None:
     assert said in page.render(report)
 
 
-def test_page_without_a_comparison_claims_nothing() -> None:
-    nothing = {"paired": True, "headlines": [], "tables": []}
+@pytest.mark.parametrize("paired", [True, False, None])
+def test_page_without_a_comparison_claims_nothing(paired: bool | None) -> None:
+    nothing = {"paired": paired, "headlines": [], "tables": []}
     text = Outline(page.render(report_dicts.bare() | nothing)).texts("main")[0]
     assert "The two runs share no benchmark that could be compared." in text
     assert "No task was scored in both runs." in text
     assert "No question was compared." in text
     assert "score the same" not in text
+    body = Outline(page.render(report_dicts.bare() | nothing)).texts("body")[0]
+    assert "Nothing compared" in body
+    assert not re.search("by question|npaired", body)
 
 
 def test_questions_state_total_and_shown_and_who_is_ahead(pages: dict[str, str]) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task, write_run
+from lm_eval_runs import FakeTask, line, lines, ruler_task, samples_file, voting_task, write_run
 
 from iha_eval.compare.pairing import Pairing, pair
 from iha_eval.compare.runs import load_run
@@ -118,7 +118,6 @@ def test_other_settings_of_a_task_are_refused(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"config": {"limit": 8.0}}, r"limit \(none against 8\)"),
         ({"config": {"fewshot_seed": 1}}, r"fewshot_seed \(0 against 1\)"),
         ({"n-shot": {"quiz": 5}}, r"num_fewshot \(0 against 5\)"),
         ({"versions": {"quiz": 2.0}}, r"version \(1 against 2\)"),
@@ -130,6 +129,105 @@ def test_other_settings_of_the_run_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=words):
         paired(quiz([1.0]), quiz([1.0]), **options)
+
+
+def test_another_limit_is_no_difference_where_the_documents_are_equal(paired: Paired) -> None:
+    made = paired(quiz([1.0, 0.0]), quiz([1.0, 0.0]), config={"limit": 2.0})
+    assert (made.paired, made.warnings) == (True, ())
+    more = paired(quiz([1.0, 0.0, 1.0]), quiz([1.0, 0.0]), config={"limit": 2.0})
+    assert more.warnings == ("quiz: the baseline run lacks document 2: left out.",)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"temperature": 0.6, "do_sample": True}, {"temperature": "0.6", "do_sample": "true"}),
+        ({"max_gen_toks": 256}, {}),
+        ({"max_gen_toks": 99}, {"max_new_tokens": "99"}),
+        ({"do_sample": False}, {"temperature": 0.0}),
+        ({"until": "\n"}, {"until": ["\n"]}),
+        ({"top_p": 1}, {"top_p": 1.0}),
+    ],
+    ids=["text", "default", "another name", "greedy", "one end", "whole"],
+)
+def test_equal_settings_are_equal_however_written(
+    paired: Paired, ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    sides = (
+        {"quiz": FakeTask(lines("acc", [1.0]), {"generation_kwargs": given})}
+        for given in (ours, theirs)
+    )
+    assert paired(*sides).paired
+
+
+def test_the_default_of_an_answers_length_is_the_models(paired: Paired) -> None:
+    config = {"model_args": {"max_gen_toks": 512}}
+    silent = {"quiz": FakeTask(lines("acc", [1.0]), {"generation_kwargs": {}})}
+    with pytest.raises(UserError, match=r"generation_kwargs.max_gen_toks \(256 against 512\)"):
+        paired(silent, silent, ours=False, config=config)
+
+
+def _sent(settings: dict[str, Any]) -> dict[str, FakeTask]:
+    made = lines("acc", [1.0, 0.0])
+    made[1]["arguments"]["gen_args_0"]["arg_1"] |= settings
+    return {"quiz": FakeTask(made)}
+
+
+def test_settings_that_were_sent_and_are_not_those_of_the_results_are_refused(
+    paired: Paired,
+) -> None:
+    ours, theirs = _sent({"temperature": 1.3, "do_sample": True}), _sent({"temperature": 0.6})
+    words = r"settings sent with document 1: temperature \(1.3 against 0.6\)"
+    with pytest.raises(UserError, match=words):
+        paired(ours, theirs)
+    [warning] = paired(ours, theirs, unpaired=True).warnings
+    assert "settings sent with document 1" in warning
+
+
+def test_settings_that_the_results_tell_apart_are_told_once(paired: Paired) -> None:
+    ours, theirs = _sent({"top_p": 0.5}), _sent({"top_p": 0.9})
+    theirs["quiz"].config = {"generation_kwargs": {"top_p": 0.9}}
+    [warning] = paired(ours, theirs, unpaired=True).warnings
+    assert "generation_kwargs.top_p (none against 0.9)" in warning
+    assert "sent with" not in warning
+
+
+@pytest.mark.parametrize("unpaired", [False, True], ids=["paired", "unpaired"])
+@pytest.mark.parametrize("flaw", ["empty", "text"])
+def test_a_task_whose_file_is_broken_is_refused_alone(
+    paired: Paired, flaw: str, unpaired: bool
+) -> None:
+    wrong = [] if flaw == "empty" else [{**lines("acc", [1.0])[0], "doc_id": "0"}]
+    made = paired({"quiz": FakeTask(wrong), **MORE}, {**quiz([1.0]), **MORE}, unpaired=unpaired)
+    assert [task.name for task in made.tasks] == ["more"]
+    assert list(made.refused) == ["quiz"]
+    [warning] = made.warnings
+    assert warning.startswith("NOT COMPARED: quiz: ")
+    assert "has no line that can be read" in warning
+
+
+def test_runs_of_broken_files_alone_are_refused(paired: Paired) -> None:
+    with pytest.raises(UserError, match=r"samples_quiz_.* has no line that can be read"):
+        paired({"quiz": FakeTask([])}, quiz([1.0]))
+
+
+def test_everything_that_is_not_compared_has_a_reason(tmp_path: Path) -> None:
+    both = {name: quiz([1.0])["quiz"] for name in ("quiz", "refused", "lost", "gone")}
+    files = [
+        write_run(tmp_path / "a", both | {"ours": both["quiz"]}),
+        write_run(tmp_path / "b", both),
+    ]
+    for name, places in (("lost", files[:1]), ("gone", files)):
+        for file in places:
+            samples_file(file, name).unlink()
+    runs = [load_run(file) for file in files]
+    runs[0].part("n-shot")["refused"] = 5  # type: ignore[index]
+    assert pair(*runs).not_compared == {
+        "refused": "the runs differ there: num_fewshot (5 against 0)",
+        "lost": "there is no sample file of it in the IHA run",
+        "gone": "there is no sample file of it in the IHA and the baseline run",
+        "ours": "the baseline run does not have it",
+    }
 
 
 def test_several_tasks_that_differ_are_counted(paired: Paired) -> None:

@@ -44,6 +44,19 @@ def test_one_ruler_cell_has_no_mean_of_variants(paired: Paired) -> None:
     assert _rows(made) == ["multikey_3, 8k", "all lengths and variants!"]
 
 
+def test_rows_of_several_ruler_cells_say_which_are_left_out(paired: Paired) -> None:
+    names = [f"ruler_mk_multikey_{v}_{n}" for n in ("4k", "8k") for v in (1, 2, 3)]
+    ours = {name: ruler_task([1.0]) for name in names}
+    [made] = plan(paired(ours, {name: ours[name] for name in names[1:]}))
+    for table in (0, 1):
+        rows = {row.label: row.partial for row in made.tables[table].rows if len(row.parts) > 1}
+        assert rows == {
+            "all that were compared, 4k (2 of 3 variants)": True,
+            "all variants, 8k": False,
+            "all that were compared (5 of 6 cells)": True,
+        }
+
+
 def test_the_largest_vote_decides(paired: Paired) -> None:
     tasks = {
         "gsm8k_5shot_em": FakeTask(

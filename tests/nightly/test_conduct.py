@@ -111,10 +111,17 @@ def test_a_crash_of_one_model_leaves_the_other(broken: str, nights: FakeNights) 
     ]
     assert found["warnings"] == [sentence, *(notes if broken == "baseline" else [])]
     assert found["title"] == "Night 2026-03-01, without a comparison"
-    assert (found["tables"], found["paired"]) == ([], True)
+    assert (found["tables"], found["paired"]) == ([], False)
+    pairing = found["provenance"]["pairing"]
+    assert (pairing["tasks_not_compared"], pairing["hashes"]) == (["math"], "not compared")
     assert found["models"][broken]["name"].endswith("(no run)")
     other = "iha" if broken == "baseline" else "baseline"
     assert found["models"][other]["fingerprint"] == "f" * 64
+    assert found["models"][other]["dtype"] == "bfloat16"
+    assert found["models"][other]["documents"] is None
+    said_in_short = (nights.output / "2026-03-01" / "report.md").read_text()
+    assert "**NOT COMPARED**: math" in said_in_short
+    assert "disagree" not in said_in_short
     assert [one["label"] for one in found["trend"]] == [
         f"math, {'IHA' if other == 'iha' else other}"
     ]

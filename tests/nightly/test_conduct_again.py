@@ -12,7 +12,7 @@ import pytest
 from fake_nights import NOON, FakeNights
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.conduct import FINE, MISSING, intend
+from iha_eval.nightly.conduct import FINE, MISSING, REGRESSION, intend
 from iha_eval.nightly.config import read_config
 from iha_eval.nightly.lock import only_one
 from iha_eval.nightly.store import Store
@@ -88,6 +88,41 @@ def test_a_night_that_was_never_finished_is_recorded_by_the_next(
     reasons = {one["reason"] for one in Store(nights.history).read().nights["2026-03-01"]}
     assert reasons == {"it left no whole results"}
     assert nights.night(NOON + 2 * DAY)[1][0].startswith("night 2026-03-03 in ")
+
+
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_regressions_of_a_night_that_was_never_finished_are_told(
+    nights: FakeNights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights.ask("iha", right=[0.0] * 40)
+    nights.ask("baseline", right=[1.0] * 40)
+    # Killed after its runs twice: by then the first one is recorded, and nobody was told.
+    with monkeypatch.context() as killed:
+        killed.setattr("iha_eval.nightly.conduct._close", die)
+        for day in (0, 1):
+            with pytest.raises(KeyboardInterrupt):
+                nights.night(NOON + day * DAY)
+    code, said = nights.night(NOON + 2 * DAY)
+    assert code == REGRESSION
+    [sentence] = [one for one in said if one.startswith("night 2026-03-01, which")]
+    start = "night 2026-03-01, which was never finished: REGRESSION: math p@1 is 100.0 points worse"
+    assert sentence.startswith(start)
+    assert sentence in report(nights, "2026-03-03")["warnings"]
+    assert any(one.startswith("STANDING: ") for one in said)
+    # Told once is enough.
+    assert nights.night(NOON + 3 * DAY)[0] == FINE
+
+
+def test_a_red_night_is_red_when_it_is_started_again(nights: FakeNights) -> None:
+    nights.ask("iha", right=[0.0] * 40)
+    nights.ask("baseline", right=[1.0] * 40)
+    assert nights.night()[0] == REGRESSION
+    code, said = nights.night(NOON + timedelta(hours=1))
+    assert (code, said[0].split()[1]) == (REGRESSION, "2026-03-01.2")
+    assert nights.night(NOON + DAY)[0] == FINE
 
 
 def test_a_second_start_is_refused_and_changes_nothing(nights: FakeNights) -> None:

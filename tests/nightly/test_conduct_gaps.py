@@ -140,6 +140,41 @@ def test_a_baseline_asked_otherwise_says_nothing_of_the_iha_model(nights: FakeNi
     assert "NO COMPARISON: " in said[-1]
 
 
+def test_a_task_that_cannot_be_compared_is_no_fine_night(nights: FakeNights) -> None:
+    nights.configure(tasks=["math", "more"])
+    nights.ask("baseline", prompts={"more": "Who?"})
+    code, said = nights.night()
+    assert code == MISSING
+    assert said[-1] == "NOT COMPARED: more; the report says why."
+    found = report(nights)
+    assert found["provenance"]["pairing"]["tasks_not_compared"] == ["more"]
+    assert [row["task"] for table in found["tables"] for row in table["rows"]] == ["math"]
+    nights.ask("baseline")
+    assert nights.night(NOON + DAY)[0] == FINE
+
+
+def test_runs_that_differ_in_everything_are_told_of_all_the_same(nights: FakeNights) -> None:
+    nights.configure(tasks=["math", {"task": "more", "limit": 3}])
+    nights.ask("baseline", prompts={"math": "Who?", "more": "Who?"})
+    code, said = nights.night()
+    assert code == MISSING
+    assert said[-1].startswith("NO COMPARISON: ")
+    found = report(nights)
+    assert found["provenance"]["pairing"]["tasks_not_compared"] == ["math", "more"]
+    for model in found["models"].values():
+        assert (model["name"], model["versions"]["vllm"]) == ("iha", "0.32.0")
+        assert model["device"]
+    assert "hashes not compared" in (nights.output / "2026-03-01" / "report.md").read_text()
+
+
+def test_scores_out_of_range_do_not_hide_a_drop(nights: FakeNights) -> None:
+    nights.ask("iha", right=[0.0] * 39 + [1.5], metrics=["p@1", "other"])
+    nights.ask("baseline", right=[1.0] * 40, metrics=["p@1", "other"])
+    code, said = nights.night()
+    assert code == REGRESSION
+    assert "iha: math p@1: 1 of 40 scores are not between 0 and 1 and count as lost." in said
+
+
 def test_worse_than_the_baseline_fails_one_night_and_stands(nights: FakeNights) -> None:
     nights.ask("iha", right=BAD)
     nights.ask("baseline", right=GOOD)

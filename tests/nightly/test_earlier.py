@@ -95,6 +95,39 @@ def test_whose_series_a_night_belongs_to_that_lost_questions(
 
 
 @pytest.mark.parametrize(
+    ("given", "room", "theirs", "other_room", "differs"),
+    [
+        ("8192", None, None, "8192", False),
+        (None, "8192", "8192", None, False),
+        (None, "8192", None, "4096", False),
+        ("8192", "4096", None, "4096", True),
+        ("8192", None, None, None, True),
+    ],
+    ids=["mine", "theirs", "neither", "less room", "room unknown"],
+)
+@pytest.mark.parametrize("suffix", ["", " of t"], ids=["task", "group"])
+def test_the_room_of_a_model_counts_where_the_other_was_given_one(
+    suffix: str,
+    given: str | None,
+    room: str | None,
+    theirs: str | None,
+    other_room: str | None,
+    differs: bool,
+) -> None:
+    """As in compare, which pairs such runs."""
+    name = f"model_args.max_length/max_model_len{suffix}"
+    mine, other = ({name: value} if value else {} for value in (given, theirs))
+    assert bool(named_settings(measure(GOOD, asked=mine, room=room), other, other_room)) is differs
+
+
+def test_the_history_knows_the_room_of_a_model(history: Callable[..., History]) -> None:
+    found = history(baseline=False)
+    found.night([measure(GOOD, asked={}, room="8192")])
+    asked = {"model_args.max_length/max_model_len": "8192"}
+    assert only(found.night([measure(BAD, settings="x", asked=asked)])).against == "n1"
+
+
+@pytest.mark.parametrize(
     ("theirs", "words"),
     [
         ({"style": "s"}, ""),

@@ -21,8 +21,13 @@ from iha_eval.nightly.gaps import vanished
             "only 89 of the 100 questions that were asked are in the samples, so run it again "
             "with --fresh",
         ),
+        (
+            [1.0] * 89 + [None] * 11,
+            None,
+            "only 89 of the 100 questions that were asked have a score",
+        ),
     ],
-    ids=["all NaN", "no samples", "far fewer"],
+    ids=["all NaN", "no samples", "far fewer", "many NaN"],
 )
 def test_a_measure_without_scores_is_missing(
     scores: list[float | None],
@@ -46,6 +51,7 @@ def test_a_few_lost_questions_are_not_missing(history: Callable[..., History]) -
     found.night([measure(GOOD)])
     lost = measure([1.0] * 90, documents="y", expected=100)
     assert found.night([lost]).missing == []
+    assert found.night([measure([1.0] * 90 + [None] * 10)]).missing == []
 
 
 def test_what_lacked_scores_is_no_night_to_be_held_against(

@@ -66,6 +66,59 @@ def test_what_is_no_share_is_left_out(odd: float, tmp_path: Path) -> None:
     assert (one.metric, one.scores, one.watched) == ("m", (None, None, None), True)
 
 
+def oddly(tmp_path: Path, odd: int, metric: str = "p@1", *patterns: str) -> Any:
+    """Measures and warnings of a run of which some scores of a metric are no shares."""
+    scores = [{"p@1": 1.0, "other": 1.0} | ({metric: 1.5} if n < odd else {}) for n in range(10)]
+    task = FakeTask([line(n, one) for n, one in enumerate(scores)])
+    task.higher_is_better = {"p@1": True, "other": True}
+    read = measure(write_run(tmp_path, {"t": task}), patterns)
+    return {one.metric: (one.watched, one.scores.count(None)) for one in read.measures}, [
+        *read.warnings
+    ]
+
+
+@pytest.mark.parametrize(
+    ("odd", "metrics", "warnings"),
+    [
+        (
+            5,
+            {"p@1": (True, 5), "other": (False, 0)},
+            ["t p@1: 5 of 10 scores are not between 0 and 1 and count as lost."],
+        ),
+        (
+            6,
+            {"other": (True, 0)},
+            ["t p@1: most scores are not between 0 and 1, so only other is watched."],
+        ),
+    ],
+    ids=["half of them", "most of them"],
+)
+def test_a_watched_score_out_of_range_is_told(
+    odd: int, metrics: Any, warnings: list[str], tmp_path: Path
+) -> None:
+    assert oddly(tmp_path, odd) == (metrics, warnings)
+
+
+def test_a_score_out_of_range_that_nobody_watches_is_left_out(tmp_path: Path) -> None:
+    assert oddly(tmp_path, 1, "other") == ({"p@1": (True, 0)}, [])
+    assert oddly(tmp_path, 1, "p@1", "other") == ({"other": (True, 0)}, [])
+
+
+def test_questions_without_a_hash_are_known(tmp_path: Path) -> None:
+    samples = lines("m", [1.0, 0.0])
+    whole = {"a": FakeTask(samples), "b": FakeTask([{**samples[0], "doc_hash": None}, samples[1]])}
+    measures = found(tmp_path, whole, group_subtasks={"g": ["a", "b"]})
+    assert {one.task: one.hashed for one in measures} == {"a": True, "b": False, "g": False}
+
+
+def test_the_room_of_a_model_is_known(tmp_path: Path) -> None:
+    tasks = {name: FakeTask(lines("m", [1.0])) for name in "ab"}
+    groups = {"g": ["a", "b"]}
+    measures = found(tmp_path / "1", tasks, group_subtasks=groups, max_length=8192)
+    assert [one.room for one in measures] == ["8192"] * 3
+    assert {one.settings for one in found(tmp_path / "2", tasks)} == {measures[0].settings}
+
+
 def test_a_task_with_nothing_to_watch_is_told(tmp_path: Path) -> None:
     tasks = {
         "perplexity": FakeTask(lines("ppl", [7.0])),

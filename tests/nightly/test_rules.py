@@ -77,6 +77,22 @@ def test_other_questions_are_not_compared_and_that_is_said(
     assert only(found.night([measure(BAD)])).against == "n1"
 
 
+def test_questions_without_hashes_are_not_taken_for_equal(
+    history: Callable[..., History],
+) -> None:
+    reason = "some of its samples have no hashes, so nobody knows which questions they are"
+    for unhashed in ("both", "baseline"):
+        found = history()
+        found.night([measure(GOOD)])
+        iha = measure(BAD, hashed=unhashed == "baseline")
+        verdict = found.night([iha], [measure(GOOD, hashed=False)])
+        rules = ["last_good", "baseline"] if unhashed == "both" else ["baseline"]
+        assert [(gap.rule, gap.reason) for gap in verdict.gaps] == [(one, reason) for one in rules]
+        assert [check.rule for check in verdict.checks] == (
+            [] if unhashed == "both" else ["last_good"]
+        )
+
+
 def test_what_is_not_watched_is_not_judged(history: Callable[..., History]) -> None:
     found = history()
     found.night([measure(GOOD)])
@@ -128,7 +144,7 @@ def test_scores_that_are_gone_leave_the_means(history: Callable[..., History]) -
 
 @pytest.mark.parametrize(
     ("tonight", "points"),
-    [([None] * 100, None), ([None] * 40 + [0.0] * 60, -100 * 20 / 60), ([0.5] * 100, -10)],
+    [([None] * 100, None), ([None] * 10 + [0.0] * 90, -100 * 50 / 90), ([0.5] * 100, -10)],
     ids=["none", "some", "fractions"],
 )
 def test_missing_and_fractional_scores(
@@ -144,8 +160,11 @@ def test_missing_and_fractional_scores(
 
 def test_questions_without_a_common_score_show_nothing(history: Callable[..., History]) -> None:
     found = history()
-    found.night([measure([1.0, None])])
-    verdict = found.night([measure([None, 1.0])], [measure([1.0, None])])
+    found.night([measure(GOOD)])
+    # Of the ten questions that the earlier night and the baseline have too, none has a score here.
+    later = tuple(f"d{i}" for i in range(90, 190))
+    tonight = measure([None] * 10 + [1.0] * 90, documents="e", questions=later)
+    verdict = found.night([tonight], [measure(GOOD)])
     assert verdict.checks == ()
     assert {(gap.rule, gap.reason) for gap in verdict.gaps} == {
         ("last_good", "no question has a score on both sides"),

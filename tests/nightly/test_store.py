@@ -22,6 +22,7 @@ def lines(day: int, *means: float, model: str = "iha", **more: Any) -> list[dict
             "task": f"t{number}",
             "metric": "m",
             "mean": mean,
+            "se": 0.1,
             **more,
         }
         for number, mean in enumerate(means)
@@ -100,6 +101,15 @@ def test_any_length_of_a_torn_file_can_be_read_and_added_to(store: Store) -> Non
         b'{"history": 1, "night": "x"}',
         b"[" * 100_000,
         b'{"history": 1, "night": "x", "date": "2026-01-01", "batch": 1, "lines": 1}',
+        b'{"history": 1, "night": "x", "date": "2026-01-01T00:00:00+00:00", "batch": 1, "lines": 1,'
+        b' "model": "iha", "task": "t", "metric": "m", "se": 0.1}',
+        b'{"history": 1, "night": "x", "date": "2026-01-01T00:00:00+00:00", "batch": 1, "lines": 1,'
+        b' "model": "iha", "task": "t", "metric": "m", "mean": 0.5, "se": null}',
+        b'{"history": 1, "accept": "a", "batch": "first"}',
+    ],
+    ids=[
+        *("no text", "null", "list", "other format", "no batch", "deep", "no time zone"),
+        *("no mean", "no error", "batch that is none"),
     ],
 )
 def test_lines_that_say_nothing_are_counted(junk: bytes, store: Store) -> None:
@@ -118,7 +128,8 @@ from iha_eval.nightly.store import Store
 store = Store(pathlib.Path(sys.argv[1]))
 for number in range(100000):
     line = {"date": "2026-03-01T02:00:00+00:00", "model": "iha", "task": "t", "metric": "m"}
-    store.record(f"n{number}", [{**line, "mean": number / 1e6, "pad": "x" * 5000}] * 3)
+    line |= {"mean": number / 1e6, "se": 0}
+    store.record(f"n{number}", [{**line, "pad": "x" * 5000}] * 3)
     print(number, flush=True)
 """
 
@@ -179,6 +190,31 @@ def test_accepting_a_night_takes_its_regressions_away(store: Store) -> None:
         store.accept("c")
     with pytest.raises(UserError, match="has no night 'a': it is empty"):
         Store(store.folder / "other").accept("a")
+
+
+def test_what_was_accepted_is_what_was_there(store: Store) -> None:
+    store.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
+    store.accept("a")
+    store.record("a", lines(1, 0.1, regressions=[{"rule": "last_good"}]))
+    [line] = store.read().nights["a"]
+    assert (line.get("accepted"), len(line["regressions"])) == (None, 1)
+    store.accept("a")
+    assert store.read().nights["a"][0]["accepted"]
+
+
+def test_an_acceptance_without_a_batch_is_of_what_was_recorded_before_it(store: Store) -> None:
+    store.record("a", lines(1, 0.5))
+    with store.path.open("a") as file:
+        file.write('{"history": 1, "accept": "a"}\n')
+    assert store.read().nights["a"][0]["accepted"]
+    store.record("a", lines(1, 0.1))
+    assert "accepted" not in store.read().nights["a"][0]
+
+
+def test_a_failed_run_needs_no_numbers(store: Store) -> None:
+    whole = lines(1, 0.5, failed=True)[0]
+    store.record("a", [{name: whole[name] for name in whole if name not in ("mean", "se")}])
+    assert store.read().nights["a"][0]["failed"]
 
 
 def test_reports_are_kept_and_replaced(store: Store, tmp_path: Path) -> None:

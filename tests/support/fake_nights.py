@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     some output), `tasks` (do that only for these), `hang` (wait until the wish is gone), `cut`
     (leave out the samples, as after a kill), `exit_after` (a code, after the results), `groups`,
     `metrics` (others besides p@1, always right), `seed` (of the worked examples), `say` (a line to
-    print), `tear` (how many sample lines of each task are cut in half).
+    print), `tear` (how many sample lines of each task are cut in half), `prompts` (by task).
     """
     from lm_eval_runs import FakeTask, lines, samples_file, write_run
 
@@ -135,7 +135,9 @@ def main(arguments: Sequence[str]) -> int:
     names = [leaf for task in tasks for leaf in wishes.get("groups", {}).get(task, [task])]
     runs = {}
     for name in names:
-        samples = lines("p@1", right[name] if isinstance(right, dict) else right)
+        prompt = wishes.get("prompts", {}).get(name, "What?")
+        scores = right[name] if isinstance(right, dict) else right
+        samples = lines("p@1", scores, prompt=prompt)
         others = dict.fromkeys(set(wishes.get("metrics", ())) - {"p@1"}, 1.0)
         runs[name] = FakeTask([{**one, **others, "metrics": ["p@1", *others]} for one in samples])
     stamp = f"2026-03-01T12-00-{len(Path(STARTS).read_text().splitlines()):02d}.5"

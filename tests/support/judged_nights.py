@@ -38,18 +38,24 @@ class History:
     """Nights that are judged and recorded one after the other."""
 
     def __init__(self, folder: Path, rules: Rules) -> None:
-        self.store, self.rules, self.count = Store(folder), rules, 0
+        self.store, self.rules, self.count, self.begun = Store(folder), rules, 0, START
 
-    def night(self, iha: Sequence[Measure], baseline: Sequence[Measure] = ()) -> Verdict:
-        verdict = judge(self.rules, iha, baseline, self.store.read().nights, self.store)
+    def night(
+        self, iha: Sequence[Measure], baseline: Sequence[Measure] = (), days: int = 1
+    ) -> Verdict:
+        """Judge and record a night that begins so many days after the one before."""
         self.count += 1
-        date = (START + timedelta(days=self.count)).isoformat()
+        self.begun += timedelta(days=days, seconds=1)
+        date = self.begun.isoformat()
+        nights = self.store.read().nights
+        verdict = judge(self.rules, iha, baseline, nights, self.store, date[:10])
         lines = []
         for one in iha:
             found = level(one.scores)
             common = {"date": date, "model": "iha", "task": one.task, "metric": "m"}
             numbers = {"mean": found.mean, "se": found.error, "higher_is_better": one.higher}
             same = {"documents": one.documents, "settings": one.settings, "watched": True}
+            same |= {"room": one.room}
             found_by_rules = judged("iha", one.key, verdict)
             lines.append({**common, **numbers, **same, **found_by_rules})
             self.store.learn(one.documents, one.questions)
