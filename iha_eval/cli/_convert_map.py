@@ -11,13 +11,26 @@ from iha_eval.nightly.section import Section, load
 from model_adapters.convert import ConversionError, Mixing, NameMap, Rule, StateDictMap, axes
 from model_adapters.convert.foreign_tensors import check_split
 
-_KEYS = ("inside", "strip_prefix", "first_layer", "same_names", "iha", "tensors", "ignore")
+_KEYS = (
+    "config",
+    "inside",
+    "strip_prefix",
+    "first_layer",
+    "same_names",
+    "iha",
+    "tensors",
+    "ignore",
+)
 _IHA_KEYS = ("pseudo_heads", "pseudo_rope", "schedule", "window", "train_length")
 _RULE_KEYS = ("from", "regex", "to", "transpose", "split", "grouped", "axes", "rope")
 
 
-def read_map(file: Path) -> StateDictMap:
+def read_map(file: Path) -> tuple[StateDictMap, Path | None]:
     """Read a map file.
+
+    Returns:
+        What it says of the tensors, and the configuration it names, if any; that one is meant
+        relative to the map.
 
     Raises:
         UserError: it cannot be read, or a key is unknown or has a value that cannot be meant.
@@ -33,7 +46,9 @@ def read_map(file: Path) -> StateDictMap:
         same_names=top.switch("same_names", False),
     )
     inside = top.texts("inside", "write the key, or a list of keys, that leads to it.") or ()
-    return StateDictMap(names, inside, _mixing(top))
+    config = top.text("config", "write the path of a config.json, or of its folder.", "")
+    shape = file.parent / Path(config).expanduser() if config else None
+    return StateDictMap(names, inside, _mixing(top)), shape
 
 
 def _rules(top: Section) -> tuple[Rule, ...]:

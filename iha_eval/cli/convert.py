@@ -5,11 +5,13 @@ For: the command line. Not for: the work (`model_adapters.convert`), nor for rea
 """
 
 import argparse
+import contextlib
 import re
+import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from iha_eval.errors import UserError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from model_adapters.convert import Outcome
+    from model_adapters.convert.outcome import Progress
 
 SUMMARY = "make an IHA checkpoint from a plain model or a foreign state dict, or a plain one again"
 
@@ -25,7 +28,7 @@ _DESCRIPTION = """\
 iha-eval convert BASE --out DIR --pseudo-heads P [--schedule 4:1|all|LIST]
                  [--window W | --train-length N] [--init exact|paper|noisy] [--noise X] [--seed S]
 iha-eval convert CHECKPOINT --to-llama --out DIR
-iha-eval convert --from-state-dict FILE --map MAP.yaml --config CONFIG --out DIR"""
+iha-eval convert --from-state-dict FILE --map MAP.yaml [--config CONFIG] --out DIR"""
 
 _UPCYCLE = ("pseudo_heads", "schedule", "window", "train_length", "init", "noise", "seed", "dtype")
 _FOREIGN = ("map", "config")
@@ -41,22 +44,17 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: options do not go together, or the map cannot be read.
         AdapterError: what is asked for cannot be done; nothing is left behind.
+        SystemExit: SIGTERM came; nothing is left behind either.
     """
     options = _parser().parse_args(arguments)
     _check_mode(options)
     # Slow to import, and not needed for the help of `iha-eval`.
     from rich.console import Console
-    from tqdm import tqdm
+
+    from iha_eval.cli._convert_bar import shown
 
     work = _work(options)
-    # Every weight is read and hashed before the first is written.
-    with tqdm(desc="Checking", unit="B", unit_scale=True, leave=False) as bar:
-
-        def progress(count: int, total: int) -> None:
-            bar.total = total
-            bar.set_description("Writing", refresh=False)
-            bar.update(count)
-
+    with _ended_by_sigterm(), shown(Console(stderr=True)) as progress:
         outcome = work(progress)
     _show(outcome, Console())
     return 0
@@ -72,9 +70,11 @@ def _check_mode(options: argparse.Namespace) -> None:
                 f"--from-state-dict {options.from_state_dict} is given beside "
                 f"{options.base or '--to-llama'}: a state dict is converted alone."
             )
-        absent = [name for name in _FOREIGN if getattr(options, name) is None]
-        if absent:
-            raise UserError(f"--from-state-dict needs --{' and --'.join(absent)}: see --help.")
+        if options.map is None:
+            raise UserError(
+                "--from-state-dict needs --map MAP.yaml, which says what becomes what: see "
+                "examples/map.yaml."
+            )
     else:
         mode = "--to-llama" if options.to_llama else "a plain base"
         foreign = (*_UPCYCLE, *_FOREIGN) if options.to_llama else _FOREIGN
@@ -87,31 +87,62 @@ def _check_mode(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} does not go with {mode}: leave it out.")
 
 
-def _work(options: argparse.Namespace) -> "Callable[[Callable[[int, int], None]], Outcome]":
+def _work(options: argparse.Namespace) -> "Callable[[Progress], Outcome]":
     """The conversion asked for, ready to run."""
     from model_adapters import convert
 
     if options.from_state_dict:
         from iha_eval.cli._convert_map import read_map
 
-        plan = read_map(options.map)
+        plan, named = read_map(options.map)
+        shape = options.config or named
+        if shape is None:
+            raise UserError(
+                f"{options.map} names no config: write config: PATH in it, or give --config PATH, "
+                "the config.json of the shape."
+            )
         return lambda progress: convert.from_state_dict(
-            options.from_state_dict, options.config, options.out, plan, progress=progress
+            options.from_state_dict, shape, options.out, plan, progress=progress
         )
+    base = _located(options.base)
     if options.to_llama:
-        return lambda progress: convert.to_llama(options.base, options.out, progress=progress)
+        return lambda progress: convert.to_llama(base, options.out, progress=progress)
     given = {name: getattr(options, name) for name in _UPCYCLE}
     stated = {name: value for name, value in given.items() if value is not None}
     dtype = stated.pop("dtype", None)
-    if dtype is not None and options.base.suffix != ".gguf":
+    if dtype is not None and base.suffix != ".gguf":
         raise UserError(f"--dtype {dtype} is for GGUF files: {options.base} keeps its own type.")
     return lambda progress: convert.upcycle(
-        options.base,
+        base,
         options.out,
         convert.Recipe(**stated),
         dtype=dtype or "bfloat16",
         progress=progress,
     )
+
+
+def _located(base: Path) -> Path:
+    """The folder or file to convert; the embedded checkpoints go by their names."""
+    from model_adapters import default_checkpoint
+
+    name = str(base)
+    return default_checkpoint.ensure(name) if name in default_checkpoint.DESCRIPTIONS else base
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """What ends a job by SIGTERM ends it as Ctrl-C does: whatever is half made is removed."""
+
+    def end(number: int, _: object) -> NoReturn:
+        # A second one must not break off the removal.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show(outcome: "Outcome", console: "Console") -> None:
@@ -163,7 +194,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "base", nargs="?", type=Path, metavar="BASE", help="a Llama folder or GGUF file"
+        "base",
+        nargs="?",
+        type=Path,
+        metavar="BASE",
+        help="a Llama folder, GGUF file or embedded-baseline",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--to-llama", action="store_true", help="from IHA back to plain Llama")
@@ -199,6 +234,9 @@ def _parser() -> argparse.ArgumentParser:
         "--map", type=Path, metavar="MAP.yaml", help="what becomes what (examples/map.yaml)"
     )
     foreign.add_argument(
-        "--config", type=Path, metavar="CONFIG", help="config.json of the shape, or its folder"
+        "--config",
+        type=Path,
+        metavar="CONFIG",
+        help="config.json of the shape, or its folder; if not given, what config: in the map names",
     )
     return parser

@@ -26,7 +26,7 @@ def checkpoint(machine: Machine) -> Iterator[Finding]:
     from model_adapters.default_checkpoint import DESCRIPTIONS
 
     name = machine.checkpoint
-    if name not in DESCRIPTIONS and not Path(name).expanduser().is_dir():
+    if name not in DESCRIPTIONS and not Path(name).expanduser().exists():
         yield Finding(
             "checkpoint", PROBLEM, f"{name} is not a folder here", "give the path of a folder"
         )
@@ -81,7 +81,8 @@ def _types(one: Any) -> Iterator[Finding]:
 
 def _served(machine: Machine, one: Any) -> Iterator[Finding]:
     config = one.config
-    chosen = serving.choose(machine, one.weights_dtype)
+    width = getattr(config, "head_dim", None)
+    chosen = serving.choose(machine, one.weights_dtype, width)
     if chosen is not None:
         cannot = bool(chosen.instead) and one.is_iha
         yield Finding(
@@ -90,10 +91,11 @@ def _served(machine: Machine, one: Any) -> Iterator[Finding]:
             f"{chosen.backend}: {chosen.why}" + ("; it cannot serve IHA" if cannot else ""),
             chosen.instead if cannot else "",
         )
-    width = getattr(config, "head_dim", None)
     if width:
         yield from serving.head_width(machine, width)
     if one.is_iha:
+        mixed = len(set(map(config.pseudo_heads, range(config.num_hidden_layers)))) > 1
+        yield from serving.blocks(machine, config.num_pseudo_heads, mixed)
         yield from serving.admission(config.iha_window)
 
 

@@ -57,14 +57,24 @@ def memory(machine: Machine) -> Iterator[Finding]:
         )
     else:
         yield Finding("memory", OK, what)
+    yield from _cache(machine, free)
+
+
+def _cache(machine: Machine, free: int) -> Iterator[Finding]:
+    """The cache's size as vLLM's CPU build reads it from the environment: a whole number."""
     space = machine.environ.get("VLLM_CPU_KVCACHE_SPACE", "")
-    if space.isdigit() and int(space) * GIB > free:
-        yield Finding(
-            "VLLM_CPU_KVCACHE_SPACE",
-            PROBLEM,
-            f"asks for {space} GiB, and {free / GIB:.1f} are free",
-            "unset it: the requests' need is worked out without it",
-        )
+    if not space:
+        return
+    try:
+        size = int(space)
+    except ValueError:
+        what = f"is {space!r}, but vLLM reads a whole number of GiB and does not start with it"
+    else:
+        if 0 <= size * GIB <= free:
+            return
+        what = f"asks for {size} GiB, and {free / GIB:.1f} are free"
+    remedy = "unset it: the requests' need is worked out without it"
+    yield Finding("VLLM_CPU_KVCACHE_SPACE", PROBLEM, what, remedy)
 
 
 def cores(machine: Machine) -> Iterator[Finding]:

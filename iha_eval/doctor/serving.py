@@ -14,6 +14,20 @@ from iha_eval.doctor.machine import Machine
 CPU_WIDTHS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Head dimensions of CPU_ATTN."""
 
+FLASHINFER_WIDTHS = (64, 128, 256, 512)
+"""Head dimensions of FLASHINFER."""
+
+FLASH_STEP, FLASH_WIDEST = 8, 256
+"""FLASH_ATTN's head dimensions: multiples of the one up to the other (512 with FlashAttention 4,
+which cannot be seen from here)."""
+
+TRITON_LEAST = 32
+"""Least head dimension of TRITON_ATTN."""
+
+BLOCKS = {"CPU_ATTN": (128, 32)}
+"""Tokens per cache block that vLLM takes where it is not told, and what the states in a block have
+to be a multiple of; on a GPU, 16 and 16."""
+
 BLACKWELL = 10
 """Major compute capability on which vLLM prefers FLASHINFER."""
 
@@ -22,6 +36,7 @@ FLASH = (8, 0)
 
 SET_FLASH = "--model_args attention_backend=FLASH_ATTN"
 SET_TRITON = "--model_args attention_backend=TRITON_ATTN"
+USE_HF = "use --model iha-hf"
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class Choice:
     Attributes:
         backend: its name in vLLM.
         why: what decides.
-        instead: how to get another, where this one cannot serve IHA; empty where it can.
+        instead: what to do instead, where this one cannot serve IHA; empty where it can.
     """
 
     backend: str
@@ -39,12 +54,13 @@ class Choice:
     instead: str = ""
 
 
-def choose(machine: Machine, dtype: str = "bfloat16") -> Choice | None:
+def choose(machine: Machine, dtype: str = "bfloat16", width: int | None = None) -> Choice | None:
     """What vLLM takes where it is not told; None without vLLM, or where it would not start.
 
     Args:
         machine: what it runs on.
         dtype: type to compute in.
+        width: head dimension d; None for one that every backend has a kernel for.
     """
     if machine.vllm is None:
         return None
@@ -55,13 +71,24 @@ def choose(machine: Machine, dtype: str = "bfloat16") -> Choice | None:
         return None
     capability = machine.gpus[0].capability
     shown = f"compute capability {capability[0]}.{capability[1]}"
-    if dtype == "float32":
+    triton = width is None or width >= TRITON_LEAST
+    if dtype == "float32" and triton:
         return Choice("TRITON_ATTN", f"the only paged one for float32, on {shown}")
-    if capability[0] == BLACKWELL:
-        return Choice("FLASHINFER", f"vLLM's first choice on {shown}", SET_FLASH)
-    if capability < FLASH:
+    narrow = dtype != "float32"
+    flash = narrow and capability >= FLASH and _flash_takes(width)
+    infer = narrow and (width is None or width in FLASHINFER_WIDTHS)
+    if capability[0] == BLACKWELL and infer:
+        return Choice(
+            "FLASHINFER", f"vLLM's first choice on {shown}", SET_FLASH if flash else SET_TRITON
+        )
+    if capability < FLASH and infer:
         return Choice("FLASHINFER", f"FLASH_ATTN needs 8.0 and this is {shown}", SET_TRITON)
-    return Choice("FLASH_ATTN", f"vLLM's first choice on {shown}")
+    if flash:
+        return Choice("FLASH_ATTN", f"vLLM's first choice on {shown}")
+    why = f"what vLLM has for head_dim {width} in {dtype}, on {shown}"
+    if infer:
+        return Choice("FLASHINFER", why, SET_TRITON)
+    return Choice("TRITON_ATTN", why) if triton else Choice("FLEX_ATTENTION", why, USE_HF)
 
 
 def backend(machine: Machine) -> Iterator[Finding]:
@@ -82,7 +109,7 @@ def backend(machine: Machine) -> Iterator[Finding]:
 
 
 def head_width(machine: Machine, width: int) -> Iterator[Finding]:
-    """Whether the backend has kernels for a head dimension.
+    """Whether the CPU's only backend has kernels for a head dimension; GPUs have others.
 
     Args:
         machine: what it runs on.
@@ -97,6 +124,35 @@ def head_width(machine: Machine, width: int) -> Iterator[Finding]:
         f"is {width}, for which CPU_ATTN has no kernel (it has {', '.join(map(str, CPU_WIDTHS))})",
         "use --model iha-hf, or a GPU",
     )
+
+
+def blocks(machine: Machine, pseudo_heads: int, mixed: bool) -> Iterator[Finding]:
+    """Cache blocks that plain and IHA layers in one model have to share.
+
+    Args:
+        machine: what it runs on.
+        pseudo_heads: P.
+        mixed: whether the model has plain and IHA layers.
+    """
+    chosen = choose(machine)
+    if chosen is None:
+        return
+    usual, unit = BLOCKS.get(chosen.backend, (16, 16))
+    # The same arithmetic as the served model's, which vLLM would have to be imported for.
+    from model_adapters.cost.blocks import Paging, block_tokens
+
+    plain, iha = block_tokens(Paging(usual, unit), pseudo_heads, mixed)
+    if plain > usual:
+        yield Finding(
+            "KV blocks",
+            NOTE,
+            f"with P={pseudo_heads}, a block has to hold {plain} tokens of a plain layer instead "
+            f"of {usual} ({iha} of an IHA layer), and prefixes are shared in whole blocks",
+        )
+
+
+def _flash_takes(width: int | None) -> bool:
+    return width is None or (not width % FLASH_STEP and width <= FLASH_WIDEST)
 
 
 def admission(window: int | None, batched: int = 2048) -> Iterator[Finding]:

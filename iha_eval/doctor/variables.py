@@ -61,7 +61,8 @@ KNOWN = (
     ),
     Variable(
         "VLLM_CPU_KVCACHE_SPACE",
-        _on,
+        # What is no number is a problem, which `resources` names.
+        lambda value: value.isdigit() and _on(value),
         NOTE,
         "fixes the KV cache in GiB on a CPU, instead of what the requests need",
     ),

@@ -71,11 +71,13 @@ def locate(name: str, revision: str | None = None) -> Path:
     """The folder of a checkpoint or tokenizer; fetched from the hub where it is not local.
 
     Raises:
-        UserError: it is neither a folder nor to be had from the hub.
+        UserError: it is a file, or neither a folder nor to be had from the hub.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise UserError(f"{name} is a file, not a checkpoint folder: {_instead(folder)}.")
     neither = f"{name} is not a folder here"
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
@@ -92,3 +94,10 @@ def locate(name: str, revision: str | None = None) -> Path:
             f"{neither}, nor in the hub's local cache, and the hub cannot be reached: give the "
             "path of a checkpoint folder."
         ) from error
+
+
+def _instead(file: Path) -> str:
+    """What to do with a file that was named in a folder's place."""
+    if file.suffix.lower() == ".gguf":
+        return f"convert it first (iha-eval convert {file} --out DIR --pseudo-heads P)"
+    return "give the path of the folder that it lies in"

@@ -3,6 +3,7 @@
 For: one place for the numbers and their reasons. Not for: applying them (`compare.py`).
 """
 
+import math
 from dataclasses import dataclass
 
 TOLERANCE = 2e-4
@@ -23,20 +24,18 @@ class Limit:
     Attributes:
         largest: at any token, in nats.
         mean: over all tokens, in nats.
+        tie: gap within which two tokens are as likely, in nats.
     """
 
     largest: float
     mean: float
-
-    @property
-    def tie(self) -> float:
-        """Gap within which two tokens are as likely: each may be off by `largest`."""
-        return 2 * self.largest
+    tie: float
 
 
 def exact(tolerance: float = TOLERANCE) -> Limit:
     """The limit in float32."""
-    return Limit(tolerance, tolerance)
+    # Each of the two tokens may be off by that much.
+    return Limit(tolerance, tolerance, 2 * tolerance)
 
 
 def measured(largest: float, mean: float, tolerance: float = TOLERANCE) -> Limit:
@@ -46,5 +45,16 @@ def measured(largest: float, mean: float, tolerance: float = TOLERANCE) -> Limit
         largest: largest difference of Transformers in this type from itself in float32, in nats.
         mean: the mean difference.
         tolerance: the least limit, for types that change nothing.
+
+    Returns:
+        The limit; that of float32 where the type is too narrow for the model, so that what it
+        does is no number to measure by.
     """
-    return Limit(max(tolerance, LARGEST_FACTOR * largest), max(tolerance, MEAN_FACTOR * mean))
+    if not (math.isfinite(largest) and math.isfinite(mean)):
+        return exact(tolerance)
+    return Limit(
+        max(tolerance, LARGEST_FACTOR * largest),
+        max(tolerance, MEAN_FACTOR * mean),
+        # Without the factor: with it, ties would excuse tokens that are clearly not as likely.
+        2 * max(tolerance, largest),
+    )

@@ -4,6 +4,7 @@ For: log-probabilities as plain numbers, so that a model can be freed before the
 Not for: making them (`naive_model.py`, `transformers_model.py`, `vllm_model.py`).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +71,19 @@ class Reading:
     rows: tuple[Row, ...]
     seconds: float
     whole: bool = True
+
+    @property
+    def finite(self) -> bool:
+        """Whether every value is a number: none is where the type is too narrow for the model."""
+        return all(
+            math.isfinite(value) for row in self.rows for value in (*row.logprobs, *row.best)
+        )
+
+    @property
+    def implementation(self) -> str:
+        """Who read, without the variant: "vLLM", "base Transformers"."""
+        base = "base " if self.name.startswith("base ") else ""
+        return base + self.name.removeprefix("base ").split()[0]
 
 
 def row_of_logits(logits: torch.Tensor, ids: list[int], first: int = 1) -> Row:

@@ -59,8 +59,9 @@ class Report:
         limit: what was allowed.
         differences: of the judged pairs, and of a base's prompts beyond the window.
         choices: where greedy text parts.
+        within: index of the last token that a base was judged at; None for all.
         notes: what else is to be said, in sentences.
-        unchecked: what took no part and why, in words.
+        unchecked: what was not looked at or not judged, and why, in words.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Report:
     limit: Limit = field(default_factory=limits.exact)
     differences: list[Difference] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
+    within: int | None = None
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
@@ -115,19 +117,14 @@ class _Verification:
             )
         wanted = prompts.lengths(self.request.prompts, self._window(), room)
         made = prompts.make(self.text, wanted, self.config.vocab_size)
-        window = self._window()
-        if window is not None and wanted[-1] + ANSWER <= window:
-            report.notes.append(
-                f"No prompt is longer than the window of {window} tokens, so what lies beyond it "
-                "was not looked at."
-            )
         self._read_transformers(made)
         self._read_naive()
         self._read_vllm()
         if self.base is not None:
             self._read_base(self.base)
+        self._say_what_lies_beyond()
         for reading in report.readings:
-            last = self._window() if reading.name.startswith("base ") else None
+            last = report.within if reading.name.startswith("base ") else None
             report.choices += choices(reading, report.sequences, report.limit.tie, last)
         report.choices.sort(key=lambda one: -one.gap)
         return report
@@ -173,11 +170,13 @@ class _Verification:
 
     def _read_vllm(self) -> None:
         report = self.report
-        if not self.request.vllm:
-            report.unchecked.append("vLLM, as asked")
-            return
-        if not vllm_model.installed():
-            report.unchecked.append("vLLM, which is not installed")
+        if not (self.request.vllm and vllm_model.installed()):
+            why = "which is not installed" if self.request.vllm else "as asked"
+            report.unchecked.append(f"vLLM, {why}")
+            if self.dtype != "float32":
+                report.unchecked.append(
+                    f"the type {self.dtype}, which Transformers alone computed in"
+                )
             return
         self.say(f"vLLM in {self.dtype}")
         served = vllm_model.read(
@@ -192,7 +191,8 @@ class _Verification:
         )
 
     def _read_base(self, base: source.Source) -> None:
-        report, path, last = self.report, base.checkpoint.path, self._window()
+        report, path = self.report, base.checkpoint.path
+        last = report.within = self._window()
         self.say(f"the base {base.name} in Transformers")
         with TransformersModel(path, self.dtype, "base Transformers") as model:
             readings = [model.read(report.sequences)]
@@ -206,10 +206,22 @@ class _Verification:
             twin = self._twin(reading.name.removeprefix("base "))
             report.differences += differences(reading, twin, report.sequences, report.limit, last)
             report.readings.append(reading)
-        if last is not None and any(len(one.ids) > last + 1 for one in report.sequences):
-            report.notes.append(
-                f"Windowed layers see {last} tokens, so beyond that the checkpoint is expected to "
-                "differ from its base: only predictions within the window were judged."
+
+    def _say_what_lies_beyond(self) -> None:
+        """A window hides tokens from the prediction after the next: token W + 1 is the first."""
+        report, window = self.report, self._window()
+        if window is None:
+            return
+        beyond = sum(max(0, len(one.ids) - window - 1) for one in report.sequences)
+        what = f"what lies beyond the window of {window} token{'s' * (window != 1)}"
+        if not beyond:
+            report.unchecked.append(f"{what}, which no prompt is long enough for")
+        elif self.base is not None:
+            # The first token of a sequence is not predicted.
+            count = sum(len(one.ids) - 1 for one in report.sequences)
+            report.unchecked.append(
+                f"{what}, where it is expected to differ from its base ({beyond} of {count} "
+                "predictions)"
             )
 
     def _add(self, reading: Reading, limit: Limit | None) -> None:

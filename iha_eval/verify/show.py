@@ -77,7 +77,11 @@ def as_json(report: Report, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.sentence,
         "not_checked": report.unchecked,
         "notes": report.notes,
-        "allowed": {"largest": report.limit.largest, "mean": report.limit.mean},
+        "allowed": {
+            "largest": _finite(report.limit.largest),
+            "mean": _finite(report.limit.mean),
+            "near_tie": _finite(report.limit.tie),
+        },
         "prompts": [
             {"name": one.prompt.name, "tokens": len(one.prompt.ids), "generated": list(one.answer)}
             for one in report.sequences

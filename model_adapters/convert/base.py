@@ -142,6 +142,8 @@ def _unfit(raw: dict[str, Any], config: PretrainedConfig) -> str | None:
             f"{' or '.join(ARCHITECTURES)}."
         )
     stated = raw.get("architectures") or [ARCHITECTURES[kind]]
+    if not isinstance(stated, list):
+        return f'architectures is {stated!r} and no list: write ["{ARCHITECTURES[kind]}"].'
     if stated != [ARCHITECTURES[kind]]:
         return (
             f"architectures is {stated}, but only a language model can be converted: save it as "

@@ -28,7 +28,15 @@ from model_adapters.convert.folder import (
     write_json,
     write_provenance,
 )
-from model_adapters.convert.outcome import Outcome, checked, silent
+from model_adapters.convert.outcome import (
+    CHECKING,
+    READING,
+    WRITING,
+    Outcome,
+    Progress,
+    checked,
+    silent,
+)
 from model_adapters.layout import IHA_TENSORS
 
 
@@ -49,13 +57,13 @@ class Mixing:
     output: Tensor
 
 
-def to_llama(source: Path, out: Path, *, progress: Callable[[int, int], None] = silent) -> Outcome:
+def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome:
     """Write the plain Llama that computes what an IHA checkpoint does.
 
     Args:
         source: folder of the IHA checkpoint.
         out: a folder that does not exist yet.
-        progress: told bytes written and bytes in all.
+        progress: told phases and bytes.
 
     Returns:
         What was made.
@@ -63,6 +71,7 @@ def to_llama(source: Path, out: Path, *, progress: Callable[[int, int], None] = 
     Raises:
         AdapterError: there is no such Llama, or the folder does not do; nothing is left behind.
     """
+    progress(CHECKING, 0, shards.size_on_disk(source))
     found = checkpoint.read(source)
     config = found.config
     if not isinstance(config, IHAConfig):
@@ -79,12 +88,14 @@ def to_llama(source: Path, out: Path, *, progress: Callable[[int, int], None] = 
     with appearing(out) as folder:
         check_room(folder, size)
         edit = _Fold(config.head_width, mixings)
-        shards.rewrite(source, folder, edit, lambda count: progress(count, size))
+        progress(WRITING, 0, size)
+        shards.rewrite(source, folder, edit, lambda count: progress(WRITING, count, size))
         write_json(folder / "config.json", _plain_fields(source))
         copied, left = copy_companions(source, folder)
         write_provenance(
             folder, "to-llama", {"name": source.resolve().name, "fingerprint": found.fingerprint}
         )
+        progress(READING, 0, shards.size_of(folder))
         made = checked(folder, out)
     facts = {"layers": f"{config.num_hidden_layers} plain, {len(mixings)} of them IHA before"}
     return Outcome(made, found, copied, left, facts, [_note(edit.folded)])

@@ -5,6 +5,7 @@ For: every conversion's output. Not for: weights themselves (see `shards.py`).
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -50,12 +51,14 @@ def appearing(out: Path) -> Iterator[Path]:
     Raises:
         ConversionError: `out` exists, or cannot be written.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConversionError(f"{out} exists already: remove it, or name another folder.")
-    # Made only at the end, so that a failure leaves no empty folders either.
-    beside = next(folder for folder in out.absolute().parents if folder.is_dir())
     try:
-        with tempfile.TemporaryDirectory(dir=beside, prefix=f".{out.name}.") as scratch:
+        _check_free(out)
+        # Made only at the end, so that a failure leaves no empty folders either.
+        beside = next(folder for folder in out.absolute().parents if folder.is_dir())
+        # A name may be as long as is allowed, and this one is longer.
+        prefix = f".{out.name[:32]}."
+        with tempfile.TemporaryDirectory(dir=beside, prefix=prefix) as scratch:
+            _check_names(out.absolute().relative_to(beside), Path(scratch))
             # A temporary folder is its owner's alone; this one gets the usual permissions.
             made = Path(scratch) / "made"
             made.mkdir()
@@ -66,6 +69,32 @@ def appearing(out: Path) -> Iterator[Path]:
         raise ConversionError(
             f"{out} cannot be written ({error.strerror or error}): name a folder that can."
         ) from error
+
+
+def _check_free(out: Path) -> None:
+    """Refuse what exists, an empty folder apart.
+
+    Raises:
+        ConversionError: it exists.
+        OSError: nothing of that name can exist.
+    """
+    if Path.cwd().is_relative_to(os.path.realpath(out)):
+        raise ConversionError(
+            f"{out} is the folder you are in, or above it: name a new one, such as {out / 'iha'}."
+        )
+    try:
+        out.lstat()
+    except FileNotFoundError:
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise ConversionError(f"{out} exists already: remove it, or name another folder.")
+
+
+def _check_names(wanted: Path, scratch: Path) -> None:
+    """Raise now what making the folders would raise at the end, such as for too long a name."""
+    for name in wanted.parts:
+        with contextlib.suppress(FileNotFoundError):
+            (scratch / name).lstat()
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -24,7 +24,7 @@ from model_adapters.convert.folder import (
     write_json,
     write_provenance,
 )
-from model_adapters.convert.outcome import Outcome, checked, silent
+from model_adapters.convert.outcome import READING, WRITING, Outcome, Progress, checked, silent
 from model_adapters.convert.rules import Move, NameMap, assign
 from model_adapters.convert.state_dict import open_state_dict
 from model_adapters.layout import expected_shapes
@@ -75,7 +75,7 @@ def from_state_dict(
     plan: StateDictMap,
     *,
     shard_bytes: int = SHARD_BYTES,
-    progress: Callable[[int, int], None] = silent,
+    progress: Progress = silent,
 ) -> Outcome:
     """Write a checkpoint from a state dict under other names.
 
@@ -86,7 +86,7 @@ def from_state_dict(
         out: a folder that does not exist yet.
         plan: the map.
         shard_bytes: largest size of a shard.
-        progress: told bytes written and bytes in all.
+        progress: told phases and bytes.
 
     Returns:
         What was made, with every move.
@@ -106,7 +106,7 @@ def from_state_dict(
     optional = [_HEAD] if config.tie_word_embeddings else []
     moves, ignored = assign(list(state), shapes, optional, plan.names)
     for move in moves:
-        foreign_tensors.check(move)
+        foreign_tensors.check(move, state[move.source])
     moves, tied = _untied(moves, state, config, shapes)
     rows = [(move.source, move.target, foreign_tensors.describe(move)) for move in moves]
     rows += [(move.source, "-", f"the same as {_EMBEDDING}, not stored twice") for move in tied]
@@ -125,6 +125,7 @@ def from_state_dict(
         write_json(scratch / "config.json", fields | {"dtype": _prevailing(moves, state)})
         copied, left = copy_companions(folder, scratch)
         write_provenance(scratch, "from-state-dict", {"name": file.name}, moves=rows)
+        progress(READING, 0, shards.size_of(scratch))
         made = checked(scratch, out)
     facts = {
         "tensors": f"{len(moves)} of ours from {len({move.source for move in moves})}",
@@ -212,11 +213,12 @@ def _write(
     dealt: list[list[Move]],
     make: Callable[[Move], Tensor],
     sizes: Mapping[str, int],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> None:
     total = sum(sizes.values())
     places: dict[str, str] = {}
     parameters = 0
+    progress(WRITING, 0, total)
     for index, shard in enumerate(dealt, 1):
         name = SINGLE
         if len(dealt) > 1:
@@ -225,7 +227,7 @@ def _write(
         shards.save(tensors, folder / name)
         parameters += sum(tensor.numel() for tensor in tensors.values())
         places |= dict.fromkeys(tensors, name)
-        progress(sum(sizes[target] for target in tensors), total)
+        progress(WRITING, sum(sizes[target] for target in tensors), total)
     if len(dealt) > 1:
         sums = {"total_size": total, "total_parameters": parameters}
         shards.write_index(folder, sums, places)

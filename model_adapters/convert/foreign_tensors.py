@@ -3,6 +3,7 @@
 For: one move at a time. Not for: names (see `rules.py`) or files.
 """
 
+import torch
 from torch import Tensor
 
 from model_adapters.config import IHAConfig
@@ -14,12 +15,19 @@ from model_adapters.layout import IHA_TENSORS
 _ATTENTION_PARTS = {"q", "k", "v"}
 
 
-def check(move: Move) -> None:
-    """Refuse what a rule can be known to lack without looking at weights.
+def check(move: Move, tensor: Tensor) -> None:
+    """Refuse what can be known to be wrong without looking at values.
 
     Raises:
-        ConversionError: an IHA tensor without axes, or axes for another one.
+        ConversionError: an IHA tensor without axes, axes for another one, or a foreign tensor that
+            does not hold its values one by one.
     """
+    kind = _unreadable(tensor)
+    if kind:
+        raise ConversionError(
+            f"{move.source} is a {kind} tensor, and only ordinary ones can be read: save it again "
+            "as one, or list it under ignore if it is no weight."
+        )
     name = _last(move)
     if name in IHA_TENSORS and move.rule.axes is None and move.rule.source != move.target:
         raise ConversionError(
@@ -140,6 +148,15 @@ def _halves(tensor: Tensor, width: int) -> Tensor:
         )
     pairs: Tensor = tensor.unflatten(0, (-1, width // 2, 2))
     return pairs.transpose(1, 2).flatten(0, 2)
+
+
+def _unreadable(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being cut and reordered, or None."""
+    if tensor.is_meta:
+        return "meta (it has a shape and no values)"
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    return None
 
 
 def _last(move: Move) -> str:

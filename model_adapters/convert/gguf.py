@@ -2,9 +2,14 @@
 
 For: bases that are only to be had as GGUF. Not for: low memory: the whole model is unpacked in
 memory, and what quantization has lost stays lost.
+
+Transformers reads only what it has a name for, and says nothing of the rest: scaled rotary
+frequencies, windows, biases, experts. So the file is looked at here first.
 """
 
 import importlib.util
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +19,27 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from model_adapters.convert.base import ARCHITECTURES, WEIGHT_TYPES
 from model_adapters.convert.errors import ConversionError
+from model_adapters.convert.rules import some
 
 _NEEDED = ("gguf", "accelerate")
+# What a plain Llama consists of, under llama.cpp's names.
+_TOP = ("token_embd.weight", "output_norm.weight")
+_BLOCK = (
+    "attn_norm",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_output",
+    "ffn_norm",
+    "ffn_gate",
+    "ffn_up",
+    "ffn_down",
+)
+_UNREAD = (
+    ", which transformers does not read from a GGUF file: convert the model's safetensors folder."
+)
+# Factors of the rotary frequencies, as Llama 3.1 and 3.2 have them.
+_ROPE_TENSOR = re.compile(r"rope_(freqs|factors_long|factors_short)\.weight")
 
 
 def check(file: Path, dtype: str) -> None:
@@ -44,7 +68,7 @@ def unpack(file: Path, folder: Path, dtype: str) -> None:
         dtype: type of the weights.
 
     Raises:
-        ConversionError: it cannot be read, or is no Llama.
+        ConversionError: it cannot be read, is no Llama, or holds what would be lost.
     """
     named = {"gguf_file": file.name}
     try:
@@ -54,6 +78,8 @@ def unpack(file: Path, folder: Path, dtype: str) -> None:
                 f"{file} holds a model of type {config.model_type!r}, whose layers are not "
                 f"Llama's: convert one of type {' or '.join(ARCHITECTURES)}."
             )
+        if problem := _lost(*_content(file)):
+            raise ConversionError(f"{file} {problem}")
         model = AutoModelForCausalLM.from_pretrained(
             file.parent,
             dtype=getattr(torch, dtype),
@@ -71,6 +97,44 @@ def unpack(file: Path, folder: Path, dtype: str) -> None:
         ) from error
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _content(file: Path) -> tuple[dict[str, Any], list[str]]:
+    """The settings of the architecture without its name, and the names of all tensors."""
+    # Optional, and `check` has seen it.
+    from gguf import GGUFReader
+
+    reader = GGUFReader(file)
+    settings = {
+        name.partition(".")[2]: field.contents()
+        for name, field in reader.fields.items()
+        if name.startswith(tuple(f"{one}." for one in ARCHITECTURES))
+    }
+    return settings, [str(tensor.name) for tensor in reader.tensors]
+
+
+def _lost(settings: dict[str, Any], tensors: Collection[str]) -> str | None:
+    """What a file has and its folder would not, or the other way round, as an error says it."""
+    # llama.cpp takes a factor without a type as linear, and 0 as none.
+    scaling = settings.get("rope.scaling.type")
+    factors = {settings.get(f"rope.{name}", 1.0) for name in ("scaling.factor", "scale_linear")}
+    if scaling not in (None, "none"):
+        return f"has rotary scaling (rope.scaling.type {scaling!r}){_UNREAD}"
+    if scaling is None and factors - {0.0, 1.0}:
+        return f"has rotary scaling (factor {max(factors):g}){_UNREAD}"
+    if turned := next(filter(_ROPE_TENSOR.fullmatch, tensors), None):
+        return f"has rotary scaling (the tensor {turned}){_UNREAD}"
+    if window := settings.get("attention.sliding_window"):
+        return f"has a window (attention.sliding_window {window}){_UNREAD}"
+    blocks = {
+        f"blk.{layer}.{name}.weight" for layer in range(settings["block_count"]) for name in _BLOCK
+    }
+    known = {*_TOP, *blocks}
+    if other := sorted(set(tensors) - known - {"output.weight"}):
+        return f"holds {some(other)}{_UNREAD}"
+    if absent := sorted(known - set(tensors)):
+        return f"lacks {some(absent)}: if it is one part of several, merge them first."
+    return None
 
 
 def _unpacking() -> dict[str, Any]:

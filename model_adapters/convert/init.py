@@ -18,11 +18,11 @@ NOISE = {"exact": 0.0, "paper": 0.0, "noisy": 0.02}
 """Standard deviation of the noise where none is given; the last is Llama's usual init range."""
 
 
-def check(init: str, noise: float | None) -> float:
-    """The noise to add.
+def check(init: str, noise: float | None, seed: int | None = None) -> tuple[float, int]:
+    """The noise to add and its seed, 0 where none is given.
 
     Raises:
-        ConversionError: there is no such start, or it does not go with the noise.
+        ConversionError: there is no such start, or it does not go with the noise or the seed.
     """
     if init not in INITS:
         raise ConversionError(f"init is {init!r}: use one of {', '.join(INITS)}.")
@@ -31,7 +31,14 @@ def check(init: str, noise: float | None) -> float:
         raise ConversionError(f"noise is {size:g}: give a standard deviation from 0 to 10.")
     if init == "exact" and size:
         raise ConversionError(f"noise is {size:g}, but init 'exact' has none: use init 'noisy'.")
-    return size
+    if seed is not None and not size:
+        raise ConversionError(
+            f"seed is {seed}, but init {init!r} without noise draws nothing: leave it out, or add "
+            "noise with init 'noisy'."
+        )
+    if seed is not None and seed < 0:
+        raise ConversionError(f"seed is {seed}: give a whole number of 0 or more.")
+    return size, seed or 0
 
 
 def identity_alpha(heads: int, pseudo_heads: int) -> Tensor:

@@ -3,12 +3,18 @@
 For: all conversions. Not for: showing it (the command line does).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model_adapters import checkpoint
 from model_adapters.convert.errors import ConversionError
 from model_adapters.errors import AdapterError
+
+Progress = Callable[[str, int, int], None]
+"""Told the phase, the bytes just done in it (0 where it begins) and its bytes in all."""
+UNPACKING, CHECKING, WRITING, READING = "unpacking", "checking", "writing", "reading back"
+"""The phases; all but writing are told only where they begin."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,9 @@ class Outcome:
     moves: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def silent(count: int, total: int) -> None:
+def silent(phase: str, count: int, total: int) -> None:
     """Progress that nobody watches."""
-    del count, total
+    del phase, count, total
 
 
 def checked(folder: Path, out: Path) -> checkpoint.Checkpoint:

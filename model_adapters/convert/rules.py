@@ -114,7 +114,9 @@ def assign(
         if fitting:
             found = patterns[fitting[0]].fullmatch(name)
             assert found is not None
-            made = _moves(source, names.rules[fitting[0]], found.groupdict(), names.first_layer)
+            # A group that took no part in the match gives no word.
+            words = {word: text for word, text in found.groupdict().items() if text is not None}
+            made = _moves(source, names.rules[fitting[0]], words, names.first_layer)
         elif pattern := _ignored(name, names.ignore):
             ignored[source] = pattern
             continue
@@ -149,6 +151,11 @@ def _compile(rule: Rule) -> re.Pattern[str]:
     for index, piece in enumerate(_PLACEHOLDER.split(rule.source)):
         if index % 2 == 0:
             text += re.escape(piece)
+        elif not piece.isidentifier():
+            raise ConversionError(
+                f"{rule.source!r} has {{{piece}}}, which is no word: begin it with a letter, or "
+                "write the name as a regex if it holds braces."
+            )
         elif piece in seen:
             text += f"(?P={piece})"
         else:
@@ -158,7 +165,7 @@ def _compile(rule: Rule) -> re.Pattern[str]:
 
 
 def _moves(source: str, rule: Rule, words: dict[str, str], first_layer: int) -> list[Move]:
-    if words.get("layer", "").isdigit():
+    if words.get("layer", "").isdecimal():
         words["layer"] = str(int(words["layer"]) - first_layer)
     made = []
     for part in rule.split or ("",):
@@ -167,7 +174,8 @@ def _moves(source: str, rule: Rule, words: dict[str, str], first_layer: int) -> 
         if absent:
             raise ConversionError(
                 f"the target {rule.target!r} names {{{min(absent)}}}, which {rule.source!r} does "
-                "not give: use the words of the source, and {part} for a split tensor."
+                f"not give for {source}: use the words of the source, and {{part}} for a split "
+                "tensor."
             )
         target = _PLACEHOLDER.sub(lambda found, known=known: known[found[1]], rule.target)  # type: ignore[misc]
         made.append(Move(source, target, rule, part))

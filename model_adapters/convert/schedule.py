@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from model_adapters.config import LAYER_KINDS, WINDOWED_KINDS
 from model_adapters.convert.errors import ConversionError
 
-_RATIO = re.compile(r"(\d+):(\d+)")
-_ITEM = re.compile(r"([a-z_]+)(?:\s*\*\s*(\d+))?")
+# Longer numbers are no counts of layers, and int() refuses the longest.
+_RATIO = re.compile(r"(\d{1,18}):(\d{1,18})")
+_ITEM = re.compile(r"([a-z_]+)(?:\s*\*\s*(\d{1,18}))?")
 
 
 def layer_kinds(text: str, layers: int) -> list[str]:
@@ -26,12 +27,15 @@ def layer_kinds(text: str, layers: int) -> list[str]:
     Raises:
         ConversionError: the text is none of these, or is longer than the model.
     """
-    pattern = _pattern(text.strip())
-    if len(pattern) > layers:
+    runs = _runs(text.strip())
+    described = sum(count for _, count in runs)
+    # Before the list is made, which a mistyped number would fill the memory with.
+    if described > layers:
         raise ConversionError(
-            f"schedule {text!r} describes {len(pattern)} layers, but the model has {layers}: give "
+            f"schedule {text!r} describes {described} layers, but the model has {layers}: give "
             f"at most {layers}, a shorter one is repeated."
         )
+    pattern = [kind for kind, count in runs for _ in range(count)]
     return [pattern[layer % len(pattern)] for layer in range(layers)]
 
 
@@ -83,21 +87,23 @@ def window(
     return whole
 
 
-def _pattern(text: str) -> list[str]:
+def _runs(text: str) -> list[tuple[str, int]]:
+    """Kinds and how many layers in a row have each."""
     if text == "all":
-        return ["iha_global"]
+        return [("iha_global", 1)]
     if ratio := _RATIO.fullmatch(text):
-        pattern = ["iha_sliding"] * int(ratio[1]) + ["full"] * int(ratio[2])
-        if not pattern:
+        sliding, plain = int(ratio[1]), int(ratio[2])
+        if not sliding + plain:
             raise ConversionError(f"schedule {text!r} has no layer: give one such as 4:1.")
-        return pattern
-    pattern = []
+        return [("iha_sliding", sliding), ("full", plain)]
+    runs = []
     for item in text.split(","):
         found = _ITEM.fullmatch(item.strip())
-        if found is None or found[1] not in LAYER_KINDS or found[2] == "0":
+        count = int(found[2] or 1) if found else 0
+        if found is None or found[1] not in LAYER_KINDS or not count:
             raise ConversionError(
                 f"schedule {text!r} has {item.strip()!r}, which is no layer kind: give 4:1, all, "
                 f"or kinds between commas ({', '.join(LAYER_KINDS)}), each with *N for N in a row."
             )
-        pattern += [found[1]] * int(found[2] or 1)
-    return pattern
+        runs.append((found[1], count))
+    return runs

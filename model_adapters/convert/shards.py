@@ -18,7 +18,7 @@ from model_adapters.convert.folder import write_json
 
 Edit = Callable[[dict[str, Tensor]], None]
 """Adds, replaces and removes tensors of one shard, in place."""
-Progress = Callable[[int], None]
+Written = Callable[[int], None]
 """Told the number of bytes that were just written."""
 # Loaders tell by it that the tensors are PyTorch's.
 FORMAT = {"format": "pt"}
@@ -36,6 +36,11 @@ def files_of(folder: Path) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Bytes of the weight files."""
     return sum(file.stat().st_size for file in files_of(folder))
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes of the safetensors files of a folder of which nothing else is known."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors") if file.is_file())
 
 
 class Weights:
@@ -59,7 +64,7 @@ class Weights:
         return found
 
 
-def rewrite(source: Path, target: Path, edit: Edit, progress: Progress) -> None:
+def rewrite(source: Path, target: Path, edit: Edit, progress: Written) -> None:
     """Write every shard again, changed; a shard that is left empty is left out.
 
     Args:

@@ -17,6 +17,9 @@ from torch import Tensor
 from model_adapters.convert.errors import ConversionError
 from model_adapters.convert.rules import some
 
+# How PyTorch names a byte that means nothing in a pickle.
+_NO_PICKLE = "Unsupported operand"
+
 
 def open_state_dict(file: Path, inside: tuple[str, ...] = ()) -> Mapping[str, Tensor]:
     """Open a file; nothing of a tensor is read before it is used.
@@ -48,7 +51,13 @@ def open_state_dict(file: Path, inside: tuple[str, ...] = ()) -> Mapping[str, Te
         raise ConversionError(
             f"{file} holds no state dict but {_keys(held)}: name the way to it under inside."
         )
-    other = [str(name) for name, one in held.items() if not isinstance(one, Tensor)]
+    unnamed = [repr(name) for name in held if not isinstance(name, str)]
+    if unnamed:
+        raise ConversionError(
+            f"{file} holds tensors under {some(unnamed)}, which are no names: save a state dict, "
+            "whose keys are texts."
+        )
+    other = [name for name, one in held.items() if not isinstance(one, Tensor)]
     if other:
         raise ConversionError(
             f"{file} holds {some(other)}, which are no tensors: save the state dict without them."
@@ -74,14 +83,19 @@ def _unpickled(file: Path) -> Any:
         except RuntimeError:
             # Files of old releases cannot be mapped into memory.
             return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ConversionError(
-            f"{file} holds more than tensors, which may run code when loaded: save it again with "
-            "torch.save(model.state_dict(), file)."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    # Bytes that are no pickle make the reader fail in any way: IndexError, KeyError and others.
+    except Exception as error:
+        if isinstance(error, pickle.UnpicklingError) and _NO_PICKLE not in str(error):
+            raise ConversionError(
+                f"{file} holds more than tensors, which may run code when loaded: save it again "
+                "with torch.save(model.state_dict(), file)."
+            ) from error
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ConversionError(f"{file} is no whole file of torch.save ({reason}).") from error
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "its bytes are no pickle"
+        raise ConversionError(
+            f"{file} is no whole file of torch.save ({reason}): copy it again."
+        ) from error
 
 
 def _keys(held: object) -> str:

@@ -5,7 +5,6 @@ Not for: weights under other names (see `foreign.py`), nor the way back (see `fo
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,7 +26,16 @@ from model_adapters.convert.folder import (
     write_json,
     write_provenance,
 )
-from model_adapters.convert.outcome import Outcome, checked, silent
+from model_adapters.convert.outcome import (
+    CHECKING,
+    READING,
+    UNPACKING,
+    WRITING,
+    Outcome,
+    Progress,
+    checked,
+    silent,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Recipe:
         train_length: N in tokens, for W = N / (2 P^2); None takes the base's longest context.
         init: "exact", "paper" or "noisy".
         noise: standard deviation of what is added to alpha and collapse; None for the usual one.
-        seed: of the noise.
+        seed: of the noise; None for 0.
     """
 
     pseudo_heads: int
@@ -50,7 +58,7 @@ class Recipe:
     train_length: int | None = None
     init: str = "exact"
     noise: float | None = None
-    seed: int = 0
+    seed: int | None = None
 
 
 def upcycle(
@@ -59,7 +67,7 @@ def upcycle(
     recipe: Recipe,
     *,
     dtype: str = "bfloat16",
-    progress: Callable[[int, int], None] = silent,
+    progress: Progress = silent,
 ) -> Outcome:
     """Write an IHA checkpoint made from a plain one.
 
@@ -69,7 +77,7 @@ def upcycle(
         out: a folder that does not exist yet.
         recipe: what to make of it.
         dtype: type of the weights of a GGUF file once unpacked; others keep theirs.
-        progress: told bytes written and bytes in all.
+        progress: told phases and bytes.
 
     Returns:
         What was made.
@@ -77,7 +85,8 @@ def upcycle(
     Raises:
         AdapterError: the base, the recipe or the folder does not do; nothing is left behind.
     """
-    recipe = replace(recipe, noise=init.check(recipe.init, recipe.noise))
+    noise, seed = init.check(recipe.init, recipe.noise, recipe.seed)
+    recipe = replace(recipe, noise=noise, seed=seed)
     if base.suffix != ".gguf":
         with appearing(out) as folder:
             name = {"name": base.resolve().name}
@@ -85,6 +94,7 @@ def upcycle(
     gguf.check(base, dtype)
     with appearing(out) as folder:
         unpacked = folder.with_name("unpacked")
+        progress(UNPACKING, 0, base.stat().st_size)
         gguf.unpack(base, unpacked, dtype)
         name = {"name": base.name, "unpacked_as": dtype}
         return _upcycle(open_base(unpacked), name, folder, out, recipe, progress)
@@ -96,20 +106,23 @@ def _upcycle(
     folder: Path,
     out: Path,
     recipe: Recipe,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Outcome:
     # What the configuration tells comes first: reading all weights takes a while.
     config, fields = plan(base, recipe)
+    # Where weights are missing or broken, the check says so.
+    progress(CHECKING, 0, shards.size_on_disk(base.folder))
     before = check_weights(base)
     size = shards.size_of(base.folder)
     check_room(folder, size)
-    shards.rewrite(
-        base.folder, folder, _adding(config, recipe), lambda count: progress(count, size)
-    )
+    progress(WRITING, 0, size)
+    edit = _adding(config, recipe)
+    shards.rewrite(base.folder, folder, edit, lambda count: progress(WRITING, count, size))
     write_json(folder / "config.json", fields)
     copied, left = copy_companions(base.folder, folder)
     source = name | {"fingerprint": before.fingerprint}
     write_provenance(folder, "upcycle", source, **asdict(recipe))
+    progress(READING, 0, shards.size_of(folder))
     made = checked(folder, out)
     return Outcome(made, before, copied, left, _facts(config, recipe), _notes(config, recipe))
 
@@ -128,7 +141,7 @@ def _adding(config: IHAConfig, recipe: Recipe) -> shards.Edit:
                 layer,
                 recipe.init,
                 noise=recipe.noise or 0.0,
-                seed=recipe.seed,
+                seed=recipe.seed or 0,
                 dtype=anchor.dtype,
             )
             tensors |= {f"{prefix}{name}": tensor for name, tensor in made.items()}

@@ -79,6 +79,10 @@ BAD: dict[str, tuple[Change, list[str]]] = {
         fields(architectures=["LlamaForSequenceClassification"]),
         ["LlamaForSequenceClassification", "LlamaForCausalLM"],
     ),
+    "architecture as a text": (
+        fields(architectures="LlamaForCausalLM"),
+        ["architectures is 'LlamaForCausalLM' and no list", 'write ["LlamaForCausalLM"]'],
+    ),
     "quantized": (
         fields(quantization_config={"quant_method": "gptq", "bits": 4}),
         ["quantized", "before quantization"],

@@ -1,13 +1,18 @@
 """`iha-eval convert`: the three ways, what they print, and options that do not go together."""
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import torch
 from plain_models import save_plain, stored
 
 from iha_eval.cli import main
+from model_adapters.layout import IHA_TENSORS
 
 
 @pytest.fixture
@@ -40,6 +45,51 @@ def test_there_and_back(base: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "back" / "config.json").read_bytes() == config.read_bytes()
 
 
+def test_the_embedded_baseline_goes_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "iha"
+    assert main(["convert", "embedded-baseline", "--out", str(out), "--pseudo-heads", "2"]) == 0
+    made = stored(out)
+    source = stored(next((tmp_path / "cache").iterdir()))
+    assert {name for name in made if name not in source} == {
+        f"model.layers.{layer}.self_attn.{name}" for layer in range(5) for name in IHA_TENSORS
+    }
+
+
+def test_sigterm_leaves_nothing(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where it comes again while the half-made folder is removed."""
+
+    def killed(*_: object) -> NoReturn:
+        assert any(path.name.startswith(".iha.") for path in tmp_path.iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("it went on")
+
+    removed: list[Any] = []
+
+    def remove(*what: Any, **options: Any) -> None:
+        removed.append(what)
+        os.kill(os.getpid(), signal.SIGTERM)
+        rmtree(*what, **options)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    monkeypatch.setattr("model_adapters.convert.shards.save", killed)
+    # Instead of the end of the test run, should nothing handle it.
+    ours = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("not handled"))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["convert", base, "--out", str(tmp_path / "iha"), "--pseudo-heads", "2"])
+        with pytest.raises(pytest.fail.Exception, match="not handled"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+    assert ended.value.code == 143
+    assert removed
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
 def test_every_option_arrives(base: str, tmp_path: Path) -> None:
     options = "--pseudo-heads 2 --schedule 4:1 --train-length 64 --init noisy --noise 0.5 --seed 7"
     assert main(["convert", base, "--out", str(tmp_path / "iha"), *options.split()]) == 0
@@ -56,14 +106,21 @@ def test_every_option_arrives(base: str, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "iha" / "config.json").read_text())["iha_window"] == 8
 
 
-def test_a_state_dict(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("said", ["in the map", "as an option", "in both"])
+def test_a_state_dict(
+    said: str, base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the option says goes before what the map does."""
     tensors = {f"net.{name}": tensor for name, tensor in stored(Path(base)).items()}
     torch.save(tensors | {"net.model.layers.0.freqs": torch.ones(1)}, tmp_path / "a.pt")
     (tmp_path / "map.yaml").write_text(
         "strip_prefix: net.\nsame_names: true\nignore: ['*.freqs']\n"
-        "iha: {pseudo_heads: 2, pseudo_rope: token, schedule: full}"
+        "iha: {pseudo_heads: 2, pseudo_rope: token, schedule: full}\n"
+        + {"in the map": "config: base", "in both": "config: nowhere"}.get(said, "")
     )
     paths = {"from-state-dict": "a.pt", "map": "map.yaml", "config": "base", "out": "iha"}
+    if said == "in the map":
+        del paths["config"]
     options = [word for key, name in paths.items() for word in (f"--{key}", str(tmp_path / name))]
     assert main(["convert", *options]) == 0
     rows = cells(capsys.readouterr().out)
@@ -87,8 +144,11 @@ def test_a_state_dict(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("BASE --pseudo-heads 2 --dtype float32", "--dtype float32 is for GGUF files"),
         ("BASE --from-state-dict f --map m --config c", "a state dict is converted alone"),
         ("--from-state-dict f --to-llama", "given beside --to-llama"),
-        ("--from-state-dict f", "--from-state-dict needs --map and --config"),
-        ("--from-state-dict f --map m", "--from-state-dict needs --config"),
+        ("--from-state-dict f", "--from-state-dict needs --map MAP.yaml"),
+        ("--from-state-dict f --map m", "m is not there"),
+        ("--from-state-dict f --map MAP", "map.yaml names no config: write config: PATH in it"),
+        ("BASE --pseudo-heads 2 --seed 7", "seed is 7, but init 'exact' without noise"),
+        ("BASE --pseudo-heads 2 --init noisy --seed -1", "seed is -1: give"),
         ("--from-state-dict f --map m --config c --seed 0", "--seed does not go with"),
         ("--from-state-dict f --map m --config c", "m is not there"),
         ("BASE --pseudo-heads 2 --schedule 9:9", "18 layers, but the model has 5"),
@@ -97,7 +157,10 @@ def test_a_state_dict(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_what_does_not_go_together(
     options: str, words: str, base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [base if word == "BASE" else word for word in options.split()]
+    plan = tmp_path / "base" / "map.yaml"
+    plan.write_text("same_names: true")
+    paths = {"BASE": base, "MAP": str(plan)}
+    given = [paths.get(word, word) for word in options.split()]
     with pytest.raises(SystemExit) as ended:
         main(["convert", *given, "--out", str(tmp_path / "iha")])
     assert ended.value.code == 2

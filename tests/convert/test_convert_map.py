@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "map.yaml"
 
 def read(folder: Path, text: str) -> StateDictMap:
     (folder / "map.yaml").write_text(text)
-    return read_map(folder / "map.yaml")
+    return read_map(folder / "map.yaml")[0]
 
 
 def test_every_key(tmp_path: Path) -> None:
@@ -56,10 +56,25 @@ def test_what_need_not_be_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "shape"),
+    [
+        ("", None),
+        ("config: ../shape", "../shape"),
+        ("config: /shape/config.json", "/shape/config.json"),
+    ],
+    ids=["not said", "beside the map", "anywhere"],
+)
+def test_the_shape_that_a_map_names(line: str, shape: str | None, tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text(f"same_names: true\n{line}")
+    assert read_map(tmp_path / "map.yaml")[1] == (shape and tmp_path / shape)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("same_names: true\nconfig: [a]", "config is .* write the path of a config.json"),
         ("tensor: []", "map.yaml: tensor is not a setting: did you mean 'tensors'?"),
-        ("[]", "give a mapping of inside"),
+        ("[]", "give a mapping of config, inside"),
         ("tensors: []\ntensors: []", "the key 'tensors' stands there twice"),
         ("{}", "tensors is empty: write a list of rules"),
         ("tensors: {a: b}", "write a list of rules"),
@@ -141,7 +156,7 @@ def test_the_example_converts_what_it_describes(tmp_path: Path) -> None:
             full[heads, heads] = torch.randn(4, 2)
             wanted[name] = full.flatten(1)
     save_file(foreign(wanted, 5), tmp_path / "model.safetensors")
-    plan = read_map(EXAMPLE)
+    plan, _ = read_map(EXAMPLE)
     from_state_dict(tmp_path / "model.safetensors", tmp_path / "base", tmp_path / "out", plan)
     assert same_tensors(stored(tmp_path / "out"), wanted)
     made, like = (

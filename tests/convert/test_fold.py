@@ -16,7 +16,7 @@ from model_adapters.convert import ConversionError, Recipe, to_llama, upcycle
 
 # Each example writes folders: shrinking one would take minutes.
 FEW = settings(
-    max_examples=5, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
 
 
@@ -60,7 +60,7 @@ def test_one_pseudo_head_folds_into_the_projections(
         "hidden_size": 4 * heads,
         "num_hidden_layers": 2,
         "attention_bias": bias,
-        "shard": "9KB" if sharded else "1GB",
+        "shard": "30KB" if sharded else "1GB",
     }
     source = iha(folder, Recipe(1, "all", init=init, noise=0.7, seed=heads), **shape)
     made = to_llama(source, folder / "plain")

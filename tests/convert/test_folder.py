@@ -45,14 +45,39 @@ def test_what_exists_is_not_written_over(kind: str, base: Path, tmp_path: Path) 
     assert mine.read_text() == "dear to me"
 
 
+@pytest.mark.parametrize("parents", ["", "new/"], ids=["here", "in a new folder"])
+def test_a_name_that_no_folder_can_have_is_refused_at_once(
+    parents: str, base: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"{parents}{256 * 'a'}"
+    with pytest.raises(ConversionError, match=r"cannot be written \(File name too long\): name a"):
+        upcycle(base, out, Recipe(2), progress=lambda *_: pytest.fail("it was begun"))
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+def test_the_longest_name_there_can_be(base: Path, tmp_path: Path) -> None:
+    upcycle(base, tmp_path / (255 * "a"), Recipe(2))
+    assert (tmp_path / (255 * "a") / "config.json").is_file()
+
+
+@pytest.mark.parametrize("out", [".", "..", "../here"])
+def test_where_one_is_is_not_to_be_removed(
+    out: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ConversionError, match="is the folder you are in, or above it: name a new"):
+        upcycle(base, Path(out), Recipe(2))
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError], ids=["Ctrl-C", "a bug"])
 def test_an_interruption_leaves_nothing(
     stop: type[BaseException], base: Path, tmp_path: Path
 ) -> None:
     written: list[int] = []
 
-    def interrupt(count: int, total: int) -> None:
-        written.append(count)
+    def interrupt(phase: str, count: int, total: int) -> None:
+        written.extend([count] * (phase == "writing" and count > 0))
         if len(written) == 2:
             assert any(path.name.startswith(".iha.") for path in tmp_path.iterdir())
             raise stop

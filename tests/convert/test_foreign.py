@@ -26,7 +26,7 @@ from model_adapters.convert import (
 
 # Each example writes folders: shrinking one would take minutes.
 FEW = settings(
-    max_examples=6, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    max_examples=5, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
 LAYER = "model.layers.{layer}."
 PLAIN = (
@@ -230,14 +230,14 @@ def test_a_plain_shape_and_what_it_lacks(as_file: bool, tmp_path: Path) -> None:
     shape = tmp_path / "base" / "config.json" if as_file else tmp_path / "base"
     mixing = Mixing(2, "virtual", "iha_sliding,iha_global", train_length=64)
     halved = {name: tensor.bfloat16() for name, tensor in tensors.items()}
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, int, int]] = []
     torch.save(halved, tmp_path / "a.pt")
     made = from_state_dict(
         tmp_path / "a.pt",
         shape,
         tmp_path / "out",
         StateDictMap(SAME, mixing=mixing),
-        progress=lambda *both: told.append(both),
+        progress=lambda *all_of_it: told.append(all_of_it),
     )
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["iha_layer_types"] == ["iha_sliding", "iha_global"]
@@ -247,7 +247,9 @@ def test_a_plain_shape_and_what_it_lacks(as_file: bool, tmp_path: Path) -> None:
         "bfloat16",
     )
     assert made.copied == ["LICENSE", "generation_config.json"]
-    assert told == [(2 * made.made.num_parameters,) * 2]
+    size = 2 * made.made.num_parameters
+    whole = (tmp_path / "out" / checkpoint.SINGLE).stat().st_size
+    assert told == [("writing", 0, size), ("writing", size, size), ("reading back", 0, whole)]
     assert made.made.fingerprint == checkpoint.read(tmp_path / "out").fingerprint
     note = json.loads((tmp_path / "out" / "iha_conversion.json").read_text())
     assert note["conversion"] == "from-state-dict"
@@ -327,6 +329,16 @@ BAD: dict[str, tuple[Callable[[Tensors], object], tuple[Rule, ...], str]] = {
         lambda t: t.update(w=t.pop(QUERY)[:30]),
         (Rule("w", QUERY, rope="pairs"),),
         "not a multiple of the head's width 8",
+    ),
+    "sparse": (
+        lambda t: t.update({QUERY: t[QUERY].to_sparse()}),
+        (),
+        f"{QUERY} is a sparse_coo tensor, and only ordinary ones",
+    ),
+    "without values": (
+        lambda t: t.update({QUERY: t[QUERY].to("meta")}),
+        (),
+        f"{QUERY} is a meta .* tensor",
     ),
     "not a number": (lambda t: t[ALPHA].fill_(float("nan")), (), "out: .*alpha_q has 32 values"),
 }

@@ -1,8 +1,10 @@
 """GGUF files of Llama models, written here in full precision, and files that are none."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf as writing
+import numpy
 import pytest
 import torch
 from plain_models import VOCABULARY, exact_logits, save_plain, stored
@@ -22,10 +24,16 @@ NAMES = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+FACTOR = "llama.rope.scaling.factor"
 TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def write(file: Path, weights: dict[str, torch.Tensor], architecture: str = "llama") -> None:
+def write(
+    file: Path,
+    weights: dict[str, torch.Tensor],
+    architecture: str = "llama",
+    more: Callable[[writing.GGUFWriter], object] = lambda _: None,
+) -> None:
     """A model of four heads of 8 over two key heads, and a byte-pair tokenizer."""
     writer = writing.GGUFWriter(file, architecture)
     writer.add_context_length(256)
@@ -54,10 +62,17 @@ def write(file: Path, weights: dict[str, torch.Tensor], architecture: str = "lla
             # Dimensions that are turned together lie beside each other.
             tensor = tensor.unflatten(0, (heads, 2, 4)).transpose(1, 2).flatten(0, 2)
         writer.add_tensor(f"{short}.weight", tensor.contiguous().numpy())
+    more(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Those of a small base."""
+    return stored(save_plain(tmp_path_factory.mktemp("gguf") / "base"))
 
 
 def test_a_gguf_file_becomes_iha(tmp_path: Path) -> None:
@@ -92,6 +107,60 @@ def test_files_that_are_no_llama(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=f"model.gguf .*{words[kind]}"):
         upcycle(file, tmp_path / "iha", Recipe(2))
     assert not (tmp_path / "iha").exists()
+
+
+LOST: dict[str, tuple[Callable[[writing.GGUFWriter], object], str]] = {
+    "scaling as Llama 3.1 has it": (
+        lambda w: w.add_tensor("rope_freqs.weight", numpy.ones(4, "float32")),
+        r"rotary scaling \(the tensor rope_freqs\.weight\)",
+    ),
+    "named scaling": (
+        lambda w: (w.add_rope_scaling_type(writing.RopeScalingType.YARN), w.add_float32(FACTOR, 4)),
+        r"rotary scaling \(rope\.scaling\.type 'yarn'\)",
+    ),
+    "scaling without a name": (lambda w: w.add_float32(FACTOR, 4), r"scaling \(factor 4\)"),
+    "window": (
+        lambda w: w.add_sliding_window(64),
+        r"a window \(attention\.sliding_window 64\)",
+    ),
+    "bias": (
+        lambda w: w.add_tensor("blk.0.attn_q.bias", numpy.ones(32, "float32")),
+        r"holds blk\.0\.attn_q\.bias",
+    ),
+    "more layers": (
+        lambda w: w.add_tensor("blk.3.attn_norm.weight", numpy.ones(32, "float32")),
+        r"holds blk\.3\.attn_norm\.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_transformers_would_leave_out_unsaid(
+    name: str, weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    more, words = LOST[name]
+    write(tmp_path / "model.gguf", weights, more=more)
+    with pytest.raises(ConversionError, match=f"model.gguf .*{words}, which transformers does not"):
+        upcycle(tmp_path / "model.gguf", tmp_path / "iha", Recipe(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
+def test_one_part_of_several(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """What is missing would start at random."""
+    part = {name: tensor for name, tensor in weights.items() if ".2." not in name}
+    write(tmp_path / "model.gguf", part)
+    with pytest.raises(ConversionError, match=r"lacks blk\.2\.attn_k\.weight, .* merge them first"):
+        upcycle(tmp_path / "model.gguf", tmp_path / "iha", Recipe(2))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"rope.scaling.type": "none"}, {"rope.scaling.factor": 1.0}, {"rope.scale_linear": 0.0}],
+    ids=str,
+)
+def test_settings_that_scale_nothing(settings: dict[str, object]) -> None:
+    tensors = ["token_embd.weight", "output_norm.weight"]
+    assert gguf._lost({"block_count": 0, **settings}, tensors) is None
 
 
 def test_a_type_that_weights_cannot_have(tmp_path: Path) -> None:

@@ -57,18 +57,20 @@ def test_noise_has_its_size_and_depends_on_seed_layer_and_tensor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "noise", "size"),
+    ("kind", "noise", "seed", "meant"),
     [
-        ("exact", None, 0),
-        ("exact", 0.0, 0),
-        ("paper", None, 0),
-        ("paper", 0.1, 0.1),
-        ("noisy", None, 0.02),
-        ("noisy", 0.3, 0.3),
+        ("exact", None, None, (0, 0)),
+        ("exact", 0.0, None, (0, 0)),
+        ("paper", None, None, (0, 0)),
+        ("paper", 0.1, 7, (0.1, 7)),
+        ("noisy", None, 0, (0.02, 0)),
+        ("noisy", 0.3, 10**20, (0.3, 10**20)),
     ],
 )
-def test_the_noise_that_is_meant(kind: str, noise: float | None, size: float) -> None:
-    assert init.check(kind, noise) == size
+def test_the_noise_and_the_seed_that_are_meant(
+    kind: str, noise: float | None, seed: int | None, meant: tuple[float, int]
+) -> None:
+    assert init.check(kind, noise, seed) == meant
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,17 @@ def test_the_noise_that_is_meant(kind: str, noise: float | None, size: float) ->
 def test_starts_that_cannot_be_meant(kind: str, noise: float | None, words: str) -> None:
     with pytest.raises(ConversionError, match=words):
         init.check(kind, noise)
+
+
+@pytest.mark.parametrize(
+    ("kind", "noise", "seed", "words"),
+    [
+        ("noisy", None, -1, "seed is -1: give a whole number of 0 or more"),
+        ("exact", None, 7, "seed is 7, but init 'exact' without noise draws nothing: leave it out"),
+        ("paper", None, 0, "seed is 0, but init 'paper' without noise"),
+    ],
+    ids=["negative", "exact", "paper without noise"],
+)
+def test_seeds_that_cannot_be_meant(kind: str, noise: float | None, seed: int, words: str) -> None:
+    with pytest.raises(ConversionError, match=words):
+        init.check(kind, noise, seed)

@@ -94,6 +94,16 @@ GOOD = both("h.{layer}.{kind}", "a.{layer}.{kind}")
             "names {number}, which 'h.{layer}.{kind}' does not",
         ),
         ([*ALL, "out"], both("h.{layer}.{kind}", "a.{layer}.{part}"), "names {part}"),
+        (
+            [*ALL, "out"],
+            both("h.{1x}", "a.{layer}"),
+            r"'h\.\{1x\}' has \{1x\}, which is no word: begin it with a letter",
+        ),
+        (
+            [*ALL, "out", "h.q"],
+            both(r"h\.((?P<layer>\d)\.)?(?P<kind>[qk])", "a.{layer}.{kind}", regex=True),
+            r"names \{layer\}, which .* does not give for h\.q: use",
+        ),
         ([*ALL, "out"], both("h.(", "a", regex=True), r"'h\.\(' is no regular expression"),
     ],
     ids=[
@@ -105,6 +115,8 @@ GOOD = both("h.{layer}.{kind}", "a.{layer}.{kind}")
         "made twice",
         "unknown word",
         "part without split",
+        "no word",
+        "group without a match",
         "broken regex",
     ],
 )

@@ -31,6 +31,9 @@ def test_kinds(text: str, layers: int, kinds: list[str]) -> None:
     [
         ("4:1", ["4:1", "5 layers", "has 4"]),
         ("iha_sliding*9", ["9 layers", "has 4"]),
+        ("99999999999999:1", ["100000000000000 layers", "has 4"]),
+        ("full,iha_sliding*99999999999999", ["100000000000000 layers", "has 4"]),
+        ("full*" + 5000 * "9", ["no layer kind"]),
         ("0:0", ["0:0", "no layer"]),
         ("iha", ["'iha'", "iha_global"]),
         ("full,", ["''", "no layer kind"]),
@@ -38,7 +41,19 @@ def test_kinds(text: str, layers: int, kinds: list[str]) -> None:
         ("", ["''", "4:1"]),
         ("4:1:1", ["'4:1:1'"]),
     ],
-    ids=["ratio too long", "list too long", "nothing", "unknown", "comma", "none", "empty", "odd"],
+    ids=[
+        "ratio too long",
+        "list too long",
+        "ratio beyond memory",
+        "list beyond memory",
+        "no number that is read",
+        "nothing",
+        "unknown",
+        "comma",
+        "none",
+        "empty",
+        "odd",
+    ],
 )
 def test_texts_that_are_no_schedule(text: str, words: list[str]) -> None:
     with pytest.raises(ConversionError) as caught:

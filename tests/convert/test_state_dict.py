@@ -49,13 +49,29 @@ class Custom:
         ("a.pt", {"step": 3, "model": TENSORS}, (), "no state dict but the keys step, model: name"),
         ("a.pt", {"model": TENSORS}, ("ema",), "nothing at ema: it holds the keys model"),
         ("a.pt", {"model": 3}, ("model", "x"), "nothing at model / x: it holds one int"),
+        (
+            "a.pt",
+            {0: TENSORS["a"], **TENSORS},
+            (),
+            "under 0, which are no names: save a state dict",
+        ),
         ("a.pt", TENSORS["a"], (), "no state dict but one Tensor"),
         ("a.pt", {**TENSORS, "step": 3}, (), "holds step, which are no tensors"),
         ("a.pt", {"model": Custom()}, (), "holds more than tensors, .* torch.save"),
         ("a.safetensors", TENSORS, ("model",), "nothing inside model: leave inside out"),
         ("a.npz", TENSORS, (), "ends in '.npz': give a .safetensors file"),
     ],
-    ids=["unnamed", "wrong key", "not deep", "a tensor", "more", "objects", "flat", "ending"],
+    ids=[
+        "unnamed",
+        "wrong key",
+        "not deep",
+        "numbers",
+        "a tensor",
+        "more",
+        "objects",
+        "flat",
+        "ending",
+    ],
 )
 def test_files_without_a_state_dict(
     name: str, held: Any, inside: tuple[str, ...], words: str, tmp_path: Path
@@ -74,6 +90,14 @@ def test_files_cut_short(name: str, words: str, keep: int, tmp_path: Path) -> No
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(ConversionError, match=words):
         open_state_dict(file)
+
+
+@pytest.mark.parametrize("content", [b"abc", b"\0", b"h", b"<html>"])
+def test_bytes_that_are_no_pickle(content: bytes, tmp_path: Path) -> None:
+    """The reader fails at them in ways of its own, IndexError among them."""
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(ConversionError, match=r"a\.pt is no whole file of torch\.save"):
+        open_state_dict(tmp_path / "a.pt")
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from iha_eval.doctor import named
 from iha_eval.doctor.finding import Finding, run
 from iha_eval.doctor.machine import Gpu, Machine
+from model_adapters import IHAConfig, IHALlamaForCausalLM
 from model_adapters.default_checkpoint import ensure
 
 Make = Callable[..., Machine]
@@ -40,6 +42,18 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def hybrid(folder: Path, **fields: Any) -> Path:
+    """An IHA layer and a plain one in bfloat16, with heads of 64."""
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "head_dim": 64}
+    kinds = ["iha_global", "full"]
+    config = IHAConfig(
+        **{"vocab_size": 4096, "num_hidden_layers": 2, "iha_layer_types": kinds} | shape | fields
+    )
+    IHALlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(ensure()).save_pretrained(folder)
+    return folder
+
+
 def test_without_a_name_nothing_is_looked_at(machine: Make) -> None:
     assert by_name(machine()) == {}
 
@@ -63,11 +77,18 @@ def test_a_plain_checkpoint_with_traps(plain: Path, machine: Make) -> None:
     assert "KV cache" not in found
 
 
-def test_a_backend_that_cannot_serve_it(gpu_machine: Make, blackwell: Gpu, plain: Path) -> None:
-    one = by_name(gpu_machine(gpu=blackwell, checkpoint="embedded-iha"))["backend for it"]
+def test_a_backend_that_cannot_serve_it(
+    gpu_machine: Make, blackwell: Gpu, plain: Path, tmp_path: Path
+) -> None:
+    """FLASHINFER has kernels for heads of 64."""
+    folder = hybrid(tmp_path)
+    one = by_name(gpu_machine(gpu=blackwell, checkpoint=str(folder)))["backend for it"]
     assert (one.status, one.what.endswith("; it cannot serve IHA")) == ("problem", True)
     assert one.remedy == "--model_args attention_backend=FLASH_ATTN"
-    # A plain model runs on it.
+    # It has none for heads of 32.
+    small = by_name(gpu_machine(gpu=blackwell, checkpoint="embedded-iha"))["backend for it"]
+    assert (small.status, small.what.split(":")[0]) == ("ok", "FLASH_ATTN")
+    # A plain model runs on what vLLM takes.
     other = by_name(gpu_machine(gpu=blackwell, checkpoint=str(plain)))["backend for it"]
     assert (other.status, other.remedy) == ("ok", "")
 
@@ -87,6 +108,32 @@ def test_room_for_the_weights(machine: Make, gpu_machine: Make, plain: Path) -> 
     assert (
         "free in a GPU" in by_name(gpu_machine(gpu=full, checkpoint=str(plain)))["room for it"].what
     )
+
+
+def test_a_head_dimension_decides_on_a_gpu(gpu_machine: Make, plain: Path) -> None:
+    """Weights in float32 of heads of 48."""
+    one = by_name(gpu_machine(checkpoint=str(plain)))["backend for it"]
+    assert (one.status, one.what.split(":")[0]) == ("ok", "TRITON_ATTN")
+
+
+@pytest.mark.parametrize("pseudo_heads", [2, 3])
+def test_blocks_of_a_hybrid_with_an_odd_p(pseudo_heads: int, machine: Make, tmp_path: Path) -> None:
+    folder = hybrid(tmp_path, num_pseudo_heads=pseudo_heads)
+    assert ("KV blocks" in by_name(machine(checkpoint=str(folder)))) is (pseudo_heads == 3)
+
+
+def test_a_head_dimension_that_no_paged_backend_knows(gpu_machine: Make, tmp_path: Path) -> None:
+    one = by_name(gpu_machine(checkpoint=str(hybrid(tmp_path, head_dim=20))))["backend for it"]
+    assert (one.status, one.remedy) == ("problem", "use --model iha-hf")
+    assert one.what.startswith("FLEX_ATTENTION: what vLLM has for head_dim 20 in bfloat16")
+
+
+def test_a_gguf_file_is_to_be_converted_first(machine: Make, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    (one,) = by_name(machine(checkpoint=str(file))).values()
+    assert one.status == "problem"
+    assert "convert it first (iha-eval convert" in one.what
 
 
 def test_a_name_that_is_no_folder_is_not_fetched(machine: Make) -> None:

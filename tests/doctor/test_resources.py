@@ -74,6 +74,20 @@ def test_a_cache_larger_than_what_is_free(machine: Make) -> None:
     assert "VLLM_CPU_KVCACHE_SPACE" not in enough
 
 
+@pytest.mark.parametrize("value", ["abc", "1.5", "4GiB", " "])
+def test_a_cache_whose_size_is_no_number(value: str, machine: Make) -> None:
+    found = by_name(machine(environ={"VLLM_CPU_KVCACHE_SPACE": value}))["VLLM_CPU_KVCACHE_SPACE"]
+    assert found.status == "problem"
+    assert found.what.startswith(f"is {value!r}, but vLLM reads a whole number of GiB")
+    assert found.remedy.startswith("unset it")
+
+
+@pytest.mark.parametrize(("value", "problem"), [("-1", True), ("", False), ("0", False)])
+def test_a_cache_of_nothing_or_less(value: str, problem: bool, machine: Make) -> None:
+    found = by_name(machine(environ={"VLLM_CPU_KVCACHE_SPACE": value}))
+    assert ("VLLM_CPU_KVCACHE_SPACE" in found) is problem
+
+
 def test_memory_that_the_kernel_says_nothing_of(machine: Make) -> None:
     made = machine()
     (made.root / "proc/meminfo").unlink()

@@ -74,6 +74,26 @@ def test_what_is_not_to_be_had_is_an_error_of_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("model.gguf", "convert it first (iha-eval convert {} --out DIR --pseudo-heads P)."),
+        ("MODEL.GGUF", "convert it first (iha-eval convert {} --out DIR --pseudo-heads P)."),
+        ("model.safetensors", "give the path of the folder that it lies in."),
+    ],
+)
+def test_a_file_is_not_looked_for_on_the_hub(
+    file: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(source, "snapshot_download")
+    path = tmp_path / file
+    path.write_bytes(b"GGUF")
+    with pytest.raises(UserError) as caught:
+        source.find(str(path))
+    said = remedy.format(path)
+    assert str(caught.value) == f"{path} is a file, not a checkpoint folder: {said}"
+
+
 def test_a_hub_name_is_fetched_without_weights_of_other_formats(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

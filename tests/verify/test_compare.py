@@ -47,7 +47,7 @@ def test_tokens_after_the_last_one_asked_about_are_left_out(
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_no_number_never_agrees(value: float, sequence: Sequence, reading: Make) -> None:
     one, two = reading("one", [value] * 4), reading("two", [-1.0] * 4)
-    (found,) = differences(one, two, [sequence], Limit(1e9, 1e9))
+    (found,) = differences(one, two, [sequence], Limit(1e9, 1e9, 1e9))
     assert found.largest == float("inf")
     assert not found.agrees
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from iha_eval.verify.reading import Row, Sequence, row_of_logits
+from iha_eval.verify.reading import Reading, Row, Sequence, row_of_logits
 
 
 def test_a_sequence_is_its_prompt_and_answer(sequence: Sequence) -> None:
@@ -32,3 +32,19 @@ def test_only_the_last_logits_are_looked_at_from_a_later_token_on() -> None:
     assert part.first == 3
     assert part.logprobs == whole.logprobs[2:]
     assert part == row_of_logits(logits[2:], ids, first=3)
+
+
+def test_a_reading_is_finite_where_every_value_is() -> None:
+    def finite(*rows: Row) -> bool:
+        return Reading("vLLM", "float16", rows, 0.1).finite
+
+    sound = Row(1, (-1.0,), (-0.5,))
+    assert finite(sound, sound)
+    assert not finite(sound, Row(1, (float("nan"),), (-0.5,)))
+    assert not finite(sound, Row(1, (-1.0,), (float("inf"),)))
+
+
+def test_a_reading_knows_its_implementation() -> None:
+    names = ("Transformers fp16 sdpa", "vLLM decoding", "base vLLM", "naive")
+    found = [Reading(name, "float32", (), 0.1).implementation for name in names]
+    assert found == ["Transformers", "vLLM", "base vLLM", "naive"]

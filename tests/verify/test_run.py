@@ -1,7 +1,9 @@
 """Whole verifications without vLLM: sound models agree, and what is broken is found."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from iha_eval.cli import main
 from iha_eval.errors import UserError
-from iha_eval.verify import naive_model, run
+from iha_eval.verify import limits, naive_model, run
+from iha_eval.verify.reading import Reading, Row
 from iha_eval.verify.run import Report, Request, verify
+from iha_eval.verify.transformers_model import TransformersModel
 from iha_eval.verify.verdict import Verdict, judge
+from iha_eval.verify.vllm_model import Served
 from model_adapters import naive
 from model_adapters.checkpoint import SINGLE
 
@@ -82,9 +88,80 @@ def test_bfloat16_is_measured_by_what_it_does_to_transformers(base: Path, tmp_pa
     assert all(one.limit is None for one in narrow)
     worst = max(one.largest for one in narrow)
     assert worst > 1e-3
-    assert report.limit.largest == 4 * worst
+    assert (report.limit.largest, report.limit.tie) == (4 * worst, 2 * worst)
+    # Nothing but Transformers computed in it, so nothing is said about it.
+    assert report.unchecked == [
+        "vLLM, as asked",
+        "the type bfloat16, which Transformers alone computed in",
+    ]
+    assert "up to rounding" not in verdict.sentence
     exact_pairs = [one for one in report.differences if one.first == "naive"]
     assert all(one.limit is not None and one.limit.largest == 2e-4 for one in exact_pairs)
+
+
+def test_a_type_too_narrow_for_the_model_is_found(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In float16 the output overflows; in float32 all is well."""
+
+    def overflow(weights: dict[str, torch.Tensor]) -> None:
+        weights.update({name: tensor.half() for name, tensor in weights.items()})
+        # Doubled by its input, beyond the largest float16 number of 65504.
+        weights["model.layers.1.mlp.down_proj.weight"][:] = 6e4
+
+    wide = changed(base, tmp_path, overflow)
+    options = ["--without", "vllm", "--prompts", "short", "--dtype", "checkpoint", "--json"]
+    assert main(["verify", str(wide), *options]) == 1
+    made = json.loads(capsys.readouterr().out)
+    assert (made["dtype"], made["agree"]) == ("float16", False)
+    assert made["verdict"].startswith(
+        "DISAGREE: Transformers in float16 gives values that are not finite; trust no number from "
+        "it; not checked: vLLM, as asked"
+    )
+    # What is no number is no measure either.
+    assert made["allowed"]["largest"] == limits.TOLERANCE
+    exact_pairs = [one for one in made["differences"] if one["judged"]]
+    assert exact_pairs
+    assert all(one["agrees"] for one in exact_pairs)
+
+
+@pytest.mark.parametrize(("window", "sound"), [(40, True), (20, False)], ids=["sound", "wrong"])
+def test_a_wrong_vllm_is_found_in_a_narrow_type(
+    window: int, sound: bool, windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something that computes in bfloat16 like vLLM, and in the wrong case with half the window."""
+
+    def serve(folder: Path, tokenizer: Path, dtype: str, sequences: Any) -> Served:
+        served = tmp_path / "served"
+        shutil.copytree(folder, served)
+        config = (served / "config.json").read_text()
+        (served / "config.json").write_text(
+            config.replace('"iha_window": 40', f'"iha_window": {window}')
+        )
+        with TransformersModel(served, dtype, "vLLM") as model:
+            whole = model.read(sequences, "eager")
+        rows = tuple(
+            Row(start, row.logprobs[start - 1 :], row.best[start - 1 :])
+            for row, start in zip(
+                whole.rows, [len(one.prompt.ids) for one in sequences], strict=True
+            )
+        )
+        stepwise = Reading("vLLM decoding", dtype, rows, 0.0, whole=False)
+        return Served(replace(whole, name="vLLM"), stepwise, 0, ("CPU_ATTN",), "cpu")
+
+    monkeypatch.setattr(run.vllm_model, "installed", lambda: True)
+    monkeypatch.setattr(run.vllm_model, "read", serve)
+    half = changed(windowed, tmp_path, lambda w: w.update({k: v.bfloat16() for k, v in w.items()}))
+    report, verdict = verified(half, dtype="checkpoint", vllm=True)
+    assert (report.dtype, report.unchecked) == ("bfloat16", [])
+    assert verdict.agree is sound, verdict.sentence
+    if sound:
+        assert "the same log-probabilities up to rounding of bfloat16 in" in verdict.sentence
+    else:
+        assert verdict.sentence.startswith("DISAGREE: vLLM and Transformers sdpa differ by")
+        assert verdict.sentence.endswith(
+            "; vLLM is the one that differs, so trust no number from it."
+        )
 
 
 def test_an_exact_conversion_agrees_with_its_base(exact: Path, base: Path) -> None:
@@ -101,7 +178,13 @@ def test_beyond_the_window_a_conversion_is_not_judged(windowed: Path, base: Path
     against = [one for one in report.differences if one.first == "base Transformers sdpa"]
     # Tokens 1 to 40 are predicted from at most 40 tokens.
     assert [one.count for one in against] == [16, 40, 40]
-    assert any("only predictions within the window were judged" in note for note in report.notes)
+    # 1, 63 and 129 tokens with 16 generated ones each make 240, of which the first is given.
+    assert report.unchecked == [
+        "vLLM, as asked",
+        "what lies beyond the window of 40 tokens, where it is expected to differ from its base "
+        "(142 of 238 predictions)",
+    ]
+    assert "(the base's judged at 16 of 48 generated tokens)" in verdict.sentence
     # They do differ there: the very next prediction is another one.
     ours, theirs = report.readings[0].rows[2], report.readings[-1].rows[2]
     assert abs(ours.at(41)[0] - theirs.at(41)[0]) > 1e-3
@@ -158,8 +241,14 @@ def test_the_naive_implementation_stops_where_memory_does(
 def test_a_window_that_no_prompt_exceeds_is_said(
     windowed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run.prompts, "lengths", lambda kind, window, room: [1, window - 16])
-    assert any("longer than the window of 40" in note for note in verified(windowed)[0].notes)
+    """Token 41 is the first that is predicted from fewer tokens than lie before it."""
+    for longest, said in ((25, True), (26, False)):
+        lengths = [1, longest]
+        monkeypatch.setattr(run.prompts, "lengths", lambda *_, wanted=lengths: wanted)
+        report, verdict = verified(windowed)
+        beyond = "what lies beyond the window of 40 tokens, which no prompt is long enough for"
+        assert (beyond in report.unchecked) is said
+        assert (beyond in verdict.sentence) is said
 
 
 def test_too_short_a_context_is_refused(exact: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from iha_eval.verify.compare import choices, differences
-from iha_eval.verify.limits import exact
+from iha_eval.verify.limits import Limit, exact
 from iha_eval.verify.reading import Reading, Sequence
 from iha_eval.verify.run import Report
 from iha_eval.verify.show import as_json, show
@@ -56,7 +56,7 @@ def test_names_and_notes_are_printed_as_they_are(report: Report) -> None:
     text = printed(report)
     assert "my-[model]: largest differences" in text
     assert "A note with [brackets]." in text.splitlines()
-    assert text.splitlines()[-1].startswith("DISAGREE: vLLM and Transformers sdpa differ by inf")
+    assert text.splitlines()[-1].startswith("DISAGREE: vLLM in float32 gives values")
 
 
 def test_other_greedy_choices_are_listed_with_their_judgment(report: Report) -> None:
@@ -80,4 +80,11 @@ def test_json_holds_everything_and_nothing_that_is_no_number(report: Report) -> 
     assert [one["agrees"] for one in made["differences"]] == [False, True, True, True]
     assert [one["judged"] for one in made["differences"]] == [True, True, True, False]
     assert [one["near_tie"] for one in made["greedy"]] == [True, False]
+    assert made["allowed"] == {"largest": 2e-4, "mean": 2e-4, "near_tie": 4e-4}
     assert made["readings"][0] == {"name": "Transformers sdpa", "dtype": "float32", "seconds": 0.5}
+
+
+def test_a_limit_that_is_no_number_is_null(report: Report) -> None:
+    report.limit = Limit(float("inf"), float("nan"), float("inf"))
+    made = as_json(report, judge(report))
+    assert made["allowed"] == {"largest": None, "mean": None, "near_tie": None}

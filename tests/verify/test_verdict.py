@@ -1,6 +1,7 @@
 """The sentence at the end."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,14 @@ Make = Callable[..., Reading]
 
 
 def report(
-    sequence: Sequence, *readings: Reading, limit: Limit | None = None, **fields: str
+    sequence: Sequence,
+    *readings: Reading,
+    limit: Limit | None = None,
+    dtype: str = "float32",
+    **fields: Any,
 ) -> Report:
     """All pairs of these, judged by one limit."""
-    made = Report("my-model", "ab" * 32, "float32", sequences=[sequence], **fields)
+    made = Report("my-model", "ab" * 32, dtype, sequences=[sequence], **fields)
     made.limit = limit or exact(0.01)
     for reading in readings:
         for other in made.readings:
@@ -95,7 +100,7 @@ def test_the_mean_is_judged_too(sequence: Sequence, reading: Make) -> None:
         sequence,
         reading("Transformers sdpa", [-1.0] * 4),
         reading("vLLM", [-1.3] * 4),
-        limit=Limit(largest=0.4, mean=0.02),
+        limit=Limit(largest=0.4, mean=0.02, tie=0.2),
     )
     assert all(one.agrees for one in made.differences)
     found = judge(made)
@@ -132,3 +137,107 @@ def test_pairs_are_listed_once_with_their_prompts(sequence: Sequence, reading: M
     made = report(sequence, reading("a", [-1.0]), reading("b", [-1.0]), reading("c", [-1.0]))
     assert pairs(made) == [("b", "a"), ("c", "a"), ("c", "b")]
     assert [one.prompt for one in of_pair(made, ("c", "a"))] == ["3 tokens"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_named_with_its_type(
+    value: float, sequence: Sequence, reading: Make
+) -> None:
+    """Also where the reading is a measure, which nothing else judges."""
+    made = report(sequence, reading("Transformers sdpa", [-1.0] * 4))
+    made.readings += [
+        reading("Transformers fp16 sdpa", [-1.0, value], dtype="float16"),
+        reading("vLLM decoding", [-1.0], [value], dtype="float16"),
+        reading("vLLM", [value], dtype="float16"),
+        reading("base vLLM", [value], dtype="float16"),
+    ]
+    made.unchecked.append("the naive implementation")
+    found = judge(made)
+    assert not found.agree
+    assert found.sentence == (
+        "DISAGREE: Transformers in float16, vLLM in float16 and base vLLM in float16 give values "
+        "that are not finite; trust no number from them; not checked: the naive implementation."
+    )
+
+
+@pytest.mark.parametrize("judged", [True, False], ids=["judged", "measure"])
+def test_rounding_is_spoken_of_where_the_narrow_type_was_judged(
+    judged: bool, sequence: Sequence, reading: Make
+) -> None:
+    made = report(
+        sequence,
+        reading("Transformers sdpa", [-1.0] * 4),
+        reading("naive", [-1.0] * 4),
+        dtype="float16",
+    )
+    narrow = reading("narrow", [-1.0] * 4, dtype="float16")
+    limit = made.limit if judged else None
+    made.differences += differences(narrow, made.readings[0], [sequence], limit)
+    made.readings.append(narrow)
+    assert ("up to rounding of float16" in judge(made).sentence) is judged
+
+
+def test_texts_that_part_clearly_are_not_called_the_same(sequence: Sequence, reading: Make) -> None:
+    """A type so coarse that it cannot tell 1.5 nats from a tie."""
+    made = report(
+        sequence,
+        reading("Transformers sdpa", [-2.0] * 4),
+        reading("vLLM", [-2.0] * 4, [-2.0, -2.0, -0.5, -1.9], dtype="float16"),
+        limit=Limit(largest=4.0, mean=1.0, tie=2.0),
+        dtype="float16",
+    )
+    found = judge(made)
+    assert found.agree
+    assert found.sentence.endswith(
+        "and greedy text that parts at 2 places, by up to 1.5 nats, which float16 cannot tell "
+        "apart."
+    )
+
+
+@pytest.mark.parametrize(
+    ("within", "words"),
+    [
+        (None, "the same greedy text."),
+        (4, "the same greedy text."),
+        (3, "the same greedy text (the base's judged at 1 of 2 generated tokens)."),
+        (1, "the same greedy text (the base's judged at none of 2 generated tokens)."),
+    ],
+)
+def test_how_much_of_the_bases_text_was_judged_is_said(
+    within: int | None, words: str, sequence: Sequence, reading: Make
+) -> None:
+    """Tokens 3 and 4 are generated."""
+    same = [reading(name, [-1.0] * 4) for name in ("Transformers sdpa", "base Transformers sdpa")]
+    made = report(sequence, *same, against="base-model", within=within)
+    assert judge(made).sentence.endswith(f" and {words}")
+
+
+@pytest.mark.parametrize(
+    ("agreeing", "words"),
+    [(True, "; vLLM is the one that differs"), (False, "; trust no number from either")],
+)
+def test_who_agrees_with_another_is_not_to_blame(
+    agreeing: bool, words: str, sequence: Sequence, reading: Make
+) -> None:
+    """Both readings of vLLM are off, so the reference alone is in every pair that fails."""
+    reference = reading("Transformers sdpa", [-1.0] * 4)
+    made = report(sequence, reference, *[reading("naive", [-1.0] * 4)] * agreeing)
+    for name in ("vLLM", "vLLM decoding"):
+        off = reading(name, [-2.0] * 4)
+        made.differences += differences(off, reference, [sequence], made.limit)
+        made.readings.append(off)
+    assert words in judge(made).sentence
+
+
+def test_neither_a_conversion_nor_its_base_is_to_blame(sequence: Sequence, reading: Make) -> None:
+    """The checkpoint's own readings agree, which does not make the base wrong."""
+    made = report(
+        sequence,
+        reading("Transformers sdpa", [-1.0] * 4),
+        reading("naive", [-1.0] * 4),
+        against="base-model",
+    )
+    base = reading("base Transformers sdpa", [-2.0] * 4)
+    made.differences += differences(base, made.readings[0], [sequence], made.limit)
+    made.readings.append(base)
+    assert "; trust no number from either" in judge(made).sentence
