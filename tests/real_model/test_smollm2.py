@@ -81,13 +81,16 @@ def test_every_implementation_says_what_the_base_says(everywhere: Path, base: Pa
     assert not [one for one in report.choices if not one.tie]
 
 
-def test_the_hybrid_is_served_as_it_is_written(hybrid: Path) -> None:
-    """Prompts of 129 tokens reach beyond the window of 64, where it is no longer its base."""
-    report = verify(Request(str(hybrid), prompts="short"))
+def test_the_hybrid_is_what_it_is_written_to_be(hybrid: Path) -> None:
+    """Prompts of 129 tokens reach beyond the window of 64, where it is no longer its base.
+
+    How vLLM serves windows is tested on small models, in a tenth of the time.
+    """
+    report = verify(Request(str(hybrid), prompts="short", vllm=False))
     verdict = judge(report)
     assert verdict.agree, verdict.sentence
     assert max(len(one.ids) for one in report.sequences) > 64
-    assert any("vLLM" in (one.first, one.second) for one in report.differences)
+    assert any("naive" in (one.first, one.second) for one in report.differences)
 
 
 def test_both_are_evaluated(everywhere: Path, hybrid: Path, tmp_path: Path) -> None:
