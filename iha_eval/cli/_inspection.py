@@ -115,7 +115,7 @@ def inspect(name: str, asked: Asked) -> Inspection:
         AdapterError: it cannot be served, or its costs are not known.
     """
     note = default_checkpoint.DESCRIPTIONS.get(name)
-    folder = default_checkpoint.ensure(name) if note else locate(name)
+    folder = default_checkpoint.folder(name) if note else locate(name)
     # Refused before gigabytes of weights are read.
     shape = model_shape(checkpoint.read_config(folder))
     found = checkpoint.read(folder)

@@ -126,7 +126,7 @@ def _located(base: Path) -> Path:
     from model_adapters import default_checkpoint
 
     name = str(base)
-    return default_checkpoint.ensure(name) if name in default_checkpoint.DESCRIPTIONS else base
+    return default_checkpoint.folder(name) if name in default_checkpoint.DESCRIPTIONS else base
 
 
 @contextlib.contextmanager

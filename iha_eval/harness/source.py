@@ -55,7 +55,7 @@ def find(
     try:
         embedded = default_checkpoint.IHA if pretrained is None else pretrained
         if embedded in default_checkpoint.DESCRIPTIONS:
-            folder = default_checkpoint.ensure(embedded)
+            folder = default_checkpoint.folder(embedded)
             note = default_checkpoint.DESCRIPTIONS[embedded]
             given = "No pretrained= given: evaluating" if pretrained is None else "Evaluating"
             logger.warning("%s the %s (in %s).", given, note, folder)

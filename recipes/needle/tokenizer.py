@@ -20,7 +20,7 @@ HAYSTACK_WORDS = 1500
 # A UUID is cut out whole and is no entry, so it falls into its characters.
 _UUID = " ?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _PIECES = rf"{_UUID}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+|\s"
-# The roles as they are named in the other embedded tokenizer.
+# The one template of the project: the role, a colon, what is said.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ message['role'] + ': ' + message['content'] + '\n\n' }}"

@@ -108,13 +108,10 @@ def test_a_plain_checkpoint_is_its_own_baseline(
     assert outline.texts("h2") == ["Kinds of layer", "Costs at 4,096 tokens", "Notes"]
 
 
-def test_embedded_checkpoints_go_by_their_names(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
+def test_embedded_checkpoints_go_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
     found = facts(capsys, "embedded-iha", *MATCHED)
     assert found["checkpoint"]["name"] == "embedded-iha"
-    assert found["notes"][0].startswith("This is the embedded default checkpoint: random weights")
+    assert found["notes"][0].startswith("This is the embedded default checkpoint: hybrid 4:1, P=2")
     baseline = facts(capsys, "embedded-baseline", *MATCHED)
     assert baseline["model"] == found["baseline"]
 

@@ -12,6 +12,7 @@ import torch
 from plain_models import save_plain, stored
 
 from iha_eval.cli import main
+from model_adapters.default_checkpoint import folder
 from model_adapters.layout import IHA_TENSORS
 
 
@@ -45,14 +46,11 @@ def test_there_and_back(base: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "back" / "config.json").read_bytes() == config.read_bytes()
 
 
-def test_the_embedded_baseline_goes_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path / "cache"))
+def test_the_embedded_baseline_goes_by_its_name(tmp_path: Path) -> None:
     out = tmp_path / "iha"
     assert main(["convert", "embedded-baseline", "--out", str(out), "--pseudo-heads", "2"]) == 0
     made = stored(out)
-    source = stored(next((tmp_path / "cache").iterdir()))
+    source = stored(folder("embedded-baseline"))
     assert {name for name in made if name not in source} == {
         f"model.layers.{layer}.self_attn.{name}" for layer in range(5) for name in IHA_TENSORS
     }

@@ -1,6 +1,7 @@
 """docs/checkpoints.md: what it shows runs, and what it names exists."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_both_ways_of_training_end_in_a_checkpoint(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    default_checkpoint.make(tmp_path / "start")
+    shutil.copytree(default_checkpoint.folder(), tmp_path / "start")
     Path("corpus.txt").write_text("in the beginning\n\nwas the word\n" * 4)
     assert "1000" in program
     exec(compile(program.replace("1000", "3"), "checkpoints.md", "exec"), {})

@@ -13,7 +13,7 @@ from iha_eval.doctor import named
 from iha_eval.doctor.finding import Finding, run
 from iha_eval.doctor.machine import Gpu, Machine
 from model_adapters import IHAConfig, IHALlamaForCausalLM
-from model_adapters.default_checkpoint import ensure
+from model_adapters.default_checkpoint import folder as embedded
 
 Make = Callable[..., Machine]
 
@@ -28,7 +28,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=4096,
+        vocab_size=9351,
         hidden_size=96,
         intermediate_size=64,
         num_hidden_layers=1,
@@ -36,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head_dim=48,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(ensure())
+    tokenizer = AutoTokenizer.from_pretrained(embedded())
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
     return folder
@@ -47,10 +47,10 @@ def hybrid(folder: Path, **fields: Any) -> Path:
     shape = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "head_dim": 64}
     kinds = ["iha_global", "full"]
     config = IHAConfig(
-        **{"vocab_size": 4096, "num_hidden_layers": 2, "iha_layer_types": kinds} | shape | fields
+        **{"vocab_size": 9351, "num_hidden_layers": 2, "iha_layer_types": kinds} | shape | fields
     )
     IHALlamaForCausalLM(config).bfloat16().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(ensure()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(embedded()).save_pretrained(folder)
     return folder
 
 
@@ -60,8 +60,8 @@ def test_without_a_name_nothing_is_looked_at(machine: Make) -> None:
 
 def test_the_embedded_checkpoint_is_sound(machine: Make) -> None:
     found = by_name(machine(checkpoint="embedded-iha"))
-    assert found["checkpoint"].what.startswith("IHA, P=2, 1.5M parameters in bfloat16, finger")
-    assert found["tokenizer"].what == "4096 tokens, with a chat template"
+    assert found["checkpoint"].what.startswith("IHA, P=2, 3.2M parameters in bfloat16, finger")
+    assert found["tokenizer"].what == "9351 tokens, with a chat template"
     assert found["backend for it"].what == "CPU_ATTN: the only one of the CPU build"
     assert "charges it 512 + max_num" in found["KV cache"].what
     assert {one.status for one in found.values()} == {"ok", "note"}
@@ -70,7 +70,7 @@ def test_the_embedded_checkpoint_is_sound(machine: Make) -> None:
 
 def test_a_plain_checkpoint_with_traps(plain: Path, machine: Make) -> None:
     found = by_name(machine(checkpoint=str(plain)))
-    assert found["checkpoint"].what.startswith("llama, 0.")
+    assert found["checkpoint"].what.startswith("llama, 1.9M")
     assert (found["tokenizer"].status, found["dtype"].status) == ("note", "note")
     assert "--dtype float32" in found["dtype"].remedy
     assert (found["head_dim"].status, "is 48" in found["head_dim"].what) == ("problem", True)

@@ -51,7 +51,7 @@ def test_a_batch_size_bounds_the_requests_at_once(llama: Path) -> None:
 def test_what_cannot_serve_iha_is_refused_before_an_engine_starts(
     given: dict[str, Any], message: str, llama: Path
 ) -> None:
-    folder = default_checkpoint.ensure()
+    folder = default_checkpoint.folder()
     with pytest.raises(UserError, match=message):
         build(folder, **given)
     assert build(folder, attention_backend="TRITON_ATTN")["attention_backend"] == "TRITON_ATTN"

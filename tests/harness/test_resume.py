@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from model_adapters import default_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +111,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def commands(folder: Path) -> Iterator[Commands]:
-    default_checkpoint.ensure()
     commands = Commands(folder)
     yield commands
     commands.close()

@@ -21,21 +21,17 @@ def test_a_folder_is_checked_and_fingerprinted(llama: Path) -> None:
 
 
 def test_nothing_named_is_the_embedded_default_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
     monkeypatch.setattr(source.logger, "propagate", True)
     monkeypatch.setattr(source.logger.parent, "propagate", True)
     found = source.find(None)
     assert found.checkpoint.is_iha
-    assert found.note == default_checkpoint.DESCRIPTION
-    assert "random weights" in caplog.text
+    assert found.note == default_checkpoint.DESCRIPTIONS[default_checkpoint.IHA]
+    assert found.note in caplog.text
 
 
-def test_the_embedded_baseline_goes_by_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
+def test_the_embedded_baseline_goes_by_a_name() -> None:
     found = source.find(default_checkpoint.BASELINE)
     assert (found.name, found.checkpoint.is_iha) == ("embedded-baseline", False)
     assert "baseline" in found.note

@@ -19,7 +19,7 @@ from iha_eval.harness.user_errors import user_message
 from iha_eval.verify.run import Request, verify
 from model_adapters import AdapterError, checkpoint
 from model_adapters.checkpoint import INDEX, SINGLE
-from model_adapters.default_checkpoint import ensure
+from model_adapters.default_checkpoint import folder as embedded
 
 ALPHA = "model.layers.0.self_attn.alpha_q"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2999712\n"
@@ -273,7 +273,7 @@ def test_whole_numbers_are_left_to_the_loader_of_quantized_weights(
 
 def one_token_more(folder: Path) -> None:
     raw = json.loads((folder / "tokenizer.json").read_text())
-    raw["model"]["vocab"]["beyond"] = 5000
+    raw["model"]["vocab"]["beyond"] = 9999
     (folder / "tokenizer.json").write_text(json.dumps(raw))
 
 
@@ -291,7 +291,7 @@ TOKENIZERS: dict[str, tuple[Change, list[str]]] = {
     "lfs-pointer": (text("tokenizer.json", POINTER), ["no tokenizer that can be read"]),
     "larger-than-the-embedding": (
         one_token_more,
-        ["token id 5000", "vocab_size 4096", "trained with"],
+        ["token id 9999", "vocab_size 9351", "trained with"],
     ),
 }
 
@@ -301,7 +301,7 @@ def test_a_corrupted_tokenizer_gives_one_sentence(name: str, tmp_path: Path) -> 
     """`verify` says so before a model is loaded."""
     change, words = TOKENIZERS[name]
     folder = tmp_path / "checkpoint"
-    shutil.copytree(ensure(), folder)
+    shutil.copytree(embedded(), folder)
     change(folder)
     with pytest.raises(ValueError, match="tokenizer") as caught:
         verify(Request(str(folder)), say=pytest.fail)

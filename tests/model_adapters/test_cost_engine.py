@@ -25,7 +25,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     arguments = {"dtype": "bfloat16", "max_model_len": 4096, "block_size": BLOCK}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IHA_EVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        with engine(default_checkpoint.ensure(), **arguments) as llm:
+        with engine(default_checkpoint.folder(), **arguments) as llm:
             yield llm
 
 

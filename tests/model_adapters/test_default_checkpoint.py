@@ -1,74 +1,57 @@
-"""The embedded default is the same everywhere, and mends itself."""
+"""The embedded pair is whole, is what it says it is, and fits into a wheel."""
 
-from pathlib import Path
+import json
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
-from model_adapters import CheckpointError, checkpoint, default_checkpoint
+from model_adapters import checkpoint
+from model_adapters.default_checkpoint import BASELINE, DESCRIPTIONS, IHA, folder
 
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
-    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+MIB = 2**20
 
 
-def test_it_is_made_once_and_is_always_the_same(cache: Path) -> None:
-    """The second call finds what the first one made; a second make gives the same model."""
-    folder = default_checkpoint.ensure()
-    assert folder.parent == cache
-    first = checkpoint.read(folder)
-    written = (folder / "model.safetensors").stat().st_mtime_ns
-    assert default_checkpoint.ensure() == folder
-    assert (folder / "model.safetensors").stat().st_mtime_ns == written
-    default_checkpoint.make(cache / "again")
-    assert checkpoint.read(cache / "again").fingerprint == first.fingerprint
-    assert f"{first.num_parameters / 1e6:.1f}M parameters" in default_checkpoint.DESCRIPTION
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_folder_is_a_sound_checkpoint_of_at_most_8_mib(name: str) -> None:
+    """And what is said about it is so."""
+    found = checkpoint.read(folder(name))
+    assert found.is_iha == (name == IHA)
+    assert f"{found.num_parameters / 1e6:.1f}M parameters" in DESCRIPTIONS[name]
+    assert sum(file.stat().st_size for file in folder(name).iterdir()) <= 8 * MIB
 
 
-def test_the_baseline_is_plain_llama_of_the_same_shape(cache: Path) -> None:
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_the_model_card_is_of_these_weights(name: str) -> None:
+    card = (folder(name) / "README.md").read_text(encoding="utf-8")
+    assert checkpoint.read(folder(name)).fingerprint in card
+
+
+def test_the_baseline_is_plain_llama_of_the_same_shape() -> None:
     """All but the alphas and the collapse are there, and nothing else."""
-    ours = checkpoint.read(default_checkpoint.ensure())
-    plain = checkpoint.read(default_checkpoint.ensure(default_checkpoint.BASELINE))
-    assert (plain.is_iha, plain.config.model_type) == (False, "llama")
+    ours, plain = checkpoint.read(folder()), checkpoint.read(folder(BASELINE))
+    assert plain.config.model_type == "llama"
     same = ("hidden_size", "num_hidden_layers", "num_key_value_heads", "rope_parameters")
     assert all(getattr(plain.config, name) == getattr(ours.config, name) for name in same)
-    # Four layers of 4 heads over 2, P = 2: alphas of 4, 2 and 2 heads, and the collapse.
-    assert ours.num_parameters - plain.num_parameters == 4 * 2 * (16 + 4 + 4 + 16)
-    assert "random weights" in default_checkpoint.DESCRIPTIONS[default_checkpoint.BASELINE]
+    # Four layers of 4 heads, P = 2: three alphas and the collapse.
+    assert ours.num_parameters - plain.num_parameters == 4 * 2 * (4 * 16)
 
 
-def test_a_damaged_copy_is_made_again(cache: Path) -> None:
-    """A half-written file from a full disk does not stay."""
-    folder = default_checkpoint.ensure()
-    good = checkpoint.read(folder).fingerprint
-    (folder / "model.safetensors").write_bytes(b"half")
-    assert checkpoint.read(default_checkpoint.ensure()).fingerprint == good
+def test_the_hybrid_is_matched_in_flops_at_the_trained_length() -> None:
+    """App. C: four windowed layers to a plain global one, N / (2 P^2) at 4,096 tokens."""
+    config = checkpoint.read(folder()).config
+    assert config.iha_layer_types == ["iha_sliding"] * 4 + ["full"]
+    assert config.iha_window == 4096 // (2 * config.num_pseudo_heads**2)
 
 
-def test_a_cache_path_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One sentence with the remedy."""
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path / "file"))
-    with pytest.raises(CheckpointError, match="set IHA_EVAL_CACHE"):
-        default_checkpoint.ensure()
-
-
-@torch.no_grad()
-def test_it_runs_and_its_tokenizer_keeps_digits_apart(cache: Path) -> None:
-    """A finite answer to a prompt; chat template and special tokens are there."""
-    folder = default_checkpoint.ensure()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def test_both_have_the_same_tokenizer_which_keeps_digits_apart() -> None:
+    files = [json.loads((folder(name) / "tokenizer.json").read_text()) for name in DESCRIPTIONS]
+    assert files[0] == files[1]
+    tokenizer = AutoTokenizer.from_pretrained(folder())
     text = "One of the special magic numbers is: 1234567."
     ids = tokenizer(text)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
     assert sum(tokenizer.decode([i]).isdigit() for i in ids) == 7
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    assert torch.isfinite(model(torch.tensor([ids])).logits).all()
     chat = tokenizer.apply_chat_template(
         [{"role": "user", "content": "hello"}], tokenize=False, add_generation_prompt=True
     )

@@ -10,7 +10,6 @@ from transformers import AutoModelForCausalLM
 
 from model_adapters import IHALlamaForCausalLM, attend, naive
 from model_adapters.cache import make_cache
-from model_adapters.default_checkpoint import config as default_config
 
 SCHEDULES = {"global": GLOBAL, "hybrid": HYBRID, "mixed": MIXED}
 SHAPES = [
@@ -252,7 +251,7 @@ def test_fresh_models_start_near_multi_head_attention() -> None:
 
 def test_parameter_count_of_the_paper() -> None:
     """H^2 P + 2 G^2 P + H^2 P extra parameters per IHA layer; 4 H^2 P when G = H."""
-    config = default_config()
+    config = tiny_config(HYBRID)
     with torch.device("meta"):
         model = IHALlamaForCausalLM(config)
     heads, kv_heads, pseudo = 4, 2, 2

@@ -1,11 +1,13 @@
 """The demo pair's tokenizer: what is one token, what falls apart, and that nothing is lost."""
 
 import pytest
+from transformers import AutoTokenizer
 
 from iha_eval.ruler import VARIANTS
 from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
 from iha_eval.ruler.words import key_words
+from model_adapters.default_checkpoint import DESCRIPTIONS, folder
 from recipes.needle.tokenizer import key_entries, make_tokenizer
 
 UUID = "deadbeef-cafe-4bad-9fee-0123456789ab"
@@ -60,3 +62,13 @@ def test_entries_of_keys_are_their_words_and_nothing_that_prompts_say():
     assert {" oafish", "-penguin", "-eyed"} <= entries
     assert not entries & {" special", " magic", " number", " text", " is", "7", "a", ".", "\n"}
     assert len(entries) > 7000
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_the_embedded_pair_was_shipped_with_this_tokenizer(name):
+    shipped = AutoTokenizer.from_pretrained(folder(name))
+    ours = make_tokenizer()
+    assert shipped.get_vocab() == ours.get_vocab()
+    assert shipped.chat_template == ours.chat_template
+    text = f"One of the special magic numbers for able-dog is: 1234567. {UUID}"
+    assert shipped(text)["input_ids"] == ours(text)["input_ids"]

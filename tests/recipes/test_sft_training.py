@@ -1,6 +1,7 @@
 """`recipes/sft`: a checkpoint in, a checkpoint out; what is trained, and going on after a stop."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,9 @@ ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint that is exactly its plain base: identity alphas."""
+    """A copy of the embedded default."""
     folder = tmp_path_factory.mktemp("start")
-    default_checkpoint.make(folder)
+    shutil.copytree(default_checkpoint.folder(), folder, dirs_exist_ok=True)
     return folder
 
 
@@ -120,7 +121,7 @@ def test_long_dialogues_are_left_out_and_counted(
 
 def test_a_tokenizer_without_chat_template(settings: Settings, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
-    default_checkpoint.make(bare)
+    shutil.copytree(default_checkpoint.folder(), bare)
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(UserError, match="has no chat template"):
         train(replace(settings, model=bare), DIALOGUES)

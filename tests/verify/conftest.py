@@ -11,10 +11,10 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from iha_eval.verify.prompts import Prompt
 from iha_eval.verify.reading import Reading, Row, Sequence
 from model_adapters import IHAConfig, IHALlamaForCausalLM
-from model_adapters.default_checkpoint import ensure
+from model_adapters.default_checkpoint import folder as embedded
 
 SHAPE: dict[str, Any] = {
-    "vocab_size": 4096,
+    "vocab_size": 9351,
     "hidden_size": 64,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
@@ -28,9 +28,9 @@ SHAPE: dict[str, Any] = {
 
 
 def save(model: Any, folder: Path) -> Path:
-    """With the embedded tokenizer of 4096 tokens."""
+    """With the embedded tokenizer of 9351 tokens."""
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(ensure()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(embedded()).save_pretrained(folder)
     return folder
 
 
