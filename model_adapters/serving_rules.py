@@ -4,6 +4,9 @@ For: the served model, and whoever starts an engine and wants to refuse before i
 Not for: reading a checkpoint; imports nothing of vLLM.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from model_adapters.errors import BackendError
 
 # Variable-length attention over a paged cache whose block size is a multiple, not a constant.
@@ -58,3 +61,29 @@ def check_parallelism(
             f"tensor_parallel_size is {tensor}, over which {heads} heads and {kv_heads} key heads "
             f"cannot be dealt out evenly: use one of {good}."
         )
+
+
+def check_engine(heads: int, kv_heads: int, engine: Mapping[str, Any]) -> None:
+    """Refuse engine arguments that an IHA model cannot be served with.
+
+    Args:
+        heads: H.
+        kv_heads: G.
+        engine: arguments by vLLM's names; what is missing or None is vLLM's default.
+
+    Raises:
+        BackendError: one of them does not do; the text says what would.
+    """
+
+    def size(name: str) -> int:
+        return int(engine.get(name) or 1)
+
+    if engine.get("attention_backend"):
+        check_backend(str(engine["attention_backend"]).upper())
+    check_parallelism(
+        heads,
+        kv_heads,
+        tensor=size("tensor_parallel_size"),
+        pipeline=size("pipeline_parallel_size"),
+        decode_context=size("decode_context_parallel_size"),
+    )

@@ -157,26 +157,46 @@ class Engine:
         waiting = enumerate(prompts)
         # Number of the request: its place, and how many answers it is asked for.
         flying: dict[int, tuple[int, int]] = {}
-        asked, most = 0, self._config.scheduler_config.max_num_seqs + AHEAD
+        asked, most = 0, self.most
         try:
             while True:
                 while asked < most and (following := next(waiting, None)) is not None:
                     place, (ids, params) = following
-                    flying[self._enqueue(ids, params)] = place, params.n
+                    flying[self.put(ids, params)] = place, params.n
                     asked += params.n
                 if not flying:
                     return
-                for output in self._llm.llm_engine.step():
-                    if output.finished:
-                        place, answers = flying.pop(int(output.request_id))
-                        asked -= answers
-                        finished(place, output)
+                for number, output in self.step():
+                    place, answers = flying.pop(number)
+                    asked -= answers
+                    finished(place, output)
                 beat()
         finally:
-            if flying:
-                # What is left when something went wrong must not turn up in the next run.
-                with contextlib.suppress(Exception):
-                    self._llm.llm_engine.abort_request([str(number) for number in flying])
+            # What is left when something went wrong must not turn up in the next run.
+            self.drop(flying)
+
+    @property
+    def most(self) -> int:
+        """Answers that are asked for at once: those that run, and some that wait."""
+        return int(self._config.scheduler_config.max_num_seqs) + AHEAD
+
+    def put(self, ids: Sequence[int], params: Any) -> int:
+        """Hand a prompt over; gives the number that its output will have."""
+        (name,) = self._llm.enqueue([{"prompt_token_ids": list(ids)}], params, use_tqdm=False)
+        # Newer releases add a random suffix of their own to what they return here.
+        return int(str(name).partition("-")[0])
+
+    def step(self) -> list[tuple[int, Output]]:
+        """Work a step, and take out what it finished, each with its number."""
+        outputs = self._llm.llm_engine.step()
+        return [(int(output.request_id), output) for output in outputs if output.finished]
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Forget prompts that are not finished."""
+        names = [str(number) for number in numbers]
+        if names:
+            with contextlib.suppress(Exception):
+                self._llm.llm_engine.abort_request(names)
 
     def kv_cache(self) -> KVCache:
         """Size of the KV cache, as vLLM counts tokens and as its workers allocated bytes."""
@@ -211,12 +231,6 @@ class Engine:
         del self._llm
         gc.collect()
         cleanup_dist_env_and_memory()
-
-    def _enqueue(self, ids: Sequence[int], params: Any) -> int:
-        """Hand a prompt over; its number is what vLLM will call the output."""
-        (name,) = self._llm.enqueue([{"prompt_token_ids": list(ids)}], params, use_tqdm=False)
-        # Newer releases add a random suffix of their own to what they return here.
-        return int(str(name).partition("-")[0])
 
 
 def _sentence(error: Exception) -> str:

@@ -5,10 +5,13 @@ Not for: serving over a network, nor for what a checkpoint is (see `model_adapte
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from pathlib import Path
 from typing import Any, ClassVar
 
 from iha_eval.errors import UserError
 from iha_eval.harness import engine_arguments
+from iha_eval.harness.arguments import count
 from iha_eval.harness.base import HarnessModel
 from iha_eval.harness.engine import (
     Engine,
@@ -19,9 +22,14 @@ from iha_eval.harness.engine import (
 )
 from iha_eval.harness.groups import grouped
 from iha_eval.harness.log import logger
+from iha_eval.harness.memory import free_memory
 from iha_eval.harness.progress import Progress
+from iha_eval.harness.replicas import ReplicaError, Replicas
 from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.harness.slices import slices
 from iha_eval.harness.summary import Call, KVCache
+from model_adapters.errors import AdapterError
+from model_adapters.serving_rules import check_engine
 
 
 class IHAVLLM(HarnessModel):
@@ -44,9 +52,21 @@ class IHAVLLM(HarnessModel):
     # As in lm-eval's own class: a token of prefix before the window, one generated after it.
     WINDOW_MARGIN: ClassVar[int] = 2
 
-    _engine: Engine | None = None
+    _engine: Engine | Replicas | None = None
+
+    def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
+        """Checks arguments and checkpoint; starts no engine."""
+        super().__init__(pretrained, **given)
+        found = self.source.checkpoint
+        if found.is_iha:
+            try:
+                heads, kv_heads = found.config.num_attention_heads, found.config.kv_heads
+                check_engine(heads, kv_heads, self.arguments.engine)
+            except AdapterError as error:
+                raise UserError(str(error)) from error
 
     def _check_engine_arguments(self) -> None:
+        self._copies = _replicas(self.arguments.engine)
         engine_arguments.check(self.MODEL, self.arguments.engine)
         # lm-eval's command says cuda:0 where nothing was said.
         if self.arguments.device not in (None, "cuda", "cuda:0", "cpu"):
@@ -67,9 +87,8 @@ class IHAVLLM(HarnessModel):
                 max_model_len,
             )
             self.close()
-        workers = int(self.arguments.engine.get("tensor_parallel_size") or 1)
         invariant = self.arguments.batch_invariant
-        cpu = set_environment(workers, batch_invariant=invariant)
+        cpu = set_environment(self._ranks, batch_invariant=invariant)
         arguments = engine_arguments.build(
             self.source.checkpoint,
             self.text.folder,
@@ -78,16 +97,35 @@ class IHAVLLM(HarnessModel):
             needs=needs,
             cpu=cpu,
         )
-        logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
         eager = bool(arguments.get("enforce_eager"))
         if invariant and cpu and not eager:
             raise UserError(
                 "batch_invariant=True needs an engine on a CPU that is not compiled: leave out "
                 "enforce_eager=False, or batch_invariant."
             )
-        self._engine = Engine(
-            arguments, batch_invariant=cpu and eager if invariant is None else invariant
-        )
+        self._start(arguments, cpu, cpu and eager if invariant is None else invariant)
+
+    def _start(self, arguments: dict[str, Any], cpu: bool, invariant: bool) -> None:
+        shown = engine_arguments.shown(arguments)
+        if self._copies == 1:
+            logger.info("Starting vLLM with %s", shown)
+            self._engine = Engine(arguments, batch_invariant=invariant)
+            return
+        own = self.arguments.engine
+        if "kv_cache_memory_bytes" in arguments and "kv_cache_memory_bytes" not in own:
+            # All of them start while the same memory is free.
+            room = engine_arguments.CPU_SHARE * free_memory() / (self._copies * self._ranks)
+            sized = arguments["kv_cache_memory_bytes"]
+            arguments = {**arguments, "kv_cache_memory_bytes": min(sized, int(room))}
+        logger.info("Starting vLLM %d times with %s", self._copies, shown)
+        parts = slices(self._copies, self._ranks, cpu=cpu)
+        self._engine = Replicas(arguments, parts, batch_invariant=invariant)
+
+    @property
+    def _ranks(self) -> int:
+        """Processes that share one copy of the model."""
+        names = ("tensor_parallel_size", "pipeline_parallel_size")
+        return prod(int(self.arguments.engine.get(name) or 1) for name in names)
 
     def close(self) -> None:
         """Stop the engine; the next call starts one again."""
@@ -150,7 +188,11 @@ class IHAVLLM(HarnessModel):
         if self._engine is None:
             return
         before = self._engine.prefix_hits()
-        self._engine.run(prompts, finished, progress.beat)
+        try:
+            self._engine.run(prompts, finished, progress.beat)
+        except ReplicaError:
+            self.close()
+            raise
         call.cached_tokens += self._engine.prefix_hits() - before
 
     def _kv_cache(self) -> KVCache | None:
@@ -167,6 +209,22 @@ class IHAVLLM(HarnessModel):
             "engine_args": engine_arguments.shown(self._engine.arguments),
             **self._engine.facts(),
         }
+
+
+def _replicas(engine: dict[str, Any]) -> int:
+    """Take data parallelism out of the engine's arguments: answers do not depend on it.
+
+    Raises:
+        UserError: it is no number, or comes with arguments of vLLM's own way.
+    """
+    copies = count("data_parallel_size", engine.pop("data_parallel_size", None)) or 1
+    for name, value in engine.items():
+        if name.startswith("data_parallel_"):
+            raise UserError(
+                f"{name}={value!r} belongs to vLLM's server: here data_parallel_size=N alone runs "
+                "N engines side by side and deals the documents over them."
+            )
+    return copies
 
 
 def _count(call: Call, output: Output, generated: int, answers: int = 1) -> None:

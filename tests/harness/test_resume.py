@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-
 pytestmark = pytest.mark.slow
 
 # 3 questions with 4 samples each, and 3 cells with 3 documents each.

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from model_adapters import BackendError
-from model_adapters.serving_rules import check_backend, check_parallelism
+from model_adapters.serving_rules import check_backend, check_engine, check_parallelism
 
 
 @pytest.mark.parametrize("name", ["CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN"])
@@ -38,3 +38,24 @@ def test_pipeline_and_decode_context_parallelism_are_refused() -> None:
         check_parallelism(4, 2, pipeline=2)
     with pytest.raises(BackendError, match=r"decode_context_parallel_size is 2.*set it to 1"):
         check_parallelism(4, 2, decode_context=2)
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ({"attention_backend": "flashinfer"}, "FLASHINFER"),
+        ({"tensor_parallel_size": "3"}, "tensor_parallel_size is 3"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size is 2"),
+        ({"decode_context_parallel_size": 2}, "decode_context_parallel_size is 2"),
+    ],
+    ids=["backend", "tensor", "pipeline", "decode context"],
+)
+def test_engine_arguments_are_refused_by_the_same_rules(
+    engine: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BackendError, match=message):
+        check_engine(4, 2, engine)
+
+
+def test_engine_arguments_that_do_pass() -> None:
+    check_engine(4, 2, {"tensor_parallel_size": 4, "pipeline_parallel_size": None, "other": "x"})

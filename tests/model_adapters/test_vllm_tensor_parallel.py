@@ -1,14 +1,22 @@
-"""Two tensor-parallel ranks give what one gives, and hold each a share of IHA's own tensors."""
+"""Tensor-parallel ranks give what one gives, and hold and exchange what the cost model says.
+
+Two ranks; four were run by hand, with the child's second argument.
+"""
 
 import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from tiny_models import tiny_config
+
+from model_adapters.cost.communication import exchange
 
 HERE = Path(__file__).parent
+TOKENS = 40
 
 
 @pytest.mark.slow
@@ -16,11 +24,12 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize(("kv_heads", "local_kv"), [(4, 2), (1, 1)], ids=["G4", "G1-copies"])
 def test_two_ranks_are_exact_and_share_the_tensors(kv_heads: int, local_kv: int) -> None:
     """Logprobs within 1e-4, greedy identical; alpha and collapse are split by heads."""
+    ranks = 2
     path = os.pathsep.join([str(HERE.parent / "support"), os.environ.get("PYTHONPATH", "")])
-    # The ranks pickle the function that reads their shapes.
+    # The ranks pickle the functions that read what they have.
     allowed = {"PYTHONPATH": path, "VLLM_ALLOW_INSECURE_SERIALIZATION": "1"}
     child = subprocess.run(
-        [sys.executable, str(HERE / "tensor_parallel_child.py"), str(kv_heads)],
+        [sys.executable, str(HERE / "tensor_parallel_child.py"), str(kv_heads), str(ranks)],
         env=os.environ | allowed,
         capture_output=True,
         text=True,
@@ -30,8 +39,28 @@ def test_two_ranks_are_exact_and_share_the_tensors(kv_heads: int, local_kv: int)
     assert child.returncode == 0, child.stderr[-3000:]
     said = dict(line.split(" ", 1) for line in child.stdout.splitlines() if " " in line)
     assert float(said["worst"]) < 1e-4
-    heads, pseudo, ranks = 4, 3, 2
+    heads, pseudo = 4, 3
     for shapes in ast.literal_eval(said["shapes"]):
         assert shapes["alpha_q"] == [pseudo * heads // ranks, heads]
         assert shapes["alpha_k"] == shapes["alpha_v"] == [pseudo * local_kv, kv_heads]
         assert shapes["collapse"] == [heads, pseudo * heads // ranks]
+    for calls in ast.literal_eval(said["exchanged"]):
+        assert layers_exchange(calls) == expected(kv_heads, ranks)
+
+
+def layers_exchange(calls: list[tuple[str, list[int]]]) -> Counter[tuple[str, int, int]]:
+    """Calls by name, tokens and length, without the vocabulary's, of which the last has none."""
+    return Counter((name, *shape) for name, shape in calls if shape[0] == TOKENS)
+
+
+def expected(kv_heads: int, ranks: int) -> Counter[tuple[str, int, int]]:
+    """What the cost model says of a prompt, and the embedding's one all-reduce."""
+    config = tiny_config(num_pseudo_heads=3, num_key_value_heads=kv_heads)
+    wanted: Counter[tuple[str, int, int]] = Counter({("all_reduce", TOKENS, 64): 1})
+    for layer in range(config.num_hidden_layers):
+        found = exchange(config, layer, ranks)
+        wanted["all_reduce", TOKENS, found.all_reduced] += 2
+        if found.gathered:
+            wanted["all_gather", TOKENS, found.gathered] += 1
+            wanted["reduce_scatter", TOKENS, found.scattered] += 1
+    return wanted

@@ -1,0 +1,103 @@
+"""Which part of the machine each replica of an engine gets: GPUs, or processor cores.
+
+For: the environment of the processes that `replicas.py` starts.
+Not for: the ranks inside a replica, which vLLM places by itself on what is visible to it.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from iha_eval.errors import UserError
+
+GPUS = "CUDA_VISIBLE_DEVICES"
+BIND = "VLLM_CPU_OMP_THREADS_BIND"
+THREADS = "OMP_NUM_THREADS"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one replica gets.
+
+    Attributes:
+        environment: variables that are set for its process.
+        cores: processor cores that it keeps to; None is any.
+    """
+
+    environment: Mapping[str, str]
+    cores: frozenset[int] | None = None
+
+
+def gpu_slices(replicas: int, ranks: int, visible: Sequence[str]) -> list[Slice]:
+    """GPUs in order, `ranks` for each replica.
+
+    Args:
+        replicas: how many there are.
+        ranks: processes of each, a GPU each.
+        visible: names of the GPUs that may be used.
+
+    Raises:
+        UserError: there are too few.
+    """
+    needed = replicas * ranks
+    if needed > len(visible):
+        raise UserError(
+            f"data_parallel_size={replicas} with {ranks} GPUs for each replica needs {needed} "
+            f"GPUs, and {len(visible)} are visible: use fewer, or show more in {GPUS}."
+        )
+    return [
+        Slice({GPUS: ",".join(visible[place * ranks : (place + 1) * ranks])})
+        for place in range(replicas)
+    ]
+
+
+def core_slices(
+    replicas: int, ranks: int, cores: Sequence[int], environment: Mapping[str, str]
+) -> list[Slice]:
+    """Cores in equal parts; replicas share them where there are too few.
+
+    Args:
+        replicas: how many there are.
+        ranks: processes of each.
+        cores: cores that may be used.
+        environment: the parent's: BIND may name cores for every rank of every replica
+            (`0|1|2|3`), which are then dealt out, or be `nobind`; THREADS stays where it is set.
+    """
+    given = environment.get(BIND, "auto")
+    named = given.split("|")
+    if len(named) == replicas * ranks > 1:
+        parts = [named[place * ranks : (place + 1) * ranks] for place in range(replicas)]
+        return [Slice({BIND: "|".join(part)}) for part in parts]
+    share = max(1, len(cores) // replicas)
+    threads = {} if THREADS in environment else {THREADS: str(max(1, share // ranks))}
+    if given != "auto":
+        return [Slice(threads)] * replicas
+    starts = [place * share % len(cores) for place in range(replicas)]
+    return [Slice(threads, frozenset(cores[start : start + share])) for start in starts]
+
+
+def slices(replicas: int, ranks: int, *, cpu: bool) -> list[Slice]:
+    """What each replica gets of this machine.
+
+    Args:
+        replicas: how many there are.
+        ranks: processes of each.
+        cpu: whether vLLM runs on a CPU.
+
+    Raises:
+        UserError: there are too few GPUs.
+    """
+    if cpu:
+        cores = sorted(os.sched_getaffinity(0))
+        return core_slices(replicas, ranks, cores, os.environ)
+    return gpu_slices(replicas, ranks, visible_gpus())
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    named = os.environ.get(GPUS)
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
