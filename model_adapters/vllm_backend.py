@@ -8,6 +8,7 @@ Not for: kernels of its own, and not the mixing and collapsing around attention.
 vLLM's block pooling for causal Whisper (`models/whisper_causal.py`) is the precedent.
 """
 
+import copy
 import functools
 import math
 from dataclasses import dataclass, fields, replace
@@ -41,6 +42,10 @@ _CPU_TENSORS = (
 )
 # What a base builder derives from the above, in tokens, or what no supported base reads.
 _STALE = ("_num_computed_tokens_cache", "_token_to_req_indices_cache", "positions")
+
+
+# Backends whose metadata follow from the blocks in two fields only, though they do not say so.
+_SHARES_METADATA = ("CPU_ATTN",)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,15 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
     """
     check_backend(base.get_name())
     name = f"IHA_P{shape.pseudo_heads}_W{shape.window or 0}_"
-    builder = _mixed_in(name, VirtualMetadataBuilder, base.get_builder_cls(), shape=shape)
+    base_builder = base.get_builder_cls()
+    builder = _mixed_in(
+        name,
+        VirtualMetadataBuilder,
+        base_builder,
+        shape=shape,
+        supports_update_block_table=getattr(base_builder, "supports_update_block_table", False)
+        or base.get_name() in _SHARES_METADATA,
+    )
     implementation = _mixed_in(
         name,
         VirtualAttentionImpl,
@@ -217,8 +230,6 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
     """
 
     shape: ClassVar[CacheShape]
-    # The base's shortcut would put token counts into metadata that counts virtual tokens.
-    supports_update_block_table = False
 
     def __init__(
         self, kv_cache_spec: AttentionSpec, layer_names: list[str], vllm_config: Any, device: Any
@@ -251,6 +262,18 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         """The base's metadata for P times the tokens."""
         virtual = self._virtual(common_attn_metadata)
         return super().build(common_prefix_len * self.shape.pseudo_heads, virtual, fast_build)
+
+    def update_block_table(
+        self, metadata: Any, blk_table: torch.Tensor, slot_mapping: torch.Tensor
+    ) -> Any:
+        """Metadata of a group of layers that differs from another's in its blocks alone.
+
+        vLLM deals eight sliding layers and two full ones out into five groups, four of one kind.
+        """
+        updated = copy.copy(metadata)
+        updated.block_table = blk_table
+        updated.slot_mapping = self._virtual_slots(slot_mapping)
+        return updated
 
     def _virtual(self, tokens: CommonAttentionMetadata) -> CommonAttentionMetadata:
         pseudo_heads = self.shape.pseudo_heads
@@ -307,7 +330,10 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
         **kwargs: Any,
     ) -> torch.Tensor:
         """Write keys and values [T*P, G, d], then attend; shapes as in the base."""
-        if attn_metadata is not None and not self.base_writes_cache:
+        packed = getattr(layer, "packed", None)
+        if packed is not None:
+            query, key, value = packed.unpack(query, key, value, kv_cache, attn_metadata)
+        if attn_metadata is not None and key is not None and not self.base_writes_cache:
             slots = attn_metadata.slot_mapping
             self.do_kv_cache_update(layer, key, value, kv_cache, slots)
         output: torch.Tensor = super().forward(

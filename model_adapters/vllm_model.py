@@ -8,50 +8,23 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-from vllm.config import VllmConfig
-from vllm.distributed import (
-    get_tensor_model_parallel_rank,
-    get_tensor_model_parallel_world_size,
-    tensor_model_parallel_all_gather,
-    tensor_model_parallel_reduce_scatter,
-)
+from torch import Tensor
+from vllm.config import VllmConfig, get_current_vllm_config
 from vllm.model_executor.layers.attention import Attention
 from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
-from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
 from vllm.model_executor.models.llama import LlamaDecoderLayer, LlamaForCausalLM
 from vllm.model_executor.models.utils import extract_layer_index
 from vllm.v1.attention.selector import get_attn_backend
 from vllm.v1.kv_cache_interface import KVCacheSpec
 
+from model_adapters import folding
 from model_adapters.config import IHA_KINDS, IHAConfig
-from model_adapters.errors import BackendError, CheckpointError
+from model_adapters.errors import BackendError
+from model_adapters.fused.packed import Packed, equip
 from model_adapters.serving_rules import check_parallelism
 from model_adapters.vllm_backend import CacheShape, block_tokens, iha_backend
-
-
-class VirtualRotaryEmbedding(RotaryEmbedding):
-    """vLLM's rotary embedding over a table that reaches the last virtual position.
-
-    Its frequencies come from the function that the Transformers model uses.
-    """
-
-    def __init__(self, config: IHAConfig, positions: int, dtype: torch.dtype) -> None:
-        # Set first: the base's constructor asks for the table.
-        self.config = config
-        width = config.head_width
-        super().__init__(width, width, positions, 0.0, True, dtype)
-
-    def _compute_cos_sin_cache(self) -> Tensor:
-        """[positions, d]: cosines, then sines."""
-        with torch.device("cpu"):
-            rope = LlamaRotaryEmbedding(self.config)
-            positions = torch.arange(self.max_position_embeddings, dtype=torch.float32)
-            angles = torch.outer(positions, rope.inv_freq)
-            table: Tensor = torch.cat([angles.cos(), angles.sin()], dim=-1)
-            table *= rope.attention_scaling
-        return table.to(torch.get_default_device())
+from model_adapters.vllm_mixing import PseudoHeads
+from model_adapters.vllm_rotary import VirtualRotaryEmbedding
 
 
 class IHAPagedAttention(Attention):
@@ -64,6 +37,8 @@ class IHAPagedAttention(Attention):
         self.base_backend = base
         self.has_both_kinds = len({kind in IHA_KINDS for kind in config.layer_kinds}) == 2
         self.model_pseudo_heads = config.num_pseudo_heads
+        # Set where the engine was asked for the fused pass and can have it.
+        self.packed: Packed | None = None
         super().__init__(
             heads,
             config.head_width,
@@ -93,11 +68,11 @@ class IHAPagedAttention(Attention):
         return self.cache_shape.for_scheduler(spec, tokens)
 
 
-class IHAAttention(nn.Module):
+class IHAAttention(PseudoHeads):
     """One attention layer of any of the four kinds, split over tensor-parallel ranks by heads.
 
-    Mixing needs every head of a token, so the projected heads are gathered; each rank makes
-    the pseudo-heads of its own heads, and its part of the collapsed sum over all of them.
+    A folded layer's projections are P times as large and there is nothing to mix or collapse; a
+    plain layer is one of P = 1 that is always so.
     """
 
     def __init__(
@@ -114,18 +89,15 @@ class IHAAttention(nn.Module):
         prefix: str = "",
         attn_type: str = "decoder",
     ) -> None:
-        super().__init__()
         index = extract_layer_index(prefix)
-        self.ranks = get_tensor_model_parallel_world_size()
-        self.head_dim = config.head_width
-        self.heads = num_heads // self.ranks
-        self.kv_heads = max(1, num_kv_heads // self.ranks)
-        self.kv_replicas = max(1, self.ranks // num_kv_heads)
-        self.pseudo_heads = config.pseudo_heads(index)
+        super().__init__(num_heads, num_kv_heads, config.head_width, config.pseudo_heads(index))
         self.is_iha = config.layer_kinds[index] in IHA_KINDS
+        self.is_folded = self.is_iha and _is_folded(self.pseudo_heads, hidden_size, quant_config)
+        # Ranks share projections out by heads: a folded one's heads are P times as wide.
+        width = config.head_width * (self.pseudo_heads if self.is_folded else 1)
         self.qkv_proj = QKVParallelLinear(
             hidden_size,
-            config.head_width,
+            width,
             num_heads,
             num_kv_heads,
             bias=bias,
@@ -133,18 +105,16 @@ class IHAAttention(nn.Module):
             prefix=f"{prefix}.qkv_proj",
         )
         self.o_proj = RowParallelLinear(
-            num_heads * config.head_width,
+            num_heads * width,
             hidden_size,
             bias=bias_o_proj,
             quant_config=quant_config,
             prefix=f"{prefix}.o_proj",
         )
-        if self.is_iha:
-            self._add_mixing(num_heads, num_kv_heads)
+        self.must_mix = self.is_iha and not self.is_folded
+        if self.must_mix:
+            self.add_mixing()
         self.rotary_emb: VirtualRotaryEmbedding | None = None
-        self.virtual_rope = config.pseudo_rope == "virtual"
-        self.offsets: Tensor
-        self.register_buffer("offsets", torch.arange(self.pseudo_heads), persistent=False)
         self.attn = IHAPagedAttention(
             config,
             index,
@@ -156,38 +126,6 @@ class IHAAttention(nn.Module):
             prefix=f"{prefix}.attn",
         )
 
-    def _add_mixing(self, heads: int, kv_heads: int) -> None:
-        """Parameters in the order the products want: pseudo-head, then local head.
-
-        alpha becomes [P * local heads, all heads], the collapse [all heads, P * local heads].
-        """
-        rank, pseudo = get_tensor_model_parallel_rank(), self.pseudo_heads
-        own = slice(rank * self.heads, (rank + 1) * self.heads)
-        first = rank // self.kv_replicas * self.kv_heads
-        kv_own = slice(first, first + self.kv_heads)
-
-        def alpha(total: int, mine: slice) -> nn.Parameter:
-            count = mine.stop - mine.start
-            parameter = nn.Parameter(torch.empty(pseudo * count, total), requires_grad=False)
-
-            def load(target: Tensor, stored: Tensor) -> None:
-                _check_shape("alpha", stored, (total, total, pseudo))
-                target.data.copy_(stored[:, mine].permute(2, 1, 0).reshape(target.shape))
-
-            parameter.weight_loader = load  # type: ignore[attr-defined]
-            return parameter
-
-        def load_collapse(target: Tensor, stored: Tensor) -> None:
-            _check_shape("collapse", stored, (heads, heads * pseudo))
-            mine = stored.unflatten(1, (heads, pseudo))[:, own]
-            target.data.copy_(mine.transpose(1, 2).reshape(target.shape))
-
-        self.alpha_q = alpha(heads, own)
-        self.alpha_k = alpha(kv_heads, kv_own)
-        self.alpha_v = alpha(kv_heads, kv_own)
-        self.collapse = nn.Parameter(torch.empty(heads, pseudo * self.heads), requires_grad=False)
-        self.collapse.weight_loader = load_collapse  # type: ignore[attr-defined]
-
     def forward(self, positions: Tensor, hidden_states: Tensor) -> Tensor:
         """Project, mix, rotate, attend, collapse, project.
 
@@ -198,46 +136,67 @@ class IHAAttention(nn.Module):
         Returns:
             [T, D].
         """
-        assert self.rotary_emb is not None
         qkv, _ = self.qkv_proj(hidden_states)
-        sizes = [self.heads * self.head_dim] + [self.kv_heads * self.head_dim] * 2
-        query, key, value = qkv.split(sizes, dim=-1)
-        if self.is_iha:
-            query = self._mix(query, self.alpha_q)
-            key = self._mix(key, self.alpha_k, self.kv_replicas)
-            value = self._mix(value, self.alpha_v, self.kv_replicas)
-        query, key = self.rotary_emb(self._virtual_positions(positions), query, key)
-        attended = self.attn(query, key, value)
-        if self.is_iha:
-            attended = self._collapse(attended)
+        attended = self._attended(positions, qkv)
         output: Tensor
-        output, _ = self.o_proj(attended)
+        output, _ = self.o_proj(self._heads(attended, len(qkv)))
         return output
 
-    def _virtual_positions(self, positions: Tensor) -> Tensor:
-        """[T] to [T*P]."""
-        if self.pseudo_heads == 1:
-            return positions
-        if self.virtual_rope:
-            return (positions.unsqueeze(1) * self.pseudo_heads + self.offsets).flatten()
-        return positions.repeat_interleave(self.pseudo_heads)
+    def _attended(self, positions: Tensor, qkv: Tensor) -> Tensor:
+        """[T, projected] to [T*P, h*d]."""
+        assert self.rotary_emb is not None
+        if self.attn.packed is not None:
+            table = self.rotary_emb.cos_sin_cache
+            return self.attn.packed.attend(self.attn, qkv, positions, table)
+        query, key, value = self._pseudo_heads(qkv)
+        query, key = self._rotated(positions, query, key)
+        attended: Tensor = self.attn(query, key, value)
+        return attended
 
-    def _mix(self, states: Tensor, alpha: Tensor, replicas: int = 1) -> Tensor:
-        """[T, local heads * d] to [T*P, local heads * d], from every rank's heads."""
-        if self.ranks > 1:
-            states = tensor_model_parallel_all_gather(states.contiguous())
-        heads = states.unflatten(1, (-1, self.head_dim))
-        # Ranks beyond the number of key heads hold copies.
-        mixed: Tensor = alpha @ heads[:, ::replicas]
-        return mixed.reshape(len(states) * self.pseudo_heads, -1)
+    def _pseudo_heads(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """[T, projected] to [T*P, h*d] and twice [T*P, g*d]."""
+        if self.must_mix:
+            return self.mix(qkv)
+        own: tuple[Tensor, ...] = qkv.view(-1, sum(self.sizes)).split(self.sizes, dim=-1)
+        return own
 
-    def _collapse(self, attended: Tensor) -> Tensor:
-        """[T*P, local heads * d] to [T, local heads * d], summed over every rank's heads."""
-        stacked = attended.reshape(-1, self.collapse.shape[1], self.head_dim)
-        heads = (self.collapse @ stacked).flatten(1)
-        if self.ranks > 1:
-            heads = tensor_model_parallel_reduce_scatter(heads)
-        return heads
+    def _rotated(self, positions: Tensor, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys of virtual tokens, turned in place."""
+        assert self.rotary_emb is not None
+        if self.pseudo_heads > 1:
+            positions = self.rotary_emb.virtual_positions(positions)
+        query, key = self.rotary_emb(positions, query, key)
+        return query, key
+
+    def _heads(self, attended: Tensor, tokens: int) -> Tensor:
+        """[T*P, h*d] to what the output projection takes."""
+        return self.collapsed(attended) if self.must_mix else attended.view(tokens, -1)
+
+    def matrix_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of alphas and collapse in the checkpoint."""
+        heads, kv_heads, pseudo = self.all_heads, self.all_kv_heads, self.pseudo_heads
+        kv_alpha = (kv_heads, kv_heads, pseudo)
+        return {
+            "alpha_q": (heads, heads, pseudo),
+            "alpha_k": kv_alpha,
+            "alpha_v": kv_alpha,
+            "collapse": (heads, heads * pseudo),
+        }
+
+    def arrange(self) -> None:
+        """Put a folded layer's loaded weights into the order of virtual tokens."""
+        pseudo, projected = self.pseudo_heads, self.heads + 2 * self.kv_heads
+        for parameter in self.qkv_proj.parameters():
+            parameter.data.copy_(folding.arrange_input(parameter.data, projected, pseudo))
+        weight = self.o_proj.weight.data
+        weight.copy_(folding.arrange_output(weight, self.heads, pseudo))
+
+
+def _is_folded(pseudo_heads: int, hidden: int, quant_config: object) -> bool:
+    asked = folding.asked(get_current_vllm_config().additional_config)
+    if quant_config is not None or asked == folding.NEVER:
+        return False
+    return asked == folding.ALWAYS or folding.pays(pseudo_heads, hidden)
 
 
 class IHADecoderLayer(LlamaDecoderLayer):
@@ -261,23 +220,29 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
             decode_context=parallel.decode_context_parallel_size,
         )
         super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=IHADecoderLayer)
-        reach = config.num_pseudo_heads if config.pseudo_rope == "virtual" else 1
-        positions = vllm_config.model_config.max_model_len * reach
-        rotary = VirtualRotaryEmbedding(config, positions, torch.get_default_dtype())
-        for module in self.modules():
-            if isinstance(module, IHAAttention):
-                module.rotary_emb = rotary
+        tokens = vllm_config.model_config.max_model_len
+        rotary = VirtualRotaryEmbedding(config, tokens, torch.get_default_dtype())
+        # Kept from torch.nn, which would list it as a module of the model's own.
+        self._rotary = (rotary,)
+        for layer in self._attention().values():
+            layer.rotary_emb = rotary
+        equip((layer for layer in self._attention().values() if layer.must_mix), vllm_config)
+
+    def _attention(self) -> dict[str, IHAAttention]:
+        """Attention layers by the prefix of their tensors in the checkpoint."""
+        modules = self.named_modules()
+        return {f"{name}.": module for name, module in modules if isinstance(module, IHAAttention)}
+
+    def forward(self, input_ids: Tensor, positions: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Llama's; arguments and result are vLLM's."""
+        self._rotary[0].begin_step()
+        return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Llama's loading; IHA's own tensors bring their loaders."""
-        loaded: set[str] = super().load_weights(weights)
+        """Llama's loading; IHA's own tensors bring their loaders, or are folded on the way."""
+        folded = {name: layer for name, layer in self._attention().items() if layer.is_folded}
+        shapes = {name: layer.matrix_shapes() for name, layer in folded.items()}
+        loaded: set[str] = super().load_weights(folding.fold(weights, shapes))
+        for layer in folded.values():
+            layer.arrange()
         return loaded
-
-
-def _check_shape(name: str, stored: Tensor, wanted: tuple[int, ...]) -> None:
-    """Refuse what could be cut and reshaped into place all the same."""
-    if tuple(stored.shape) != wanted:
-        raise CheckpointError(
-            f"{name} has shape {list(stored.shape)}, but config.json asks for "
-            f"{list(wanted)}: run model_adapters.checkpoint.read on the folder for its name."
-        )

@@ -7,7 +7,7 @@ Not for: starting the engine (see `engine.py`).
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from iha_eval.harness.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.harness.memory import free_memory
 from iha_eval.redact import without_secrets
 from model_adapters.checkpoint import Checkpoint
+from model_adapters.cost import model_shape
 from model_adapters.errors import AdapterError
-from model_adapters.serving_rules import check_backend, check_parallelism
+from model_adapters.serving_rules import check_engine
 
 MISSING = (
     "vLLM is not installed: pip install 'iha-eval[cpu]' on a machine without a GPU, "
@@ -40,6 +41,13 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # vLLM's own default on a CPU, for how many requests it runs at once.
 CPU_SEQUENCES = 256
 CPU_BLOCK = 128
+# Charging a request this much more KV cache than it needs is as good as it needs to be.
+SLACK = 0.1
+MOST_BATCHED = 4096
+# Fewest tokens a step. On a CPU half of it cost a fifth of the prefill at 256 tokens, and with it
+# 16k tokens took as long as in the plain model at P = 2. On a GPU it is some three times the tokens
+# at which an H100 computes as long as it reads weights, and was not timed.
+LEAST_BATCHED = {"cpu": 256, "gpu": 1024}
 # Most of the memory that is free at the start that the KV cache may take on a CPU.
 CPU_SHARE = 0.4
 # Least: the engine stays, and a later call may have more requests than the first.
@@ -115,26 +123,66 @@ def build(
     engine.update(arguments.engine)
     if checkpoint.is_iha:
         _check_serving(checkpoint.config, engine)
+    wanted = _wanted_bytes(checkpoint.config, engine, needs) if cpu else None
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
-    if cpu and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        engine |= _cpu_kv_cache(checkpoint.config, engine, needs)
+    if wanted and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        engine["kv_cache_memory_bytes"] = min(wanted, _bytes_to_spare(engine))
+    # Where the cache holds all requests at once, what vLLM charges each of them is no matter.
+    fits = wanted is not None and wanted <= int(engine.get("kv_cache_memory_bytes") or 0)
+    if checkpoint.is_iha and not fits:
+        engine = _batching(checkpoint.config, engine, cpu=cpu) | engine
     return engine
 
 
-def _check_serving(config: Any, engine: Mapping[str, Any]) -> None:
-    def size(name: str) -> int:
-        return int(engine.get(name) or 1)
+def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
+    """`max_num_batched_tokens` that leaves an IHA model its small KV cache; None for vLLM's own.
 
-    try:
-        if engine.get("attention_backend"):
-            check_backend(str(engine["attention_backend"]).upper())
-        check_parallelism(
-            config.num_attention_heads,
-            config.kv_heads,
-            tensor=size("tensor_parallel_size"),
-            pipeline=size("pipeline_parallel_size"),
-            decode_context=size("decode_context_parallel_size"),
+    vLLM lets a request in when there is cache for each windowed layer's window and for all tokens
+    in flight: with its own defaults of thousands that is more than the plain model needs.
+
+    Args:
+        config: the model's.
+        max_model_len: longest sequence in tokens.
+        cpu: whether vLLM runs on a CPU.
+    """
+    layers = model_shape(config).layers
+    windowed = [layer for layer in layers if layer.window is not None]
+    window = max(layer.window or 0 for layer in layers)
+    if not windowed:
+        return None
+    # Asynchronous scheduling has two steps under way.
+    batches = 1 if cpu else 2
+    needed = sum(layer.states(max_model_len) for layer in layers)
+
+    def excess(tokens: int) -> int:
+        return sum(
+            replace(layer, window=layer.window + batches * tokens).states(max_model_len)
+            - layer.states(max_model_len)
+            for layer in windowed
+            if layer.window is not None
         )
+
+    tokens, least = MOST_BATCHED, LEAST_BATCHED["cpu" if cpu else "gpu"]
+    # Little longer than a window and two of the smallest steps: charged for whole in any case.
+    if max_model_len <= window + 2 * batches * least:
+        return tokens
+    while tokens > least and excess(tokens) > SLACK * needed:
+        tokens //= 2
+    return tokens
+
+
+def _batching(config: Any, engine: Mapping[str, Any], *, cpu: bool) -> dict[str, Any]:
+    """`max_num_batched_tokens`, where vLLM lets it be chosen."""
+    tokens = batched_tokens(config, engine["max_model_len"], cpu=cpu)
+    # Without chunks a step has to take a whole prompt.
+    if tokens is None or engine.get("enable_chunked_prefill") is False:
+        return {}
+    return {"max_num_batched_tokens": max(tokens, int(engine.get("max_num_seqs") or 1))}
+
+
+def _check_serving(config: Any, engine: Mapping[str, Any]) -> None:
+    try:
+        check_engine(config.num_attention_heads, config.kv_heads, engine)
     except AdapterError as error:
         raise UserError(str(error)) from error
 
@@ -144,20 +192,24 @@ def shown(engine: Mapping[str, Any]) -> dict[str, Any]:
     return without_secrets({name: item for name, item in engine.items() if name not in FIXED})
 
 
-def _cpu_kv_cache(config: Any, engine: Mapping[str, Any], needs: Sequence[int]) -> dict[str, int]:
-    """`kv_cache_memory_bytes` for the longest requests that can run at once, memory allowing."""
+def _wanted_bytes(config: Any, engine: Mapping[str, Any], needs: Sequence[int]) -> int | None:
+    """KV cache for the longest requests that can run at once; None where that is not known."""
     item = ITEM_BYTES.get(engine["dtype"])
     states = _states_per_token(config)
     if item is None or states is None:
-        return {}
+        return None
     block = int(engine.get("block_size") or CPU_BLOCK)
     at_once = sorted(needs, reverse=True)[: int(engine.get("max_num_seqs") or CPU_SEQUENCES)]
     # A block more for each request's last one, two for what vLLM keeps to itself.
     tokens = sum(at_once) + max(at_once) + block * (len(at_once) + 2)
     # Layers in groups of unequal size are padded.
-    wanted = max(CPU_LEAST, int(1.25 * tokens * states * item))
+    return max(CPU_LEAST, int(1.25 * tokens * states * item))
+
+
+def _bytes_to_spare(engine: Mapping[str, Any]) -> int:
+    """What each worker may take of the memory that is free."""
     workers = int(engine.get("tensor_parallel_size") or 1)
-    return {"kv_cache_memory_bytes": min(wanted, int(CPU_SHARE * free_memory() / workers))}
+    return int(CPU_SHARE * free_memory() / workers)
 
 
 def _states_per_token(config: Any) -> int | None:

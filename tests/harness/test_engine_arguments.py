@@ -11,7 +11,7 @@ from iha_eval import distributions
 from iha_eval.errors import UserError
 from iha_eval.harness import engine, engine_arguments
 from iha_eval.harness.arguments import parse
-from model_adapters import checkpoint, default_checkpoint
+from model_adapters import IHAConfig, checkpoint, default_checkpoint
 
 
 def build(folder: Path, *, cpu: bool = True, **given: Any) -> dict[str, Any]:
@@ -62,6 +62,53 @@ def test_what_cannot_serve_iha_is_refused_before_an_engine_starts(
 def test_the_users_word_is_the_last(llama: Path) -> None:
     found = build(llama, enforce_eager=False, max_num_seqs=3, batch_size=4)
     assert (found["enforce_eager"], found["max_num_seqs"]) == (False, 3)
+
+
+def iha_config(window: int | None, pseudo: int) -> IHAConfig:
+    kinds = ["iha_global" if window is None else "iha_sliding"] * 4 + ["full"]
+    return IHAConfig(
+        num_hidden_layers=5, iha_layer_types=kinds, iha_window=window, num_pseudo_heads=pseudo
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "pseudo", "cpu", "want"),
+    [
+        (16384, 2, True, 256),
+        (16384, 4, True, 256),
+        (4096, 2, True, 256),
+        (512, 2, True, 4096),
+        (65536, 1, True, 4096),
+        (16384, 2, False, 1024),
+        (65536, 1, False, 2048),
+    ],
+)
+def test_batched_tokens_keep_the_charged_kv_cache_near_what_is_needed(
+    context: int, pseudo: int, cpu: bool, want: int
+) -> None:
+    config = iha_config(context // (2 * pseudo**2), pseudo)
+    assert engine_arguments.batched_tokens(config, context, cpu=cpu) == want
+    assert engine_arguments.batched_tokens(iha_config(None, 2), context, cpu=cpu) is None
+
+
+TIGHT = {"kv_cache_memory_bytes": 10**6}
+
+
+def test_batched_tokens_are_chosen_where_the_cache_may_not_hold_all_requests(llama: Path) -> None:
+    """On a CPU that is known; a GPU's memory is not, before the engine starts."""
+    folder = default_checkpoint.folder()
+    assert "max_num_batched_tokens" not in build(folder)
+    assert build(folder, **TIGHT)["max_num_batched_tokens"] == 4096
+    assert build(folder, cpu=False)["max_num_batched_tokens"] == 4096
+    assert "max_num_batched_tokens" not in build(llama, **TIGHT)
+
+
+def test_a_step_takes_as_many_tokens_as_requests_and_the_users_word_is_the_last() -> None:
+    folder = default_checkpoint.folder()
+    assert build(folder, **TIGHT, batch_size=8192)["max_num_batched_tokens"] == 8192
+    assert build(folder, **TIGHT, max_num_batched_tokens=77)["max_num_batched_tokens"] == 77
+    unchunked = build(folder, **TIGHT, enable_chunked_prefill=False)
+    assert "max_num_batched_tokens" not in unchunked
 
 
 def test_on_a_gpu_memory_and_compilation_are_left_to_vllm(llama: Path) -> None:

@@ -144,7 +144,7 @@ def test_flash_attention_is_derived_where_it_can_be_imported() -> None:
     assert derived.get_name() == "FLASH_ATTN"
     builder = derived.get_builder_cls()
     assert issubclass(builder, FlashAttentionBackend.get_builder_cls())
-    assert not builder.supports_update_block_table
+    assert builder.supports_update_block_table
 
 
 @pytest.mark.parametrize(("pseudo", "unit"), [(1, 32), (2, 16), (3, 32), (4, 8), (20, 8)])
@@ -212,6 +212,32 @@ def test_the_base_is_given_everything_times_p() -> None:
     slots = [15, 16, 17, 18, 19, 20, 120, 121, 122, -1, -1, -1]
     assert virtual.slot_mapping.tolist() == slots
     assert virtual.num_reqs == 2
+
+
+def test_groups_of_one_kind_share_all_but_their_blocks() -> None:
+    """The second group's metadata has its own blocks and slots, the rest is the first's."""
+    first, second = builder_for(3), builder_for(3)
+    _, built = first.build(0, batch([2, 1], [2, 9], [5, 6, 40]))
+    metadata = SimpleNamespace(
+        block_table="first", slot_mapping=built.slot_mapping, seq_lens=built.seq_lens
+    )
+    updated = second.update_block_table(metadata, "second", torch.tensor([1, 2, 7]))
+    assert updated.block_table == "second"
+    assert updated.slot_mapping.tolist() == [3, 4, 5, 6, 7, 8, 21, 22, 23]
+    assert updated.seq_lens is built.seq_lens
+    assert metadata.block_table == "first"
+    assert metadata.slot_mapping.tolist() == [15, 16, 17, 18, 19, 20, 120, 121, 122]
+
+
+@pytest.mark.parametrize(
+    ("base", "shares"), [(CPUAttentionBackend, True), (TritonAttentionBackend, False)]
+)
+def test_metadata_is_shared_only_where_the_base_is_known_to_allow_it(
+    base: type[AttentionBackend], shares: bool
+) -> None:
+    """Another base may derive more from the blocks than the two fields that are replaced."""
+    builder = iha_backend(base, CacheShape(2, None)).get_builder_cls()
+    assert builder.supports_update_block_table is shares
 
 
 def test_the_batch_of_tokens_is_left_alone() -> None:

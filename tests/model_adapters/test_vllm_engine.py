@@ -31,11 +31,27 @@ TOLERANCE = 1e-4
 MATRIX = [
     ("P1-mixed-virtual-G4", MIXED, {"num_pseudo_heads": 1, "num_key_value_heads": 4}, {}),
     ("P2-mixed-virtual-G2", MIXED, {"num_pseudo_heads": 2}, {}),
-    ("P2-global-virtual-G4", GLOBAL, {"num_key_value_heads": 4}, {}),
+    (
+        "P2-global-virtual-G4-not-folded",
+        GLOBAL,
+        {"num_key_value_heads": 4},
+        {"additional_config": {"iha_fold": "never"}},
+    ),
     ("P3-mixed-token-G1", MIXED, {"num_pseudo_heads": 3, "num_key_value_heads": 1}, {}),
     ("P3-all-iha-virtual-G4", ["iha_sliding", "iha_global"], {"num_pseudo_heads": 3}, {}),
-    ("P4-global-token-G2", GLOBAL, {"num_pseudo_heads": 4, "pseudo_rope": "token"}, {}),
+    (
+        "P4-global-token-G2-folded",
+        GLOBAL,
+        {"num_pseudo_heads": 4, "pseudo_rope": "token", "attention_bias": True},
+        {"additional_config": {"iha_fold": "always"}},
+    ),
     ("P4-hybrid-virtual-block32", HYBRID, {"num_pseudo_heads": 4}, {"block_size": 32}),
+    (
+        "P2-hybrid-fused-in-plain-torch",
+        HYBRID,
+        {},
+        {"additional_config": {"iha_fused": "plain", "iha_fold": "never"}},
+    ),
     ("P2-mixed-few-blocks", MIXED, {}, {"num_gpu_blocks_override": 40}),
     ("P3-hybrid-few-blocks", HYBRID, {"num_pseudo_heads": 3}, {"num_gpu_blocks_override": 40}),
     (

@@ -1,0 +1,167 @@
+"""From vLLM's attention layer to the fused pass: one operator takes the projection's raw output.
+
+For: `vllm_model.py` and `vllm_backend.py`. The layer hands qkv, positions and the rotary table to
+vLLM's own attention operator in place of query, key and value. That operator is where vLLM cuts
+its compiled graph and where it knows cache and slots, so nothing has to be registered; the
+implementation behind it calls `Packed.unpack` first.
+Not for: any other model's attention, nor for deciding whether to (see `support.py`).
+"""
+
+import functools
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_adapters.errors import BackendError
+from model_adapters.fused import naive
+from model_adapters.fused.launch import plan
+from model_adapters.fused.mixing import Mixing
+from model_adapters.fused.support import KERNEL, SWITCH, chosen, why_not
+
+logger = logging.getLogger(__name__)
+
+
+def cache_views(kv_cache: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of vLLM's cache as the kernel wants them, without a copy.
+
+    Args:
+        kv_cache: [blocks, G, B, 2*d], the logical shape that FLASH_ATTN and TRITON_ATTN state
+            whatever the order in memory; a state's key stands before its value.
+        width: d.
+
+    Returns:
+        Two of [blocks, B, G, d].
+
+    Raises:
+        BackendError: the cache has another shape, as in other releases of vLLM.
+    """
+    if kv_cache.dim() != 4 or kv_cache.shape[-1] != 2 * width:
+        raise BackendError(
+            f"{SWITCH} is set, but this vLLM's cache has shape {list(kv_cache.shape)} instead of "
+            f"[blocks, key heads, block size, {2 * width}]: leave {SWITCH} unset."
+        )
+    key_cache, value_cache = kv_cache.transpose(1, 2).split(width, dim=-1)
+    return key_cache, value_cache
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What the attention layer keeps of its IHA layer when the fused pass is asked for.
+
+    Attributes:
+        mixing: the layer's matrices, loaded in place later.
+        mode: `support.KERNEL` or `support.PLAIN`.
+    """
+
+    mixing: Mixing
+    mode: str
+
+    def attend(self, layer: Any, qkv: Tensor, positions: Tensor, table: Tensor) -> Tensor:
+        """Call vLLM's attention operator with the raw projections.
+
+        Args:
+            layer: vLLM's `Attention`.
+            qkv: [T, (H + 2G) * d].
+            positions: [T].
+            table: [positions, d].
+
+        Returns:
+            [T*P, H*d].
+        """
+        rows = len(qkv) * self.mixing.pseudo_heads
+        output = qkv.new_empty((rows, self.mixing.heads, self.mixing.width))
+        operator, name = _operator(layer)
+        operator(qkv, positions, table, output, name)
+        return output.flatten(1)
+
+    def unpack(
+        self, query: Tensor, key: Tensor, value: Tensor, kv_cache: Tensor, metadata: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What the base implementation is to work on.
+
+        Args:
+            query: qkv, [T, (H + 2G) * d].
+            key: positions, [T].
+            value: the rotary table, [positions, d].
+            kv_cache: see `cache_views`.
+            metadata: the base's, with virtual slots; None in a profiling run.
+
+        Returns:
+            Queries [T*P, H, d], and either keys and values [T*P, G, d] that have to be written
+            yet, or None for both: they are in the cache.
+        """
+        qkv, positions, table, mixing = query, key, value, self.mixing
+        shape = (-1, mixing.heads, mixing.width)
+        if metadata is None:
+            # As much memory as a real run takes.
+            rows = len(qkv) * mixing.pseudo_heads
+            return qkv.new_empty((rows, mixing.heads * mixing.width)).view(shape), None, None
+        if self.mode == KERNEL:
+            from model_adapters.fused.kernel import mix_rotate_cache
+
+            slots = metadata.slot_mapping
+            caches = cache_views(kv_cache, mixing.width)
+            launch = plan(len(qkv), mixing.sizes, _processors(qkv.device))
+            made = mix_rotate_cache(qkv, positions, slots, table, mixing, *caches, launch)
+            return made.view(shape), None, None
+        states = naive.mix_rotate(qkv, positions, table, mixing)
+        query, key, value = (part.to(qkv.dtype).contiguous() for part in states)
+        return query, key, value
+
+
+def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
+    """Give layers the fused pass where the engine was asked for it, or log why they do not get it.
+
+    Args:
+        layers: the served model's IHA layers whose weights are not folded.
+        vllm_config: the engine's configuration.
+
+    Returns:
+        "kernel", "plain", or None where the plain path stays.
+
+    Raises:
+        BackendError: `additional_config` asks for something that there is not.
+    """
+    mode = chosen(vllm_config.additional_config)
+    found = list(layers)
+    if mode is None or not found:
+        return None
+    reason = why_not(
+        mode,
+        device=str(vllm_config.device_config.device_type),
+        dtype=vllm_config.model_config.dtype,
+        cache_dtype=str(vllm_config.cache_config.cache_dtype),
+        backend=found[0].attn.base_backend.get_name(),
+        width=found[0].head_dim,
+        ranks=found[0].ranks,
+    )
+    if reason is not None:
+        logger.warning("%s is set, but %s: the usual path is taken", SWITCH, reason)
+        return None
+    virtual = vllm_config.model_config.hf_config.pseudo_rope == "virtual"
+    for layer in found:
+        alphas = (layer.alpha_q, layer.alpha_k, layer.alpha_v)
+        mixing = Mixing(*alphas, width=layer.head_dim, virtual=virtual)
+        layer.attn.packed = Packed(mixing, mode)
+    logger.info("%s: %s in %d layers", SWITCH, mode, len(found))
+    return mode
+
+
+@functools.cache
+def _processors(device: torch.device) -> int:
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return count
+
+
+def _operator(layer: Any) -> tuple[Any, Any]:
+    """The attention operator, and what it calls this layer."""
+    from vllm.model_executor.layers.attention import attention
+
+    if layer.use_direct_call:
+        return attention.unified_attention_with_output, layer.layer_name
+    name = attention._encode_layer_name(layer.layer_name)
+    return torch.ops.vllm.unified_attention_with_output, name

@@ -1,0 +1,141 @@
+"""Heads to pseudo-heads and back in the served model: alpha, collapse, and ways to apply them.
+
+For: `vllm_model.py`, whose attention layer these parameters belong to.
+Not for: what comes between (rotation, cache, attention), nor for folding alpha and collapse into
+the projections, which does away with this (`folding.py`).
+"""
+
+import torch
+from torch import Tensor, nn
+from vllm.distributed import (
+    get_tensor_model_parallel_rank,
+    get_tensor_model_parallel_world_size,
+    tensor_model_parallel_all_gather,
+    tensor_model_parallel_reduce_scatter,
+)
+
+from model_adapters.folding import check_shape
+
+# Up to here one product with zeros in it beats three without: calls cost more than arithmetic.
+FEW_TOKENS = 64
+
+
+class PseudoHeads(nn.Module):
+    """The parameters of one IHA layer, split over tensor-parallel ranks by heads.
+
+    Mixing needs every head of a token, so the projected heads are gathered; each rank makes
+    the pseudo-heads of its own heads, and its part of the collapsed sum over all of them.
+
+    Args:
+        heads: H.
+        kv_heads: G.
+        width: d.
+        pseudo_heads: P.
+    """
+
+    def __init__(self, heads: int, kv_heads: int, width: int, pseudo_heads: int) -> None:
+        super().__init__()
+        self.ranks = get_tensor_model_parallel_world_size()
+        self.all_heads, self.all_kv_heads = heads, kv_heads
+        self.head_dim, self.pseudo_heads = width, pseudo_heads
+        self.heads = heads // self.ranks
+        # Ranks beyond the number of key heads hold copies.
+        self.kv_heads = max(1, kv_heads // self.ranks)
+        self.kv_replicas = max(1, self.ranks // kv_heads)
+        self.sizes = [self.heads * width] + [self.kv_heads * width] * 2
+
+    def add_mixing(self) -> None:
+        """Parameters in the order the products want: pseudo-head, then local head.
+
+        alpha becomes [P * local heads, all heads], the collapse [all heads, P * local heads].
+        `block_alpha` repeats the three alphas as blocks on a diagonal, [P * (h + 2g), H + 2G].
+        """
+        rank, heads, pseudo = get_tensor_model_parallel_rank(), self.all_heads, self.pseudo_heads
+        own = slice(rank * self.heads, (rank + 1) * self.heads)
+        first = rank // self.kv_replicas * self.kv_heads
+        kv_own = slice(first, first + self.kv_heads)
+        local, total = self.heads + 2 * self.kv_heads, heads + 2 * self.all_kv_heads
+        self.block_alpha: Tensor
+        self.register_buffer("block_alpha", torch.zeros(pseudo * local, total), persistent=False)
+        blocks = self.block_alpha.view(pseudo, local, total)
+
+        def alpha(row: int, column: int, total: int, mine: slice) -> nn.Parameter:
+            count = mine.stop - mine.start
+            parameter = nn.Parameter(torch.empty(pseudo * count, total), requires_grad=False)
+            block = blocks[:, row : row + count, column : column + total]
+
+            def load(target: Tensor, stored: Tensor) -> None:
+                check_shape("alpha", stored, (total, total, pseudo))
+                target.data.copy_(stored[:, mine].permute(2, 1, 0).reshape(target.shape))
+                block.copy_(target.data.view_as(block))
+
+            parameter.weight_loader = load  # type: ignore[attr-defined]
+            return parameter
+
+        def load_collapse(target: Tensor, stored: Tensor) -> None:
+            check_shape("collapse", stored, (heads, heads * pseudo))
+            mine = stored.unflatten(1, (heads, pseudo))[:, own]
+            target.data.copy_(mine.transpose(1, 2).reshape(target.shape))
+
+        kv = self.all_kv_heads
+        self.alpha_q = alpha(0, 0, heads, own)
+        self.alpha_k = alpha(self.heads, heads, kv, kv_own)
+        self.alpha_v = alpha(self.heads + self.kv_heads, heads + kv, kv, kv_own)
+        self.collapse = nn.Parameter(torch.empty(heads, pseudo * self.heads), requires_grad=False)
+        self.collapse.weight_loader = load_collapse  # type: ignore[attr-defined]
+
+    def mix(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pseudo-heads of queries, keys and values, from every rank's heads.
+
+        Args:
+            qkv: [T, (h + 2g) * d] as projected, h and g being the rank's own heads.
+
+        Returns:
+            [T*P, h*d], [T*P, g*d] and [T*P, g*d].
+        """
+        # A compiled graph is one for all batches, so it cannot choose by their size.
+        if self.ranks == 1 and not torch.compiler.is_compiling() and len(qkv) <= FEW_TOKENS:
+            return self.mix_at_once(qkv)
+        return self.mix_one_by_one(qkv)
+
+    def mix_at_once(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`mix` in one product, for one rank; the results are columns of one tensor."""
+        heads = qkv.unflatten(1, (-1, self.head_dim))
+        mixed = torch.bmm(self.block_alpha.expand(len(qkv), -1, -1), heads)
+        query, key, value = mixed.view(len(qkv) * self.pseudo_heads, -1).split(self.sizes, dim=-1)
+        return query, key, value
+
+    def mix_one_by_one(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`mix` in three products, each without zeros, after one exchange between ranks."""
+        query, key, value = self._every_head(qkv)
+        return (
+            self._product(self.alpha_q, query),
+            self._product(self.alpha_k, key),
+            self._product(self.alpha_v, value),
+        )
+
+    def _every_head(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """[T, H, d] and twice [T, G, d]."""
+        counts = [self.heads, self.kv_heads, self.kv_heads]
+        if self.ranks == 1:
+            own: tuple[Tensor, ...] = qkv.unflatten(1, (-1, self.head_dim)).split(counts, dim=1)
+            return own
+        gathered = tensor_model_parallel_all_gather(qkv.contiguous())
+        ranks = gathered.unflatten(1, (self.ranks, -1, self.head_dim))
+        query, key, value = ranks.split(counts, dim=2)
+        copies = self.kv_replicas
+        return query.flatten(1, 2), key[:, ::copies].flatten(1, 2), value[:, ::copies].flatten(1, 2)
+
+    def _product(self, alpha: Tensor, heads: Tensor) -> Tensor:
+        """[T, M, d] to [T*P, h*d]."""
+        # Spelled as a batch, or the states would be transposed in memory, there and back.
+        mixed = torch.bmm(alpha.expand(len(heads), -1, -1), heads)
+        return mixed.view(len(heads) * self.pseudo_heads, -1)
+
+    def collapsed(self, attended: Tensor) -> Tensor:
+        """[T*P, h*d] to [T, h*d], summed over every rank's heads."""
+        stacked = attended.reshape(-1, self.collapse.shape[1], self.head_dim)
+        heads = torch.bmm(self.collapse.expand(len(stacked), -1, -1), stacked).flatten(1)
+        if self.ranks > 1:
+            heads = tensor_model_parallel_reduce_scatter(heads)
+        return heads

@@ -1,0 +1,159 @@
+"""Ways of mixing and collapsing on one rank, and on several, against the plain sums."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from model_adapters import vllm_mixing
+from model_adapters.vllm_mixing import FEW_TOKENS, PseudoHeads
+
+WIDTH = 8
+SHAPES = [(1, 4, 4), (2, 4, 4), (2, 4, 1), (3, 4, 2), (4, 3, 3)]
+Make = Callable[..., PseudoHeads]
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    """One rank's layer with the same matrices whatever the number of ranks."""
+
+    def built(pseudo: int, heads: int, kv_heads: int, *, ranks: int = 1, rank: int = 0) -> Any:
+        monkeypatch.setattr(vllm_mixing, "get_tensor_model_parallel_world_size", lambda: ranks)
+        monkeypatch.setattr(vllm_mixing, "get_tensor_model_parallel_rank", lambda: rank)
+        layer = PseudoHeads(heads, kv_heads, WIDTH, pseudo)
+        layer.add_mixing()
+        stored = matrices(pseudo, heads, kv_heads)
+        for name, parameter in layer.named_parameters():
+            parameter.weight_loader(parameter, stored[name])  # type: ignore[attr-defined]
+        return layer
+
+    return built
+
+
+def matrices(pseudo: int, heads: int, kv_heads: int) -> dict[str, Tensor]:
+    return {
+        "alpha_q": random(heads, heads, pseudo),
+        "alpha_k": random(kv_heads, kv_heads, pseudo),
+        "alpha_v": random(kv_heads, kv_heads, pseudo) + 1,
+        "collapse": random(heads, heads * pseudo),
+    }
+
+
+def expected(qkv: Tensor, pseudo: int, heads: int, kv_heads: int) -> list[Tensor]:
+    """[T, P, heads, d] of queries, keys and values, from the definition."""
+    stored = matrices(pseudo, heads, kv_heads)
+    parts = qkv.view(len(qkv), -1, WIDTH).split([heads, kv_heads, kv_heads], dim=1)
+    names = ("alpha_q", "alpha_k", "alpha_v")
+    return [
+        torch.einsum("tmd,mhp->tphd", part, stored[name])
+        for part, name in zip(parts, names, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("tokens", [1, 63, 129, 1000])
+@pytest.mark.parametrize(("pseudo", "heads", "kv_heads"), SHAPES)
+def test_both_ways_of_mixing_give_the_pseudo_heads(
+    tokens: int, pseudo: int, heads: int, kv_heads: int, make: Make
+) -> None:
+    layer, qkv = make(pseudo, heads, kv_heads), random(tokens, (heads + 2 * kv_heads) * WIDTH)
+    want = expected(qkv, pseudo, heads, kv_heads)
+    for way in (layer.mix, layer.mix_at_once, layer.mix_one_by_one):
+        for found, wanted in zip(way(qkv), want, strict=True):
+            assert found.shape == (tokens * pseudo, wanted[0, 0].numel())
+            torch.testing.assert_close(found, wanted.reshape(found.shape), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [1, FEW_TOKENS, FEW_TOKENS + 1])
+def test_few_tokens_are_mixed_at_once(
+    tokens: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make(2, 4, 4)
+    monkeypatch.setattr(layer, "mix_at_once", lambda qkv: "at once")
+    monkeypatch.setattr(layer, "mix_one_by_one", lambda qkv: "one by one")
+    assert layer.mix(random(tokens, 1)) == ("at once" if tokens <= FEW_TOKENS else "one by one")
+
+
+@pytest.mark.parametrize("tokens", [1, 63, 129, 1000])
+@pytest.mark.parametrize(("pseudo", "heads", "kv_heads"), SHAPES)
+def test_collapsing_sums_over_heads_and_pseudo_heads(
+    tokens: int, pseudo: int, heads: int, kv_heads: int, make: Make
+) -> None:
+    attended = random(tokens, pseudo, heads, WIDTH)
+    collapse = matrices(pseudo, heads, kv_heads)["collapse"].view(heads, heads, pseudo)
+    want = torch.einsum("hkp,tpkd->thd", collapse, attended).flatten(1)
+    found = make(pseudo, heads, kv_heads).collapsed(attended.view(tokens * pseudo, -1))
+    torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 129])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "ranks"), [(4, 4, 2), (4, 2, 2), (4, 2, 4), (4, 1, 2)]
+)
+def test_each_rank_makes_its_own_pseudo_heads_after_one_exchange(
+    tokens: int,
+    heads: int,
+    kv_heads: int,
+    ranks: int,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exchange stands in for the ranks' own; key heads are copied where they are fewer."""
+    pseudo, kv_own = 3, max(1, kv_heads // ranks)
+    query, key, value = (
+        random(tokens, count * WIDTH) + shift
+        for shift, count in enumerate((heads, kv_heads, kv_heads))
+    )
+    want = expected(torch.cat([query, key, value], dim=1), pseudo, heads, kv_heads)
+
+    def local(states: Tensor, rank: int, count: int, copies: int = 1) -> Tensor:
+        first = rank // copies * count
+        return states.view(tokens, -1, WIDTH)[:, first : first + count].flatten(1)
+
+    copies = max(1, ranks // kv_heads)
+    projected = [
+        torch.cat(
+            [local(query, rank, heads // ranks)]
+            + [local(part, rank, kv_own, copies) for part in (key, value)],
+            dim=1,
+        )
+        for rank in range(ranks)
+    ]
+    exchanges: list[Tensor] = []
+
+    def exchange(states: Tensor) -> Tensor:
+        exchanges.append(states)
+        return torch.cat(projected, dim=1)
+
+    monkeypatch.setattr(vllm_mixing, "tensor_model_parallel_all_gather", exchange)
+    for rank in range(ranks):
+        layer = make(pseudo, heads, kv_heads, ranks=ranks, rank=rank)
+        found = layer.mix(projected[rank])
+        counts = (heads // ranks, kv_own, kv_own)
+        firsts = (rank * counts[0], *[rank // copies * kv_own] * 2)
+        for states, whole, first, count in zip(found, want, firsts, counts, strict=True):
+            part = whole[:, :, first : first + count].reshape(states.shape)
+            torch.testing.assert_close(states, part, rtol=1e-4, atol=1e-5)
+    assert len(exchanges) == ranks
+
+
+def test_ranks_add_up_to_the_collapse(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rank's part is over its own heads; the exchange adds them."""
+    parts: list[Tensor] = []
+
+    def kept(states: Tensor) -> Tensor:
+        parts.append(states)
+        return states
+
+    monkeypatch.setattr(vllm_mixing, "tensor_model_parallel_reduce_scatter", kept)
+    attended = random(7, 3, 4, WIDTH)
+    for rank in range(2):
+        own = attended[:, :, 2 * rank : 2 * rank + 2].reshape(21, -1)
+        make(3, 4, 2, ranks=2, rank=rank).collapsed(own)
+    want = make(3, 4, 2).collapsed(attended.view(21, -1))
+    torch.testing.assert_close(parts[0] + parts[1], want, rtol=1e-4, atol=1e-4)
