@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Bounds a mask to BLOCK x keys entries; windowed layers also read no key twice as often as this.
+# Bounds a mask to BLOCK x keys entries.
 BLOCK = 1024
+# A windowed layer's block of queries reads window + block keys, so that half a window wastes a
+# third; below this many queries the calls themselves cost more than they leave out.
+SMALLEST_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,21 @@ def sdpa(
         [B, H, Lq, d].
     """
     total, offset = query.shape[2], span.first_query - span.first_key
+    if _only_causal(span, query, key.shape[2], dropout):
+        # No mask to make or read, and half of the scores left out.
+        return functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            is_causal=True,
+            dropout_p=dropout,
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+    block = _block(span.window)
     outputs = []
-    for start in range(0, total, BLOCK):
-        queries = range(start, min(start + BLOCK, total))
+    for start in range(0, total, block):
+        queries = range(start, min(start + block, total))
         first = 0 if span.window is None else max(0, queries.start + offset - span.window + 1)
         # Without padding keys end at the last query; more than that is never at hand.
         keys = range(first, queries.stop + offset)
@@ -109,3 +124,17 @@ def sdpa(
             )
         )
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+
+
+def _only_causal(span: Span, query: Tensor, keys: int, dropout: float) -> bool:
+    """Whether one call without a mask computes this, and without forming all scores."""
+    unmasked = span.padding is None and (span.window is None or span.window >= keys)
+    # Elsewhere torch has no fused kernel for grouped heads, and would form them.
+    on_cpu = query.device.type == "cpu"
+    fused = not dropout if on_cpu else query.dtype in (torch.float16, torch.bfloat16)
+    return unmasked and span.first_query == span.first_key and (fused or keys <= BLOCK)
+
+
+def _block(window: int | None) -> int:
+    """Queries at a time."""
+    return BLOCK if window is None else min(max(window // 2, SMALLEST_BLOCK), BLOCK)

@@ -17,7 +17,7 @@ DESCRIPTIONS = {
     ),
     BASELINE: (
         "embedded baseline: full attention in the embedded default's shape, 3.2M parameters, "
-        "trained on the same batches; it can do nothing else"
+        "trained on the same batches, one seed; it can do nothing else"
     ),
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from iha_eval.cli import compare
+from iha_eval.cli._argument_types import positive
 from iha_eval.errors import UserError
 
 SUMMARY = "run ruler_mk on the two embedded checkpoints, a few documents, and compare them"
@@ -114,7 +115,7 @@ def newest_result(output: Path, before: set[Path]) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="iha-eval demo", description=SUMMARY)
     parser.add_argument("--model", default="iha-vllm", choices=["iha-vllm", "iha-hf"])
-    parser.add_argument("--limit", type=_positive, default=2, help="documents a task (2)")
+    parser.add_argument("--limit", type=positive, default=2, help="documents a task (2)")
     parser.add_argument(
         "--output",
         type=Path,
@@ -122,10 +123,3 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for what lm-eval writes (./iha-eval-demo)",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iha_eval.cli._argument_types import natural, positive
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -47,11 +49,18 @@ def main(arguments: Sequence[str]) -> int:
     console.print(_table(evidence))
     for sentence in evidence.sentences:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
-    quick = " --quick" if options.quick else ""
-    command = f"iha-eval evidence {options.claim} --seed {options.seed}{quick}"
-    written = write(evidence, command, folder)
+    written = write(evidence, _command(options), folder)
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What makes the same numbers again, whatever the folder and however many processes."""
+    said = ["iha-eval evidence", options.claim, f"--seed {options.seed}"]
+    for name in ("seeds", "epochs"):
+        if getattr(options, name, None) is not None:
+            said.append(f"--{name} {getattr(options, name)}")
+    return " ".join([*said, *(["--quick"] if options.quick else [])])
 
 
 def _find(options: argparse.Namespace, folder: Path) -> "Evidence":
@@ -59,8 +68,10 @@ def _find(options: argparse.Namespace, folder: Path) -> "Evidence":
 
     if options.claim == "composition":
         from iha_eval.evidence.composition import experiment
+        from iha_eval.evidence.composition.plan import Plan
 
-        return experiment.run(folder, print_flushed, options.seed, options.quick, options.jobs)
+        fields = {name: vars(options)[name] for name in Plan.__dataclass_fields__}
+        return experiment.run(folder, print_flushed, Plan(**fields))
     module = importlib.import_module(f"iha_eval.evidence.{options.claim}")
     found: Evidence = module.run(options.seed, options.quick)
     return found
@@ -97,28 +108,31 @@ def _parser() -> argparse.ArgumentParser:
         )
         claim.add_argument(
             "--seed",
-            type=_whole,
+            type=natural,
             default=0,
             metavar="S",
-            help="of whatever is random; composition also uses the next two (%(default)s)",
+            help="of whatever is random; composition also uses those after it (%(default)s)",
         )
-    claims.choices["composition"].add_argument(
+    _add_extent(claims.choices["composition"])
+    return parser
+
+
+def _add_extent(composition: argparse.ArgumentParser) -> None:
+    composition.add_argument(
+        "--seeds", type=positive, metavar="N", help="how many, from --seed up (3)"
+    )
+    composition.add_argument(
+        "--epochs", type=positive, metavar="E", help="limit on passes over the examples (4)"
+    )
+    composition.add_argument(
         "--jobs",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="processes at a time, a thread each (%(default)s)",
     )
-    return parser
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _whole(text) == 0:
-        raise argparse.ArgumentTypeError("there must be at least 1 process")
-    return int(text)
+    composition.add_argument(
+        "--summary",
+        action="store_true",
+        help="train nothing: sum up what is there, and say what is missing",
+    )

@@ -8,6 +8,8 @@ import json
 import sys
 from collections.abc import Sequence
 
+from iha_eval.cli._argument_types import positive_real
+
 SUMMARY = "verify CHECKPOINT: compare the naive, the Transformers and the vLLM implementation on it"
 
 
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tolerance",
-        type=_positive,
+        type=positive_real,
         metavar="X",
         default=2e-4,
         help="nats that log-probabilities may differ by in float32 (%(default)g)",
@@ -76,10 +78,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
-    return value

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.runs import load_run
+from iha_eval.files import write_whole
 
 # Parts of a results file that are mappings by task; everything else is one for the run.
 _BY_TASK = (
@@ -50,7 +51,7 @@ def merged(results: Sequence[Path], place: Path) -> Path:
             _link(path, place / f"samples_{task}_{stamp}.jsonl")
     file = place / f"results_{stamp}.json"
     content = _merge([dict(run.results) for run in runs])
-    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    write_whole(file, json.dumps(content, ensure_ascii=False))
     return file
 
 

@@ -20,6 +20,8 @@ from model_adapters.layout import describe_mismatch
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
 """Model types whose layers are Llama's -> the one class of each that can be converted."""
+MOST_PSEUDO_HEADS = 1024
+"""More is a slip of the keyboard, and would fill the memory."""
 WEIGHT_TYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -101,10 +103,13 @@ def iha_fields(
         pseudo_rope: "virtual" or "token".
 
     Raises:
-        ConversionError: schedule and window do not go with the base, or P is below 1.
+        ConversionError: schedule and window do not go with the base, or P is out of bounds.
     """
-    if pseudo_heads < 1:
-        raise ConversionError(f"pseudo-heads is {pseudo_heads}: give 1 or more.")
+    if not 1 <= pseudo_heads <= MOST_PSEUDO_HEADS:
+        raise ConversionError(
+            f"pseudo-heads is {pseudo_heads:,}: give a number from 1 to {MOST_PSEUDO_HEADS:,}, as "
+            "each token becomes so many virtual tokens."
+        )
     layers = schedule.layer_kinds(kinds, base.config.num_hidden_layers)
     context = base.config.max_position_embeddings
     return base.fields | {

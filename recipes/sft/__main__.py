@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from iha_eval.cli._argument_types import fraction, natural, positive
 from iha_eval.errors import UserError
 from iha_eval.harness.user_errors import exit_on_user_error
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dialogues = list(islice(read(options.data), options.limit))
     fields = {name: vars(options)[name] for name in Settings.__dataclass_fields__}
     losses = train(Settings(**fields), dialogues)
-    ends = max(1, len(losses) // 10)
+    ends = max(1, len(losses) // 4)
     first, last = (sum(part) / len(part) for part in (losses[:ends], losses[-ends:]))
     print(f"{len(losses)} steps, loss {first:.3f} -> {last:.3f} (means of {ends})")  # noqa: T201
     print(f"written to {options.out}; next: iha-eval verify {options.out}")  # noqa: T201
@@ -50,38 +51,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", type=Path, metavar="CHECKPOINT", help="where to start from")
     parser.add_argument("--data", required=True, help="JSON lines, or hub:OWNER/NAME")
     parser.add_argument("--out", type=Path, required=True, help="folder for the result")
-    parser.add_argument("--limit", type=_count, help="take only the first dialogues")
-    parser.add_argument("--steps", type=_count, default=1000, help="optimizer steps")
-    parser.add_argument("--batch", type=_count, default=4, help="dialogues a device and pass")
-    parser.add_argument("--accumulate", type=_count, default=4, help="passes a step")
-    parser.add_argument("--learning-rate", type=_rate, default=1e-5, help="of all but those two")
-    parser.add_argument("--iha-learning-rate", type=_rate, default=1e-3, help="alphas, collapse")
-    parser.add_argument("--max-length", type=_count, default=2048, help="longest dialogue, tokens")
-    parser.add_argument("--lora", type=_whole, default=0, metavar="RANK", help="0: every weight")
-    parser.add_argument("--seed", type=_whole, default=0, help="of the order of the data")
-    parser.add_argument("--save-steps", type=_count, default=100, help="steps between checkpoints")
+    parser.add_argument("--limit", type=positive, help="take only the first dialogues")
+    parser.add_argument("--steps", type=positive, default=1000, help="optimizer steps")
+    parser.add_argument("--batch", type=positive, default=4, help="dialogues a device and pass")
+    parser.add_argument("--accumulate", type=positive, default=4, help="passes a step")
+    parser.add_argument("--learning-rate", type=fraction, default=1e-5, help="of all but those two")
+    parser.add_argument("--iha-learning-rate", type=fraction, default=1e-3, help="alphas, collapse")
+    parser.add_argument("--max-length", type=positive, default=2048, help="tokens of a dialogue")
+    parser.add_argument("--lora", type=natural, default=0, metavar="RANK", help="0: every weight")
+    parser.add_argument("--seed", type=natural, default=0, help="of the order of the data")
+    parser.add_argument("--save-steps", type=positive, default=100, help="from checkpoint to next")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 if __name__ == "__main__":

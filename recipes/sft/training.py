@@ -151,6 +151,7 @@ def _trainer(
         warmup_steps=min(100, settings.steps // 10),
         bf16=on_gpu,
         gradient_checkpointing=on_gpu,
+        dataloader_pin_memory=on_gpu,
         max_length=None,
         logging_steps=1,
         save_steps=settings.save_steps,

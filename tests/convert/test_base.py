@@ -240,12 +240,13 @@ def test_old_ways_of_writing_rotary_scaling(good: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        (Recipe(0), "pseudo-heads is 0"),
+        (Recipe(0), "pseudo-heads is 0: give a number from 1 to 1,024"),
+        (Recipe(10**9), "pseudo-heads is 1,000,000,000: give a number from 1 to 1,024"),
         (Recipe(2, "4:1"), "5 layers"),
         (Recipe(5, "iha_sliding"), "2 \\* 5\\^2"),
         (Recipe(2, init="warm"), "init is 'warm'"),
     ],
-    ids=["no pseudo-heads", "schedule", "window", "init"],
+    ids=["no pseudo-heads", "too many pseudo-heads", "schedule", "window", "init"],
 )
 def test_recipes_that_do_not_go_with_the_base(
     recipe: Recipe, words: str, good: Path, tmp_path: Path

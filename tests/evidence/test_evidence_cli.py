@@ -28,6 +28,22 @@ def test_a_quick_run_prints_a_table_and_writes_both_files(
     assert (place / "here" / f"{claim}.svg").read_text().startswith("<svg ")
 
 
+def test_a_reduced_run_and_its_summary_say_their_command(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evidence", "composition", "--quick", "--epochs", "2", "--seeds", "1"]
+    assert main(arguments) == 0
+    file = place / "evidence" / "composition.json"
+    content = json.loads(file.read_text())
+    assert content["command"] == (
+        "iha-eval evidence composition --seed 0 --seeds 1 --epochs 2 --quick"
+    )
+    capsys.readouterr()
+    assert main([*arguments, "--summary"]) == 0
+    assert "is done" not in capsys.readouterr().out
+    assert json.loads(file.read_text()) == content
+
+
 def test_the_folder_has_a_name_of_its_own(place: Path) -> None:
     assert main(["evidence", "separation", "--quick"]) == 0
     assert sorted(path.name for path in (place / "evidence").iterdir()) == [
@@ -42,7 +58,7 @@ def test_the_folder_has_a_name_of_its_own(place: Path) -> None:
         (["cpm4"], "invalid choice: 'cpm4'"),
         (["cpm3", "--seed", "-1"], "'-1' is not a whole number from 0 up"),
         (["cpm3", "--jobs", "2"], "unrecognized arguments: --jobs 2"),
-        (["composition", "--jobs", "0"], "there must be at least 1 process"),
+        (["composition", "--jobs", "0"], "'0' is not a whole number from 1 up"),
     ],
     ids=["none", "unknown", "seed", "jobs-elsewhere", "no-jobs"],
 )

@@ -65,7 +65,7 @@ def in_pieces(model: IHALlamaForCausalLM, ids: list[int], size: int) -> Tensor:
 
 @torch.no_grad()
 def test_a_thousand_tokens_cross_the_query_blocks() -> None:
-    """1000 tokens of P=3 are 3000 virtual queries, three blocks of `attend.sdpa`."""
+    """1000 tokens of P=3 are 3000 virtual queries, blocks where windowed, one call where not."""
     model = tiny_model(["iha_sliding", "iha_global"], num_pseudo_heads=3)
     assert 2 * attend.BLOCK < 3 * 1000
     ids = random_ids(1000)

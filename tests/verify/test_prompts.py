@@ -37,7 +37,7 @@ def test_lengths_reach_beyond_the_window_if_context_allows(
 
 def test_prompts_have_their_lengths_begin_alike_and_go_on_differently(base: Path) -> None:
     text = Text(source.find(str(base)), ModelArguments())
-    made = prompts.make(text, [1, 2, 63, 700], 4096)
+    made = prompts.make(text, [1, 2, 63, 700], 9351)
     assert [(one.name, len(one.ids)) for one in made] == [
         ("1 token", 1),
         ("2 tokens", 2),
@@ -46,7 +46,7 @@ def test_prompts_have_their_lengths_begin_alike_and_go_on_differently(base: Path
     ]
     assert {one.ids[0] for one in made} == {text.encode("Ada")[0]}
     assert made[2].ids != made[3].ids[:63]
-    assert made == prompts.make(text, [1, 2, 63, 700], 4096)
+    assert made == prompts.make(text, [1, 2, 63, 700], 9351)
 
 
 def test_prose_is_sentences_that_depend_on_the_seed_alone() -> None:
@@ -58,9 +58,9 @@ def test_prose_is_sentences_that_depend_on_the_seed_alone() -> None:
 
 def test_a_token_beyond_the_embedding_is_refused(base: Path) -> None:
     text = Text(source.find(str(base)), ModelArguments())
-    prompts.check_vocabulary(text, 4096)
-    with pytest.raises(UserError, match=r"token id 4095, but the embedding has vocab_size 4095"):
-        prompts.make(text, [1], 4095)
+    prompts.check_vocabulary(text, 9351)
+    with pytest.raises(UserError, match=r"token id 9350, but the embedding has vocab_size 9350"):
+        prompts.make(text, [1], 9350)
 
 
 def test_a_tokenizer_that_knows_no_word_is_refused(base: Path, tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_a_tokenizer_that_knows_no_word_is_refused(base: Path, tmp_path: Path) -
     PreTrainedTokenizerFast(tokenizer_object=mute, bos_token="<s>").save_pretrained(folder)
     text = Text(source.find(str(folder)), ModelArguments())
     with pytest.raises(UserError, match=r"makes 0 tokens of \d+ sentences: put the tokenizer"):
-        prompts.make(text, [5], 4096)
+        prompts.make(text, [5], 9351)

@@ -262,7 +262,7 @@ def test_too_short_a_context_is_refused(exact: Path, tmp_path: Path) -> None:
         verified(folder)
 
 
-def _gpt2(folder: Path, vocabulary: int = 4096) -> Path:
+def _gpt2(folder: Path, vocabulary: int = 9351) -> Path:
     config = GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=vocabulary)
     torch.manual_seed(0)
     GPT2LMHeadModel(config).save_pretrained(folder)

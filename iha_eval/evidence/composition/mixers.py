@@ -2,23 +2,21 @@
 
 For: training on short sequences, where every token sees every token. Not for: serving, or masks.
 
-Multi-head attention and IHA run through the functions of `model_adapters/naive.py` themselves,
-which are written for one sequence: mixing, interleaving and collapse under `torch.vmap`, attention
-with the heads of all sequences as its heads. Rotary positions are left out (a choice): tokens are
-places of a matrix. Simplicial attention is third-order: a query weighs pairs of tokens by the sum
-of the products of query, first and second key, softmax over all pairs, and adds the products of
-the pairs' values.
+Mixing, interleaving and collapse are the functions of `model_adapters/naive.py` themselves: they
+work token by token, so that the tokens of all sequences are given as those of one. Attention over
+each sequence is `blockwise.attend`, which computes what `naive.attend` does without a mask. Rotary
+positions are left out (a choice): tokens are places of a matrix. Simplicial attention is
+third-order: a query weighs pairs of tokens by the sum of the products of query, first and second
+key, softmax over all pairs, and adds the products of the pairs' values; it is attention over pairs,
+whose keys and values are these products.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
 
+from iha_eval.evidence.composition import blockwise
 from model_adapters import naive
 
-# Scores at a time: what a core's cache holds, and what a GPU fills its units with.
-_CPU_SCORES, _GPU_SCORES = 2**20, 2**28
 # Noise on IHA's identities at the start, as in `model_adapters/modeling.py`.
 _NOISE = 0.02
 
@@ -40,12 +38,10 @@ class MultiHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] to [B, N, D]."""
-        states = (project(tokens) for project in (self.query, self.key, self.value))
-        query, key, value = (
-            one.unflatten(-1, (self.heads, -1)).transpose(1, 2).flatten(0, 1) for one in states
-        )
-        attended = _attend(query, key, value).unflatten(0, (len(tokens), -1))
-        return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        projections = (self.query, self.key, self.value)
+        query, key, value = (_heads(project, tokens, self.heads) for project in projections)
+        attended = _attend(query, key, value, len(tokens))
+        return _output(self.output, attended.transpose(0, 1), tokens)
 
 
 class Interleaved(MultiHead):
@@ -68,15 +64,13 @@ class Interleaved(MultiHead):
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] to [B, N, D]."""
         alphas = (self.alpha_q, self.alpha_k, self.alpha_v)
+        projections = (self.query, self.key, self.value)
         query, key, value = (
-            torch.vmap(_virtual, in_dims=(0, None))(
-                project(tokens).unflatten(-1, (self.heads, -1)), alpha
-            ).flatten(0, 1)
-            for project, alpha in zip((self.query, self.key, self.value), alphas, strict=True)
+            naive.interleave(naive.mix(_heads(project, tokens, self.heads).transpose(0, 1), alpha))
+            for project, alpha in zip(projections, alphas, strict=True)
         )
-        attended = _attend(query, key, value).unflatten(0, (len(tokens), -1))
-        heads = torch.vmap(naive.collapse, in_dims=(0, None))(attended, self.collapse)
-        return self.output(heads.flatten(2))  # type: ignore[no-any-return]
+        attended = _attend(query, key, value, len(tokens))
+        return _output(self.output, naive.collapse(attended, self.collapse), tokens)
 
 
 class Simplicial(nn.Module):
@@ -96,75 +90,42 @@ class Simplicial(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] to [B, N, D]."""
-        query, *others = (
-            project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2).flatten(0, 1)
-            for project in self.inputs
+        query, *others = (_heads(project, tokens, self.heads) for project in self.inputs)
+        first_key, second_key, first_value, second_value = others
+        sequences = len(tokens)
+        key, value = (
+            _pairs(first, second, sequences)
+            for first, second in ((first_key, second_key), (first_value, second_value))
         )
-        count, scores = tokens.shape[1], _scores_at_a_time(tokens)
-        # Whole heads as many as fit, or one head and as many of its queries.
-        heads, rows = max(1, scores // count**3), max(1, scores // count**2)
-        groups = zip(*(one.split(heads) for one in (query, *others)), strict=True)
-        attended = torch.cat(
-            [
-                torch.cat([third_order(part, *pairs) for part in some.split(rows, dim=1)], dim=1)
-                for some, *pairs in groups
-            ]
-        )
-        attended = attended.unflatten(0, (len(tokens), -1))
-        return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        attended = _attend(query, key, value, sequences)
+        return _output(self.output, attended.transpose(0, 1), tokens)
 
 
-def third_order(
-    query: Tensor, first_key: Tensor, second_key: Tensor, first_value: Tensor, second_value: Tensor
-) -> Tensor:
-    """Simplicial attention of some queries over all pairs (j, k) of N tokens.
-
-    Weights are the softmax over pairs of d^-1/2 sum_e q_e k_je k'_ke, the output is the weighted
-    sum of v_j * v'_k. Scores are laid out with k first, in which small products are fastest.
-
-    Args:
-        query: [H, Q, d].
-        first_key: [H, N, d].
-        second_key: [H, N, d].
-        first_value: [H, N, d].
-        second_value: [H, N, d].
-
-    Returns:
-        [H, Q, d].
-    """
-    heads, queries, width = query.shape
-    count = first_key.shape[1]
-    # [H, d, Q*N]: query times first key for every query and every j.
-    pairs = (query.mT[:, :, :, None] * first_key.mT[:, :, None, :]).flatten(2)
-    scores = (second_key / math.sqrt(width) @ pairs).view(heads, count, queries, count)
-    highest = scores.detach().amax(dim=(1, 3), keepdim=True)
-    weights = (scores - highest).exp()
-    total = weights.sum(dim=(1, 3))
-    inner = (second_value.mT @ weights.flatten(2)).view(heads, width, queries, count)
-    summed = (inner * first_value.mT[:, :, None, :]).sum(dim=3)
-    return (summed / total[:, None, :]).mT
+def _heads(project: nn.Module, tokens: Tensor, heads: int) -> Tensor:
+    """Projected tokens of all sequences [H, B*N, d] from tokens [B, N, D]."""
+    states: Tensor = project(tokens)
+    split: Tensor = states.flatten(0, 1).unflatten(-1, (heads, -1))
+    return split.transpose(0, 1)
 
 
-def _virtual(states: Tensor, alpha: Tensor) -> Tensor:
-    return naive.interleave(naive.mix(states, alpha))
+def _attend(query: Tensor, key: Tensor, value: Tensor, sequences: int) -> Tensor:
+    """Attention within each of B sequences, [H, B*L, d] from [H, B*L, d] and [H, B*K, d]."""
+    parts = (one.unflatten(1, (sequences, -1)).flatten(0, 1) for one in (query, key, value))
+    attended: Tensor = blockwise.attend(*parts)
+    return attended.reshape(query.shape)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`naive.attend` on heads [B*H, L, d], some at a time, with nothing hidden."""
-    length = query.shape[1]
-    mask = torch.ones(length, length, dtype=torch.bool, device=query.device)
-    at_a_time = max(1, _scores_at_a_time(query) // length**2)
-    parts = zip(*(one.split(at_a_time) for one in (query, key, value)), strict=True)
-    return torch.cat([naive.attend(q, k, v, mask, _open_softmax) for q, k, v in parts])
+def _pairs(first: Tensor, second: Tensor, sequences: int) -> Tensor:
+    """Products of all pairs (j, k) of each sequence: [H, B*N*N, d] from two [H, B*N, d]."""
+    one, other = (states.unflatten(1, (sequences, -1)) for states in (first, second))
+    products: Tensor = one[:, :, :, None] * other[:, :, None, :]
+    return products.flatten(1, 3)
 
 
-def _open_softmax(scores: Tensor, _mask: Tensor) -> Tensor:
-    """Softmax where the mask hides nothing, without a pass over it."""
-    return scores.softmax(dim=-1)
-
-
-def _scores_at_a_time(tensor: Tensor) -> int:
-    return _GPU_SCORES if tensor.is_cuda else _CPU_SCORES
+def _output(project: nn.Module, heads: Tensor, tokens: Tensor) -> Tensor:
+    """[B, N, D] from heads [B*N, H, d]."""
+    projected: Tensor = project(heads.flatten(1))
+    return projected.view(tokens.shape)
 
 
 def _near(start: Tensor) -> nn.Parameter:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from iha_eval.errors import UserError
 from iha_eval.evidence.composition import experiment
-from iha_eval.evidence.composition.cells import RATES
+from iha_eval.evidence.composition.cells import RATES, cell_name
 from iha_eval.evidence.composition.network import MODELS
+from iha_eval.evidence.composition.plan import Plan
 
 ACCURACY = {"MHA": 0.70, "simplicial": 0.80, "IHA": 0.83}
 
@@ -41,11 +43,20 @@ def grid(seeds: int = 3) -> list[dict[str, Any]]:
     ]
 
 
+def names(cells: list[dict[str, Any]]) -> list[str]:
+    return [
+        cell_name(cell["task"], cell["model"], cell["learning_rate"], cell["seed"])
+        for cell in cells
+    ]
+
+
 def test_table_and_sentences() -> None:
-    found = experiment.summarize(grid())
+    found = experiment.summarize(grid(), names(grid()))
     assert found.rows[0] == (
-        *("binary", "MHA", "12,345", "2,345", "0.001", "71.00 ± 1.00", "0.3000 ± 0.0000", "1.5"),
+        *("binary", "MHA", "12,345", "2,345", "0.001", "3"),
+        *("71.00 ± 1.00", "0.3000 ± 0.0000", "1.5"),
     )
+    assert found.data["missing"] == []
     assert len(found.rows) == 12
     assert found.sentences[:3] == [
         "binary: the better constant guess has 60.00% of the entries right.",
@@ -74,15 +85,53 @@ def test_the_rate_is_chosen_in_validation_not_by_the_test() -> None:
 
 
 def test_one_seed_has_no_spread() -> None:
-    found = experiment.summarize(grid(seeds=1))
-    assert found.rows[0][5] == "70.00"
+    found = experiment.summarize(grid(seeds=1), names(grid(seeds=1)))
+    assert found.rows[0][5:7] == ("1", "70.00")
     assert "(" not in found.sentences[1]
+
+
+def test_a_partial_summary_names_what_is_missing_and_compares_only_what_all_have() -> None:
+    """Seed 1 lacks IHA's higher rate, in binary; there is no ternary simplicial attention."""
+    everything = grid(seeds=2)
+    gone = [
+        one
+        for one in everything
+        if (one["task"], one["model"]) == ("ternary", "simplicial")
+        or (one["task"], one["model"], one["learning_rate"], one["seed"])
+        == ("binary", "IHA", 1e-3, 1)
+    ]
+    found = experiment.summarize([one for one in everything if one not in gone], names(everything))
+    assert found.data["missing"] == names(gone)
+    assert found.sentences[0] == (
+        f"Partial: 5 of 24 runs are missing, from {names(gone)[0]} on (all of them: missing, in "
+        "the JSON file); comparisons are of those seeds and rates that all models have."
+    )
+    # Seed 1 is compared at the lower rate, ten points below.
+    assert list(found.data["accuracy"]) == ["binary"]
+    assert found.data["accuracy"]["binary"]["MHA"] == pytest.approx([70, 61])
+    assert found.data["accuracy"]["binary"]["IHA"] == pytest.approx([83, 74])
+    assert "each at the better of the learning rates compared" in found.sentences[2]
+    rows = {row[:2] + row[4:5]: row for row in found.rows}
+    assert rows["ternary", "simplicial", "0.001"][2:] == (*("-", "-", "0.001", "0", "-", "-", "-"),)
+    assert rows["binary", "IHA", "0.001"][5] == "1"
 
 
 def test_a_quick_run_trains_all_and_says_that_it_shows_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    found = experiment.run(tmp_path, said.append, seed=7, quick=True)
+    found = experiment.run(tmp_path, said.append, Plan(seed=7, quick=True))
     assert len(list((tmp_path / "composition-quick").glob("*-seed7.json"))) == 12
     assert len(found.rows) == 12
-    assert found.sentences[-1].startswith("This quick form shows that everything runs")
+    assert found.sentences[0].startswith("This quick form shows that everything runs")
     assert not (tmp_path / "composition").exists()
+    said.clear()
+    place = tmp_path / "composition-quick"
+    for path in place.glob("ternary-*"):
+        path.unlink()
+    partial = experiment.run(tmp_path, said.append, Plan(seed=7, quick=True, summary=True))
+    assert said == []
+    assert partial.sentences[1].startswith("Partial: 6 of 12 runs are missing, from ternary-mha-")
+    assert partial.data["accuracy"] == {"binary": found.data["accuracy"]["binary"]}
+    for path in place.glob("*-iha-*"):
+        path.unlink()
+    with pytest.raises(UserError, match="that MHA, simplicial, IHA all have: let more of it run"):
+        experiment.run(tmp_path, said.append, Plan(seed=7, quick=True, summary=True))

@@ -19,7 +19,7 @@ def test_every_combination_is_a_cell_of_its_own() -> None:
     grid = cells.grid(TASKS, [0, 1, 2])
     assert len({cell.name for cell in grid}) == len(grid) == 2 * 3 * 2 * 3
     assert {cell.rate for cell in grid} == {1e-3, 1e-4}
-    assert grid[0].name == "binary-mha-lr0.001-seed0"
+    assert grid[0].name == "ternary-mha-lr0.001-seed0"
     # Whole seeds first.
     assert [cell.seed for cell in grid] == sorted(cell.seed for cell in grid)
 

@@ -52,17 +52,6 @@ def test_interleaved_is_naive_on_every_sequence() -> None:
     torch.testing.assert_close(layer(batch), wanted)
 
 
-@pytest.mark.parametrize("scores", [1, 30, 130, 10**6], ids=lambda scores: f"{scores}-at-a-time")
-def test_parts_change_nothing(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole heads, one head, some of its queries, or one query at a time."""
-    torch.manual_seed(0)
-    layers = (mixers.Interleaved(HIDDEN, HEADS, 2), mixers.Simplicial(HIDDEN, HEADS))
-    whole = [layer(tokens()) for layer in layers]
-    monkeypatch.setattr(mixers, "_CPU_SCORES", scores)
-    for layer, wanted in zip(layers, whole, strict=True):
-        torch.testing.assert_close(layer(tokens()), wanted)
-
-
 def test_simplicial_attention_weighs_all_pairs() -> None:
     torch.manual_seed(0)
     layer = mixers.Simplicial(HIDDEN, HEADS)

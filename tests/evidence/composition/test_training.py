@@ -1,6 +1,8 @@
 """Training: it learns, stops as said, keeps the best weights, and is repeatable."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,7 +17,10 @@ SMALL = replace(training.QUICK, epochs=2)
 
 def trained(settings: training.Settings, rate: float = 1e-3, **changes: Any) -> dict[str, Any]:
     said: list[str] = []
-    found = training.train(changes.get("task", TASK), "MHA", rate, 3, settings, said.append)
+    task = changes.get("task", TASK)
+    with TemporaryDirectory() as folder:
+        kept = changes.get("kept", Path(folder) / "state")
+        found = training.train(task, "MHA", rate, 3, settings, said.append, kept)
     return found | {"said": said}
 
 
@@ -54,15 +59,55 @@ def test_patience_counts_evaluations_without_a_lower_loss() -> None:
     assert len(found["history"]) == 5
 
 
-def test_the_best_weights_are_tested_not_the_last() -> None:
+class StoppedError(Exception):
+    """Stands for Ctrl-C."""
+
+
+@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("rate", [1e-3, 0.0], ids=["learning", "to-the-end-of-patience"])
+def test_a_run_that_was_stopped_comes_to_the_same_end(
+    after: int, rate: float, tmp_path: Path
+) -> None:
+    settings = replace(SMALL, patience=2)
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        # Before the state of this evaluation is kept.
+        if len(said) == after:
+            raise StoppedError
+
+    kept = tmp_path / "state"
+    with pytest.raises(StoppedError):
+        training.train(TASK, "MHA", rate, 3, settings, say, kept)
+    assert kept.exists() is (after > 1)
+    again, whole = trained(settings, rate, kept=kept), trained(settings, rate)
+    assert again["history"] == whole["history"]
+    assert again["test"] == whole["test"]
+    assert len(again["said"]) == len(whole["said"]) - (after - 1)
+    ended = trained(settings, rate, kept=kept)
+    assert (ended["said"], ended["test"]) == ([], whole["test"])
+
+
+def test_seconds_before_a_stop_count(tmp_path: Path) -> None:
+    kept = tmp_path / "state"
+    trained(SMALL, kept=kept)
+    state = training.progress.load(kept, SMALL)
+    assert state is not None
+    state["watch"]["spent"] = 1000.0
+    training.progress.save(kept, state, SMALL)
+    assert trained(SMALL, kept=kept)["seconds"] >= 1000
+
+
+def test_the_best_weights_are_tested_not_the_last(tmp_path: Path) -> None:
     """A wild rate: some evaluation is better than the last one."""
     settings = replace(SMALL, epochs=4)
     splits = training.split(TASK, 3, settings)
     model = network.build("MHA", 16, 3, 3)
-    history, best = training._fit(model, splits, 0.5, 3, settings, lambda text: None)
-    losses = [entry["loss"] for entry in history]
+    watch = training._fit(model, splits, 0.5, 3, settings, lambda text: None, tmp_path / "state")
+    losses = [entry["loss"] for entry in watch.history]
     assert min(losses) < losses[-1]
-    model.load_state_dict(best)
+    model.load_state_dict(watch.best)
     found = training.evaluate(model, splits.validation, settings.batch)
     assert found.loss == pytest.approx(min(losses))
 
