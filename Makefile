@@ -12,14 +12,15 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format bench bench-gpu clean
+.PHONY: help venv demo test test-long lint format bench bench-gpu clean
 
 help:
 	@echo "make demo    run the main job on two embedded checkpoints and write a report"
 	@echo "make test    lint, types, tests"
+	@echo "make test-long  the tests that take minutes each"
 	@echo "make lint    lint and types only"
 	@echo "make format  let ruff rewrite what it can"
-	@echo "make bench   documents, samples and serving, each against what it replaces"
+	@echo "make bench   documents, samples, serving, growth and Transformers, each against what it replaces"
 	@echo "make bench-gpu  all GPU figures; goes on where it was cut off"
 	@echo "make venv    only the environment"
 	@echo "make clean   remove the environment and what was built"
@@ -41,6 +42,10 @@ lint: $(READY)
 # Two processes with a thread each: engines of vLLM that share cores wait for one another.
 test: lint
 	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What `make test` skips, to keep it short: a second form of what it tests, and a real model.
+test-long: lint
+	IHA_EVAL_LONG=1 OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind $(BIN)/python -m pytest -m long
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -111,7 +111,7 @@ def _against_plain(shape: str, context: int) -> Cell:
 
 
 def gpu_cells() -> list[Cell]:
-    """Everything that a lease of half an hour has room for, and then some."""
+    """Everything, the most telling first."""
     paper, llama = (
         [_against_plain(shape, context) for context in CONTEXTS] for shape in ("2.4B", "1B")
     )

@@ -1,8 +1,8 @@
 """One engine in a process of its own, which measures what it is told to over a pipe.
 
-For: `serving.py`. Prompts are computed where prefill is timed; for decoding, vLLM's own
-`DecodeBenchConnector` fills the cache in their place, so that as many requests of 16k tokens as the
-cache holds stand ready within seconds.
+For: `serving.py`, and for GPUs `_gpu_serving.py`. Prompts are computed where prefill is timed; for
+decoding, vLLM's own `DecodeBenchConnector` fills the cache in their place, so that as many requests
+of 16k tokens as the cache holds stand ready within seconds.
 Not for: quality, nor for engines with processes of their own, whose scheduler is out of reach.
 """
 

@@ -1,6 +1,6 @@
-"""The models that `serving.py` times: random weights, one shape, plain and IHA.
+"""The models that `serving.py` and `samples.py` time: random weights, one shape, plain and IHA.
 
-For: that benchmark and its engines' processes. Not for: anything that looks at what models say.
+For: those benchmarks and their engines' processes. Not for: anything that looks at what models say.
 """
 
 from pathlib import Path

@@ -5,7 +5,7 @@ of its own, begun in the order of what it tells; what is finished is not run aga
 call goes on where a first was cut off.
 Not for: processors (see `serving.py`); `--device cpu --tiny` only shows that everything runs.
 
-    python benchmarks/gpu.py [--only NAME ...] [--minutes 28] [--results FOLDER]
+    python benchmarks/gpu.py [--only NAME ...] [--minutes 90] [--results FOLDER]
 """
 
 import argparse
@@ -56,15 +56,22 @@ def file_of(cell: Cell, results: Path) -> Path:
     return results / f"gpu-{cell.name}.json"
 
 
-def finished(cell: Cell, results: Path, device: str) -> dict[str, Any] | None:
-    """A cell's content from an earlier run on a device of this name with these settings."""
+def written(cell: Cell, results: Path, device: str) -> dict[str, Any] | None:
+    """A cell's content from a run with these settings, versions and this kind of device."""
     try:
         content: dict[str, Any] = json.loads(file_of(cell, results).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
     # As JSON has it: tuples are lists there.
-    same = content.get("settings") == json.loads(json.dumps(cell.settings))
-    return content if same and content.get("device") == environment(device)["device"] else None
+    wanted = environment(device) | {"settings": json.loads(json.dumps(cell.settings))}
+    same = all(content.get(name) == wanted[name] for name in ("settings", "device", "versions"))
+    return content if same else None
+
+
+def finished(cell: Cell, results: Path, device: str) -> dict[str, Any] | None:
+    """The same, unless it says that something is wrong: that is measured again."""
+    content = written(cell, results, device)
+    return content if content is not None and content["result"].get("right", True) else None
 
 
 def run_cell(cell: Cell, results: Path, device: str) -> None:
@@ -115,8 +122,8 @@ def conduct(options: argparse.Namespace, cells: list[Cell]) -> int:
                 left += 1
                 continue
             problem = start(cell, options, min(remaining, cell.seconds))
-            content = finished(cell, options.results, options.device)
-            if content is None:
+            content = written(cell, options.results, options.device)
+            if content is None or problem is not None:
                 print(f"{cell.name}: {problem or 'wrote nothing'}", flush=True)
                 left += 1
                 continue
@@ -130,7 +137,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="cells to run; see --list")
     parser.add_argument("--list", action="store_true", help="print cells in their order")
-    parser.add_argument("--minutes", type=float, default=28, help="no cell goes on for longer")
+    parser.add_argument("--minutes", type=float, default=90, help="no cell goes on beyond")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes")

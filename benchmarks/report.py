@@ -1,8 +1,9 @@
 """How long a report over 2 x 4500 documents takes, and how large its files get.
 
-Two runs of the nine ruler_mk cells are made up, with prompts as long as real ones (4, 8 and 16
-thousand tokens, each written twice to the sample files, as lm-eval does), and compared by the same
-functions as `iha-eval compare` calls. Not for: what a report says.
+For: the time and the size that a report costs. Two runs of the nine ruler_mk cells are made up,
+with prompts as long as real ones (4, 8 and 16 thousand tokens, each written twice to the sample
+files, as lm-eval does), and compared by the same functions as `iha-eval compare` calls.
+Not for: what a report says.
 
     python benchmarks/report.py [--documents 500] [--gsm8k 1319]
 """

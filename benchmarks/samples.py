@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from serving import SHAPE, save_models
+from _serving_models import SHAPE, save_models
 
 from iha_eval.harness.engine_arguments import EXTENSION
 
@@ -137,7 +137,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|", flush=True)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        folders = save_models(CONTEXT, Path(folder))
+        folders = save_models(CONTEXT, [2], Path(folder))
         for model in MODELS:
             results[model] = measure(folders[model], options.questions, options.repeats)
             for name, found in results[model].items():

@@ -1,9 +1,13 @@
-"""What all tests share: the order of files, and visible skips of tests that need a GPU."""
+"""What all tests share: the order of files, and visible skips of what needs a GPU or long."""
+
+import os
 
 import pytest
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("long") is not None and not os.environ.get("IHA_EVAL_LONG"):
+        pytest.skip("takes minutes: make test-long")
     if item.get_closest_marker("gpu") is None:
         return
     import torch

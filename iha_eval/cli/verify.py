@@ -53,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare log-probabilities and greedy text of all implementations on built-in "
         "prompts. Exit code 0: they agree; 1: they do not; 2: a mistake that you can mend.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder, hub name or embedded-iha")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="folder, hub name, embedded-iha or embedded-baseline",
+    )
     parser.add_argument(
         "--against", metavar="BASE", help="the plain checkpoint that it is an exact conversion of"
     )

@@ -82,7 +82,7 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
         **_cache(run.part("config", "iha_eval", "kv_cache")),
         **_work(_calls(ours), _documents(pairing, side)),
         "unparseable": _unparseable(pairing, side),
-        "notes": [note] if note else [],
+        "notes": [one for one in (note, _resumed(_calls(ours))) if one],
     }
 
 
@@ -118,7 +118,10 @@ def _calls(ours: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
-    """Rates over all calls; answers that a journal had took no time and are left out of them."""
+    """Rates over all calls; none of a run that went on from a journal.
+
+    What was left then is another choice of documents than the other run's, and of other lengths.
+    """
     total = {
         name: sum(_number(call.get(name)) or 0 for call in calls)
         for name in (
@@ -129,17 +132,27 @@ def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
     }
     answers = total["requests"] + total["recalled_from_journal"]
     computed = total["prompt_tokens"] - total["prompt_tokens_from_prefix_cache"]
-    fresh = documents * total["requests"] / answers if answers else 0
-    return {
+    rates = {
         "prefill_tokens_per_second": _ratio(computed, total["prefill_seconds"]),
         "generation_tokens_per_second": _ratio(
             total["generated_tokens"] - total["requests"], total["generation_seconds"]
         ),
+        "documents_per_minute": _ratio(60 * documents if answers else 0, total["seconds"]),
+    }
+    return {
+        **(dict.fromkeys(rates) if total["recalled_from_journal"] else rates),
         "seconds": total["seconds"] if calls else None,
         "documents": documents,
-        "documents_per_minute": _ratio(60 * fresh, total["seconds"]),
         "cut": total["cut_by_budget"] / answers if answers else None,
     }
+
+
+def _resumed(calls: Sequence[Mapping[str, Any]]) -> str:
+    """What is to be said of a run that went on from a journal; empty for any other."""
+    recalled = sum(_number(call.get("recalled_from_journal")) or 0 for call in calls)
+    return f"{recalled:,} answers were in the journal already, so no rates are given" * (
+        recalled > 0
+    )
 
 
 def _number(value: object) -> int | float | None:

@@ -61,15 +61,14 @@ def haystack(machine: Machine) -> Iterator[Finding]:
 
 
 def cache(machine: Machine) -> Iterator[Finding]:
-    """The folder that embedded checkpoints and sizes of documents are kept in."""
+    """The folder that sizes of documents are kept in."""
     folder = _cache(machine)
     trouble = unwritable(folder)
     if trouble:
         yield Finding(
             "cache folder",
             WARNING,
-            f"{folder} cannot be written ({trouble}): every run does the work again, and the "
-            "embedded checkpoints cannot be made",
+            f"{folder} cannot be written ({trouble}): every run sizes its documents again",
             "set IHA_EVAL_CACHE to a folder that can",
         )
     else:

@@ -154,7 +154,7 @@ class Store:
             raise self._refusal(error) from error
 
     def recall(self, sha256: str | None) -> Any:
-        """What was learnt of a hash; None if nothing was, or it is gone."""
+        """What was learned of a hash; None if nothing was, or it is gone."""
         return _read_packed(self._known_path(str(sha256)))
 
     def keep_report(self, night: str, folder: Path) -> list[Path]:

@@ -35,7 +35,7 @@ def draw_curves(runs: dict[str, Path], figure: Path) -> None:
             tokens, log = _tokens(read_log(folder))
             above.plot(tokens, [entry["loss"] for entry in log], color=color, label=name)
             _draw_exact(below, tokens, log, color, name)
-        above.set(ylabel="loss per learnt token")
+        above.set(ylabel="loss per learned token")
         below.set(ylabel="exact answers, %", xlabel="million tokens", ylim=(-2, 102))
         for panel in (above, below):
             panel.grid(alpha=0.3)

@@ -1,6 +1,6 @@
 """Training texts: RULER's multi-key prompts with many questions each, and never an evaluation's.
 
-For: token ids and the positions that are learnt, for a variant, a length and a stream.
+For: token ids and the positions that are learned, for a variant, a length and a stream.
 Not for: which variants and lengths come when (see `curriculum.py`), or evaluation documents, whose
 sentences, keys and values are made by the same code from streams of their own.
 
@@ -34,7 +34,7 @@ class Text:
 
     Attributes:
         ids: token ids, no padding.
-        targets: for each position the id itself where it is to be learnt, else `IGNORED`.
+        targets: for each position the id itself where it is to be learned, else `IGNORED`.
         needles: (key, value) of every needle.
         prompt: how many of the ids are the evaluation's prompt, up to the first answer.
     """
@@ -114,11 +114,11 @@ class Writer:
             lead, answer = variant.answer_prefix(key), f" {value}.{self._end}"
             if stream.integer(2):
                 lead, answer = variant.needle(key, "").removesuffix(" ."), f" {value}."
-            question, learnt = self._ids("\n" + _cut(lead)), self._ids(answer)
-            if len(ids) + len(question) + len(learnt) > length:
+            question, learned = self._ids("\n" + _cut(lead)), self._ids(answer)
+            if len(ids) + len(question) + len(learned) > length:
                 return Text(ids, targets, needles, prompt)
-            ids += question + learnt
-            targets += [IGNORED] * len(question) + learnt
+            ids += question + learned
+            targets += [IGNORED] * len(question) + learned
 
     def _prompt(self, variant: Variant, context: str, key: str, _: str) -> list[int]:
         text = f"{variant.question(context, key)} {variant.answer_prefix(key)}"

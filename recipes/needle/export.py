@@ -50,7 +50,7 @@ def export(folder: Path, out: Path, hardware: str) -> checkpoint.Checkpoint:
     tokenizer = make_tokenizer()
     model = build(run.kind, run.preset, tokenizer, run.seed)
     model.load_state_dict(state["model"])
-    # A run that is not at its end has learnt with the window of its stage.
+    # A run that is not at its end has learned with the window of its stage.
     set_window(model, run.preset.stage(state["step"] - 1).length)
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     model.save_pretrained(out)

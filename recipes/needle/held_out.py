@@ -45,8 +45,8 @@ def _right(trainer: Trainer, text: Text) -> list[bool]:
 
     ids = torch.tensor([text.ids], device=trainer.device)
     targets = torch.tensor([text.targets], device=trainer.device)
-    logits, learnt = answers(trainer.model, ids, targets)
-    hits = (logits.argmax(-1) == learnt).tolist()
+    logits, learned = answers(trainer.model, ids, targets)
+    hits = (logits.argmax(-1) == learned).tolist()
     places = (targets[0, 1:] != IGNORED).nonzero().flatten().tolist()
     found: list[bool] = []
     for number, (place, hit) in enumerate(zip(places, hits, strict=True)):

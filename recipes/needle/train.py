@@ -1,7 +1,7 @@
 """The training loop: steps, evaluations on the way, and states to go on from.
 
 For: `train`, which starts a run or goes on with it, and ends with its last step.
-Not for: what is learnt from (`curriculum.py`) or the run's files (`run.py`).
+Not for: what is learned from (`curriculum.py`) or the run's files (`run.py`).
 """
 
 import time
@@ -64,14 +64,14 @@ class Trainer:
             self.step,
             self.tokenizer.pad_token_id,
         )
-        logits, learnt = answers(self.model, ids.to(self.device), targets.to(self.device))
-        loss = nn.functional.cross_entropy(logits, learnt)
+        logits, learned = answers(self.model, ids.to(self.device), targets.to(self.device))
+        loss = nn.functional.cross_entropy(logits, learned)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        right = (logits.argmax(-1) == learnt).float().mean()
+        right = (logits.argmax(-1) == learned).float().mean()
         self.step += 1
         self.seconds += time.monotonic() - started
         return {"loss": loss.item(), "right": right.item(), "tokens": ids.numel()}

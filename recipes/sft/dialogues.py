@@ -21,7 +21,7 @@ Message = dict[str, str]
 """`role` (system, user or assistant) and `content`."""
 
 Dialogue = dict[str, list[Message]]
-"""`prompt`: what comes before the last answer; `completion`: that answer, which is learnt."""
+"""`prompt`: what comes before the last answer; `completion`: that answer, which is learned."""
 
 HUB = "hub:"
 _ROLES = {

@@ -35,15 +35,26 @@ def test_our_runs_tell_everything(paired: Paired) -> None:
         "kv_bytes": 4000,
         "kv_bytes_per_token": 4.0,
         "prefill_tokens_per_second": 400.0,
-        "generation_tokens_per_second": 50.0,
+        "generation_tokens_per_second": 49.0,
         "seconds": 4.0,
         "documents": 10,
-        # Two of ten answers were taken from the journal.
-        "documents_per_minute": 120.0,
+        "documents_per_minute": 150.0,
         "cut": 0.1,
         "unparseable": None,
         "notes": [],
     }
+
+
+def test_a_run_that_went_on_from_a_journal_has_no_rates(paired: Paired) -> None:
+    """What was left to it may be the short documents, or the long ones."""
+    made = paired(QUIZ, QUIZ)
+    [call] = made.runs["iha"].part("config", "iha_eval")["summary"]
+    call |= {"requests": 8, "recalled_from_journal": 2}
+    model = describe_models(made)["iha"]
+    rates = ("prefill_tokens_per_second", "generation_tokens_per_second", "documents_per_minute")
+    assert [model[name] for name in rates] == [None, None, None]
+    assert (model["seconds"], model["cut"]) == (4.0, 0.1)
+    assert model["notes"] == ["2 answers were in the journal already, so no rates are given"]
 
 
 def test_other_runs_tell_less(paired: Paired) -> None:

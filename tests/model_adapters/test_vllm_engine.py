@@ -237,7 +237,7 @@ def test_identities_are_plain_llama(pseudo: int, rope: str, saved: Save) -> None
     assert worst_logprob(llama_twin(model), PROMPTS, outputs) < TOLERANCE
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])
 def test_half_precision_is_no_worse_than_plain_llama(dtype: str, saved: Save) -> None:
     """Rounding in the served IHA model stays within twice that of its plain twin."""
     model = tiny_model(MIXED, initializer_range=0.1)

@@ -21,7 +21,13 @@ TOKENS = 40
 
 @pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-@pytest.mark.parametrize(("kv_heads", "local_kv"), [(4, 2), (1, 1)], ids=["G4", "G1-copies"])
+@pytest.mark.parametrize(
+    ("kv_heads", "local_kv"),
+    [
+        pytest.param(4, 2, id="G4"),
+        pytest.param(1, 1, id="G1-copies", marks=pytest.mark.long),
+    ],
+)
 def test_two_ranks_are_exact_and_share_the_tensors(kv_heads: int, local_kv: int) -> None:
     """Logprobs within 1e-4, greedy identical; alpha and collapse are split by heads."""
     ranks = 2

@@ -146,7 +146,7 @@ def installed(
     return environments(request.param)
 
 
-@pytest.fixture(params=["wheel", "editable"])
+@pytest.fixture(params=["wheel", pytest.param("editable", marks=pytest.mark.long)])
 def hooked(
     request: pytest.FixtureRequest, environments: Callable[[str], Environment]
 ) -> Environment:

@@ -27,7 +27,7 @@ def test_the_main_job_from_an_installed_wheel(environments, tmp_path):
         assert len(content["configs"][leaf]["metadata"]["documents_sha256"]) == 64
     assert content["config"]["model"] == "iha-vllm"
     ours = content["config"]["iha_eval"]
-    assert "untrained" in ours["checkpoint"]["note"]
+    assert "one seed" in ours["checkpoint"]["note"]
     assert ours["max_model_len"] == 16384
     assert ours["summary"][0]["requests"] == 9
 

@@ -70,6 +70,7 @@ def hybrid(base: Path) -> Path:
     return upcycle(base, base.with_name("hybrid"), recipe).made.path
 
 
+@pytest.mark.long
 def test_every_implementation_says_what_the_base_says(everywhere: Path, base: Path) -> None:
     report = verify(Request(str(everywhere), str(base), prompts="short"))
     verdict = judge(report)
@@ -93,6 +94,7 @@ def test_the_hybrid_is_what_it_is_written_to_be(hybrid: Path) -> None:
     assert any("naive" in (one.first, one.second) for one in report.differences)
 
 
+@pytest.mark.long
 def test_the_hybrid_is_evaluated(hybrid: Path, tmp_path: Path) -> None:
     """Longer contexts and more documents are for a machine with time; what is run is the same."""
     (tmp_path / "gsm8k").mkdir()

@@ -185,8 +185,8 @@ def _run_config(ours: bool) -> dict[str, Any]:
     if not ours:
         return {"model": "hf", "model_args": {"pretrained": "some/model"}, **common}
     call = {
-        "requests": 8,
-        "recalled_from_journal": 2,
+        "requests": 10,
+        "recalled_from_journal": 0,
         "cut_by_budget": 1,
         "seconds": 4.0,
         "prompt_tokens": 1000,

@@ -47,6 +47,7 @@ def quiet(text: str) -> None:
     """Can be sent to another process."""
 
 
+@pytest.mark.long
 def test_another_process_gives_what_this_one_does(tmp_path: Path) -> None:
     for jobs in (1, 2):
         (tmp_path / f"{jobs}").mkdir()
