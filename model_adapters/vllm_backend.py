@@ -154,14 +154,14 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
     """
     check_backend(base.get_name())
     name = f"IHA_P{shape.pseudo_heads}_W{shape.window or 0}_"
-    base_builder = base.get_builder_cls()
     builder = _mixed_in(
         name,
         VirtualMetadataBuilder,
-        base_builder,
+        base.get_builder_cls(),
         shape=shape,
-        supports_update_block_table=getattr(base_builder, "supports_update_block_table", False)
-        or base.get_name() in _SHARES_METADATA,
+        # Not where graphs are captured: those of the other groups read their own builder's lengths
+        # and schedules, which `update_block_table` does not fill.
+        supports_update_block_table=base.get_name() in _SHARES_METADATA,
     )
     implementation = _mixed_in(
         name,

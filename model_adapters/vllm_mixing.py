@@ -42,6 +42,8 @@ class PseudoHeads(nn.Module):
         # Ranks beyond the number of key heads hold copies.
         self.kv_heads = max(1, kv_heads // self.ranks)
         self.kv_replicas = max(1, self.ranks // kv_heads)
+        # Whether all batches are mixed the same way, whatever their size, so that rounding is too.
+        self.one_way = False
         self.sizes = [self.heads * width] + [self.kv_heads * width] * 2
 
     def add_mixing(self) -> None:
@@ -57,25 +59,26 @@ class PseudoHeads(nn.Module):
         local, total = self.heads + 2 * self.kv_heads, heads + 2 * self.all_kv_heads
         self.block_alpha: Tensor
         self.register_buffer("block_alpha", torch.zeros(pseudo * local, total), persistent=False)
-        blocks = self.block_alpha.view(pseudo, local, total)
+        # Each alpha with the row and column of its block.
+        self.places: list[tuple[nn.Parameter, int, int]] = []
 
         def alpha(row: int, column: int, total: int, mine: slice) -> nn.Parameter:
             count = mine.stop - mine.start
             parameter = nn.Parameter(torch.empty(pseudo * count, total), requires_grad=False)
-            block = blocks[:, row : row + count, column : column + total]
+            self.places.append((parameter, row, column))
 
-            def load(target: Tensor, stored: Tensor) -> None:
+            # vLLM finds the parameter among the arguments by this name when it reloads.
+            def load(param: Tensor, stored: Tensor) -> None:
                 check_shape("alpha", stored, (total, total, pseudo))
-                target.data.copy_(stored[:, mine].permute(2, 1, 0).reshape(target.shape))
-                block.copy_(target.data.view_as(block))
+                param.data.copy_(stored[:, mine].permute(2, 1, 0).reshape(param.shape))
 
             parameter.weight_loader = load  # type: ignore[attr-defined]
             return parameter
 
-        def load_collapse(target: Tensor, stored: Tensor) -> None:
+        def load_collapse(param: Tensor, stored: Tensor) -> None:
             check_shape("collapse", stored, (heads, heads * pseudo))
             mine = stored.unflatten(1, (heads, pseudo))[:, own]
-            target.data.copy_(mine.transpose(1, 2).reshape(target.shape))
+            param.data.copy_(mine.transpose(1, 2).reshape(param.shape))
 
         kv = self.all_kv_heads
         self.alpha_q = alpha(0, 0, heads, own)
@@ -83,6 +86,14 @@ class PseudoHeads(nn.Module):
         self.alpha_v = alpha(self.heads + self.kv_heads, heads + kv, kv, kv_own)
         self.collapse = nn.Parameter(torch.empty(heads, pseudo * self.heads), requires_grad=False)
         self.collapse.weight_loader = load_collapse  # type: ignore[attr-defined]
+
+    def fill_blocks(self) -> None:
+        """Repeat the alphas in `block_alpha`; to be called whenever weights have been loaded."""
+        blocks = self.block_alpha.view(self.pseudo_heads, -1, self.block_alpha.shape[1])
+        for alpha, row, column in self.places:
+            rows, total = len(alpha) // self.pseudo_heads, alpha.shape[1]
+            block = blocks[:, row : row + rows, column : column + total]
+            block.copy_(alpha.data.view_as(block))
 
     def mix(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pseudo-heads of queries, keys and values, from every rank's heads.
@@ -94,7 +105,8 @@ class PseudoHeads(nn.Module):
             [T*P, h*d], [T*P, g*d] and [T*P, g*d].
         """
         # A compiled graph is one for all batches, so it cannot choose by their size.
-        if self.ranks == 1 and not torch.compiler.is_compiling() and len(qkv) <= FEW_TOKENS:
+        few = len(qkv) <= FEW_TOKENS and not self.one_way
+        if self.ranks == 1 and not torch.compiler.is_compiling() and few:
             return self.mix_at_once(qkv)
         return self.mix_one_by_one(qkv)
 

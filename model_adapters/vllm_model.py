@@ -4,7 +4,7 @@ For: vLLM, which loads `IHALlamaForCausalLM` from here by name (see `vllm_plugin
 Not for: paged attention itself (`vllm_backend.py`) or training (`modeling.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from vllm.v1.kv_cache_interface import KVCacheSpec
 
 from model_adapters import folding
 from model_adapters.config import IHA_KINDS, IHAConfig
-from model_adapters.errors import BackendError
+from model_adapters.errors import BackendError, CheckpointError
 from model_adapters.fused.packed import Packed, equip
 from model_adapters.serving_rules import check_parallelism
 from model_adapters.vllm_backend import CacheShape, block_tokens, iha_backend
@@ -37,6 +37,7 @@ class IHAPagedAttention(Attention):
         self.base_backend = base
         self.has_both_kinds = len({kind in IHA_KINDS for kind in config.layer_kinds}) == 2
         self.model_pseudo_heads = config.num_pseudo_heads
+        self.after_loading: Callable[[], None] | None = None
         # Set where the engine was asked for the fused pass and can have it.
         self.packed: Packed | None = None
         super().__init__(
@@ -48,6 +49,12 @@ class IHAPagedAttention(Attention):
             attn_backend=iha_backend(base, self.cache_shape),
             **kw,
         )
+
+    def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
+        """Called by vLLM after every way of loading, sharded states and reloads included."""
+        super().process_weights_after_loading(act_dtype)
+        if self.after_loading is not None:
+            self.after_loading()
 
     def get_kv_cache_spec(self, vllm_config: VllmConfig) -> KVCacheSpec:
         """P states per token, W (+1) tokens kept, and pages of one size in every layer."""
@@ -125,6 +132,8 @@ class IHAAttention(PseudoHeads):
             attn_type=attn_type,
             prefix=f"{prefix}.attn",
         )
+        if self.must_mix:
+            self.attn.after_loading = self.fill_blocks
 
     def forward(self, positions: Tensor, hidden_states: Tensor) -> Tensor:
         """Project, mix, rotate, attend, collapse, project.
@@ -239,10 +248,21 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
         return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Llama's loading; IHA's own tensors bring their loaders, or are folded on the way."""
+        """Llama's loading; IHA's own tensors bring their loaders, or are folded on the way.
+
+        Raises:
+            CheckpointError: a folded layer came in part, or again after vLLM has packed it.
+        """
         folded = {name: layer for name, layer in self._attention().items() if layer.is_folded}
         shapes = {name: layer.matrix_shapes() for name, layer in folded.items()}
         loaded: set[str] = super().load_weights(folding.fold(weights, shapes))
-        for layer in folded.values():
-            layer.arrange()
+        for name, layer in folded.items():
+            came = {f"{name}qkv_proj.weight", f"{name}o_proj.weight"} & loaded
+            if len(came) == 1 or (came and not layer.qkv_proj.weight.numel()):
+                raise CheckpointError(
+                    f"{name} is folded and can be loaded only whole and once here: start the "
+                    "engine anew, or set iha_fold to 'never'."
+                )
+            if came:
+                layer.arrange()
         return loaded

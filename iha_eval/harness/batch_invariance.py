@@ -27,11 +27,14 @@ class BatchInvariance:
     device: Any
 
     def iha_make_batch_invariant(self) -> int:
-        """Wrap the products of every linear layer, on a CPU; call it once.
+        """Wrap the products of every linear layer, on a CPU, and mix one way; call it once.
 
         Returns:
             Number of layers wrapped.
         """
+        for module in self.model_runner.model.modules():
+            if hasattr(module, "one_way"):
+                module.one_way = True
         layers = [
             module for module in self.model_runner.model.modules() if hasattr(module, "cpu_linear")
         ]

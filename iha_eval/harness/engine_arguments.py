@@ -8,6 +8,7 @@ Not for: starting the engine (see `engine.py`).
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ MISSING = (
 # Checked without importing vLLM, which takes seconds; any other name is looked up in vLLM itself.
 COUNTS = (
     "block_size",
+    "decode_context_parallel_size",
     "kv_cache_memory_bytes",
     "max_num_batched_tokens",
     "max_num_seqs",
+    "pipeline_parallel_size",
     "tensor_parallel_size",
 )
 COMMON = (*COUNTS, "enable_prefix_caching", "enforce_eager", "gpu_memory_utilization")
@@ -89,6 +92,7 @@ def build(
     max_model_len: int,
     needs: Sequence[int],
     cpu: bool,
+    replicas: int = 1,
 ) -> dict[str, Any]:
     """The keyword arguments of `vllm.LLM`.
 
@@ -99,6 +103,7 @@ def build(
         max_model_len: longest sequence in tokens.
         needs: the length in tokens that each request may reach.
         cpu: whether vLLM runs on a CPU.
+        replicas: engines that share the machine.
 
     Raises:
         UserError: an IHA model cannot be served so; said here, because from an engine's own
@@ -126,7 +131,7 @@ def build(
     wanted = _wanted_bytes(checkpoint.config, engine, needs) if cpu else None
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
     if wanted and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        engine["kv_cache_memory_bytes"] = min(wanted, _bytes_to_spare(engine))
+        engine["kv_cache_memory_bytes"] = min(wanted, _bytes_to_spare(engine, replicas))
     # Where the cache holds all requests at once, what vLLM charges each of them is no matter.
     fits = wanted is not None and wanted <= int(engine.get("kv_cache_memory_bytes") or 0)
     if checkpoint.is_iha and not fits:
@@ -165,7 +170,7 @@ def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
     tokens, least = MOST_BATCHED, LEAST_BATCHED["cpu" if cpu else "gpu"]
     # Little longer than a window and two of the smallest steps: charged for whole in any case.
     if max_model_len <= window + 2 * batches * least:
-        return tokens
+        return tokens if cpu else None
     while tokens > least and excess(tokens) > SLACK * needed:
         tokens //= 2
     return tokens
@@ -206,9 +211,10 @@ def _wanted_bytes(config: Any, engine: Mapping[str, Any], needs: Sequence[int]) 
     return max(CPU_LEAST, int(1.25 * tokens * states * item))
 
 
-def _bytes_to_spare(engine: Mapping[str, Any]) -> int:
-    """What each worker may take of the memory that is free."""
-    workers = int(engine.get("tensor_parallel_size") or 1)
+def _bytes_to_spare(engine: Mapping[str, Any], replicas: int) -> int:
+    """What each worker may take of the memory that is free; all start while it is."""
+    ranks = ("tensor_parallel_size", "pipeline_parallel_size")
+    workers = replicas * prod(int(engine.get(name) or 1) for name in ranks)
     return int(CPU_SHARE * free_memory() / workers)
 
 

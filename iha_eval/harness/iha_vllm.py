@@ -22,7 +22,6 @@ from iha_eval.harness.engine import (
 )
 from iha_eval.harness.groups import grouped
 from iha_eval.harness.log import logger
-from iha_eval.harness.memory import free_memory
 from iha_eval.harness.progress import Progress
 from iha_eval.harness.replicas import ReplicaError, Replicas
 from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
@@ -96,6 +95,7 @@ class IHAVLLM(HarnessModel):
             max_model_len=max_model_len,
             needs=needs,
             cpu=cpu,
+            replicas=self._copies,
         )
         eager = bool(arguments.get("enforce_eager"))
         if invariant and cpu and not eager:
@@ -111,12 +111,6 @@ class IHAVLLM(HarnessModel):
             logger.info("Starting vLLM with %s", shown)
             self._engine = Engine(arguments, batch_invariant=invariant)
             return
-        own = self.arguments.engine
-        if "kv_cache_memory_bytes" in arguments and "kv_cache_memory_bytes" not in own:
-            # All of them start while the same memory is free.
-            room = engine_arguments.CPU_SHARE * free_memory() / (self._copies * self._ranks)
-            sized = arguments["kv_cache_memory_bytes"]
-            arguments = {**arguments, "kv_cache_memory_bytes": min(sized, int(room))}
         logger.info("Starting vLLM %d times with %s", self._copies, shown)
         parts = slices(self._copies, self._ranks, cpu=cpu)
         self._engine = Replicas(arguments, parts, batch_invariant=invariant)
@@ -187,13 +181,13 @@ class IHAVLLM(HarnessModel):
         # Without requests there is no engine, and nothing to do.
         if self._engine is None:
             return
-        before = self._engine.prefix_hits()
         try:
+            before = self._engine.prefix_hits()
             self._engine.run(prompts, finished, progress.beat)
+            call.cached_tokens += self._engine.prefix_hits() - before
         except ReplicaError:
             self.close()
             raise
-        call.cached_tokens += self._engine.prefix_hits() - before
 
     def _kv_cache(self) -> KVCache | None:
         return None if self._engine is None else self._engine.kv_cache()

@@ -36,7 +36,7 @@ class Times:
 
 @dataclass
 class Finished:
-    """What is read of a finished request, in types that need no vLLM; an `engine.Output`.
+    """What is read of a finished request, in plain types where it can be; an `engine.Output`.
 
     Attributes:
         request_id: its number in its own engine.
@@ -88,7 +88,7 @@ def serve(line: Connection, start: Callable[..., Any]) -> None:
     threading.Thread(target=_listen, args=(line, orders), daemon=True).start()
     try:
         _work(engine, line, orders)
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         # The parent is gone in the middle of a step.
         pass
     finally:

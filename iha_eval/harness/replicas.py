@@ -49,6 +49,7 @@ class _Replica:
         """Starts the process."""
         self.name = name
         self.line, theirs = Pipe()
+        self._stopped = False
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
         self._process = subprocess.Popen(
             [*command, str(theirs.fileno())],
@@ -111,6 +112,8 @@ class _Replica:
     def receive(self) -> tuple[str, Any]:
         """What the process says next."""
         try:
+            while not self.line.poll(HEARTBEAT):
+                self.check()
             said: tuple[str, Any] = self.line.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
@@ -130,14 +133,21 @@ class _Replica:
         self.line.close()
 
     def stop(self) -> None:
-        """Wait for the process to end, and end it if it does not."""
+        """Wait for the process to end, and end it if it does not. May be called twice."""
         self.hang_up()
+        # Its number may be another's by now.
+        if self._stopped:
+            return
+        self._stopped = True
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.kill()
             self._process.wait()
+        # Its own children too, which would go on holding memory.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _death(self) -> ReplicaError:
         try:
@@ -228,8 +238,12 @@ class Replicas:
             raise
         except BaseException:
             # What is left when something went wrong must not turn up in the next run.
-            for replica in self._replicas:
-                replica.drop()
+            try:
+                for replica in self._replicas:
+                    replica.drop()
+            except BaseException:
+                self.close()
+                raise
             raise
 
     def kv_cache(self) -> KVCache:

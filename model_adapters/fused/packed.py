@@ -128,7 +128,10 @@ def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
     """
     mode = chosen(vllm_config.additional_config)
     found = list(layers)
-    if mode is None or not found:
+    if mode is None:
+        return None
+    if not found:
+        logger.warning("%s is set, but all IHA layers are folded: the usual path is taken", SWITCH)
         return None
     reason = why_not(
         mode,

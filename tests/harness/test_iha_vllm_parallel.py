@@ -41,7 +41,7 @@ class Recorded:
 def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recorded]:
     """What a model with these arguments starts, on a CPU with 3 GB free."""
     monkeypatch.setattr(iha_vllm, "set_environment", lambda *_, **__: True)
-    monkeypatch.setattr(iha_vllm, "free_memory", lambda: 3 * 10**9)
+    monkeypatch.setattr(engine_arguments, "free_memory", lambda: 3 * 10**9)
     monkeypatch.setattr(iha_vllm, "Replicas", Recorded)
     monkeypatch.setattr(iha_vllm, "slices", lambda *given, cpu: [(*given, cpu)])
 

@@ -176,6 +176,22 @@ def test_after_an_error_in_between_the_replicas_are_empty_again(start: Start) ->
     assert answers(run(engines, prompts)) == answers(run(start(), prompts))
 
 
+def test_an_interrupt_while_they_are_emptied_ends_them(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next run would take an old answer for one of its own."""
+    engines = start(2)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines._replicas[0], "drop", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        engines.run(iter(work(12)), interrupt, lambda: None)
+    with pytest.raises(ReplicaError):
+        run(engines, work(2))
+
+
 def test_a_replica_that_does_not_end_is_ended(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,8 @@ def test_prefix_caching_hits_and_changes_nothing(saved: Save) -> None:
     model = tiny_model(HYBRID, num_pseudo_heads=2)
     shared = random_ids(600)
     prompts = [shared, shared[:500] + random_ids(90, seed=1)]
-    with engine(saved(model), block_size=32, prefix_cache_retention_interval=None) as llm:
+    unfolded = {"additional_config": {"iha_fold": "never"}, "prefix_cache_retention_interval": None}
+    with engine(saved(model), block_size=32, **unfolded) as llm:
         generate(llm, [shared])
         from vllm import SamplingParams, TokensPrompt
 
@@ -180,7 +181,8 @@ def test_preempted_requests_are_recomputed_exactly(saved: Save) -> None:
 def test_torch_compile_changes_nothing(saved: Save) -> None:
     """The compiled graph of mixing, rotation and collapse is the eager one."""
     model = tiny_model(MIXED)
-    with engine(saved(model), enforce_eager=False) as llm:
+    unfolded = {"iha_fold": "never"}
+    with engine(saved(model), enforce_eager=False, additional_config=unfolded) as llm:
         outputs = generate(llm, PROMPTS)
     assert worst_logprob(model, PROMPTS, outputs) < TOLERANCE
 
@@ -207,6 +209,29 @@ def test_a_transposed_tensor_is_refused_by_the_loader_too(
     save_file(weights, file)
     with pytest.raises(CheckpointError, match=r"has shape .* config.json asks for"), engine(folder):
         pass
+
+
+def reload(saved: Save, fold: str) -> float:
+    """Largest error after other weights were put into an engine's folder and read again."""
+    folder = saved(tiny_model(GLOBAL))
+    other = tiny_model(GLOBAL, seed=5)
+    with engine(folder, additional_config={"iha_fold": fold}) as llm:
+        generate(llm, PROMPTS[:1])
+        other.save_pretrained(folder)
+        llm.collective_rpc("reload_weights")
+        llm.reset_prefix_cache()
+        return worst_logprob(other, PROMPTS, generate(llm, PROMPTS))
+
+
+def test_other_weights_can_be_loaded_into_a_running_engine(saved: Save) -> None:
+    assert reload(saved, "never") < TOLERANCE
+
+
+@pytest.mark.long
+def test_a_folded_layer_cannot_be_loaded_again(saved: Save) -> None:
+    """VLLM's CPU build has packed its projections away by then."""
+    with pytest.raises(CheckpointError, match="is folded and can be loaded only whole and once"):
+        reload(saved, "always")
 
 
 def llama_twin(model: Any) -> LlamaForCausalLM:

@@ -31,6 +31,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
         stored = matrices(pseudo, heads, kv_heads)
         for name, parameter in layer.named_parameters():
             parameter.weight_loader(parameter, stored[name])  # type: ignore[attr-defined]
+        layer.fill_blocks()
         return layer
 
     return built
@@ -157,3 +158,26 @@ def test_ranks_add_up_to_the_collapse(make: Make, monkeypatch: pytest.MonkeyPatc
         make(3, 4, 2, ranks=2, rank=rank).collapsed(own)
     want = make(3, 4, 2).collapsed(attended.view(21, -1))
     torch.testing.assert_close(parts[0] + parts[1], want, rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_follow_alphas_that_came_another_way(make: Make) -> None:
+    """Sharded states and reloads go past the loaders."""
+    layer = make(2, 4, 2)
+    qkv = random(3, 8 * WIDTH)
+    with torch.no_grad():
+        layer.alpha_q.mul_(2)
+    layer.fill_blocks()
+    at_once, one_by_one = layer.mix_at_once(qkv), layer.mix_one_by_one(qkv)
+    for ours, theirs in zip(at_once, one_by_one, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_one_way_is_taken_for_every_batch_where_asked_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ways round differently, and answers would depend on the batch."""
+    layer = make(2, 4, 2)
+    monkeypatch.setattr(layer, "mix_at_once", lambda _: "at once")
+    assert layer.mix(random(3, 8 * WIDTH)) == "at once"
+    layer.one_way = True
+    assert layer.mix(random(3, 8 * WIDTH)) != "at once"

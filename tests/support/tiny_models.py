@@ -52,6 +52,10 @@ def tiny_model(kinds: list[str] = MIXED, seed: int = 0, **changes: Any) -> IHALl
     """A seeded float32 model in evaluation mode."""
     torch.manual_seed(seed)
     model = IHALlamaForCausalLM(tiny_config(kinds, **changes))
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            # Zeros at first, which would hide a bias that is lost.
+            torch.nn.init.normal_(parameter)
     model.train(False)
     return model
 
