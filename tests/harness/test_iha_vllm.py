@@ -208,6 +208,7 @@ def test_results_hold_what_was_run_and_how(
     assert len(results["samples"]["tiny_quiz"]) == 3
 
 
+@pytest.mark.long
 def test_engines_side_by_side_give_what_one_gives(
     model: IHAVLLM, llama: Path, ask: Make, weigh: Make
 ) -> None:

@@ -37,7 +37,7 @@ print(get_model('iha-vllm').__name__, get_model('iha-hf').__name__)
     assert hooked.check("python", "-c", code).split()[-2:] == ["IHAVLLM", "IHAHF"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_literal_command_lists_the_tasks(hooked):
     listed = hooked.check("lm_eval", "ls", "groups")
     assert "|ruler_mk" in listed.replace(" ", "")
