@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerance",
         type=positive_real,
         metavar="X",
-        default=2e-4,
+        default=1e-3,
         help="nats that log-probabilities may differ by in float32 (%(default)g)",
     )
     parser.add_argument(
