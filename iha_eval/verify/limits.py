@@ -9,8 +9,8 @@ from dataclasses import dataclass
 TOLERANCE = 1e-3
 """Nats, in float32. Implementations sum in different orders, and with depth that grows: the
 embedded models, on prose that they were not trained on, differ by up to 3e-4 at one token of a
-thousand (6e-6 in the mean), a real one of 30 layers by 5e-5. A mask or position that is wrong by one
-token shows as 1e-2 and more."""
+thousand (6e-6 in the mean), a real one of 30 layers by 5e-5. A mask or position that is wrong by
+one token shows as 1e-2 and more."""
 
 MEAN_FACTOR, LARGEST_FACTOR = 2.0, 4.0
 """In a narrower type, an implementation may be this many times as far from the float32 reference
