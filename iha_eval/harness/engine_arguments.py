@@ -127,7 +127,7 @@ def build(
         engine["enforce_eager"] = True
     engine.update(arguments.engine)
     if checkpoint.is_iha:
-        _check_serving(checkpoint.config, engine)
+        check_serving(checkpoint.config, engine)
     wanted = _wanted_bytes(checkpoint.config, engine, needs) if cpu else None
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
     if wanted and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
@@ -185,7 +185,12 @@ def _batching(config: Any, engine: Mapping[str, Any], *, cpu: bool) -> dict[str,
     return {"max_num_batched_tokens": max(tokens, int(engine.get("max_num_seqs") or 1))}
 
 
-def _check_serving(config: Any, engine: Mapping[str, Any]) -> None:
+def check_serving(config: Any, engine: Mapping[str, Any]) -> None:
+    """Refuse what an IHA model cannot be served with.
+
+    Raises:
+        UserError: one of the engine's arguments does not do.
+    """
     try:
         check_engine(config.num_attention_heads, config.kv_heads, engine)
     except AdapterError as error:
@@ -213,9 +218,13 @@ def _wanted_bytes(config: Any, engine: Mapping[str, Any], needs: Sequence[int]) 
 
 def _bytes_to_spare(engine: Mapping[str, Any], replicas: int) -> int:
     """What each worker may take of the memory that is free; all start while it is."""
-    ranks = ("tensor_parallel_size", "pipeline_parallel_size")
-    workers = replicas * prod(int(engine.get(name) or 1) for name in ranks)
-    return int(CPU_SHARE * free_memory() / workers)
+    return int(CPU_SHARE * free_memory() / (replicas * ranks(engine)))
+
+
+def ranks(engine: Mapping[str, Any]) -> int:
+    """Processes that share one copy of the model."""
+    names = ("tensor_parallel_size", "pipeline_parallel_size")
+    return prod(int(engine.get(name) or 1) for name in names)
 
 
 def _states_per_token(config: Any) -> int | None:

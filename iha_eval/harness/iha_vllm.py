@@ -5,7 +5,6 @@ Not for: serving over a network, nor for what a checkpoint is (see `model_adapte
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,8 +26,6 @@ from iha_eval.harness.replicas import ReplicaError, Replicas
 from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.harness.slices import slices
 from iha_eval.harness.summary import Call, KVCache
-from model_adapters.errors import AdapterError
-from model_adapters.serving_rules import check_engine
 
 
 class IHAVLLM(HarnessModel):
@@ -58,11 +55,7 @@ class IHAVLLM(HarnessModel):
         super().__init__(pretrained, **given)
         found = self.source.checkpoint
         if found.is_iha:
-            try:
-                heads, kv_heads = found.config.num_attention_heads, found.config.kv_heads
-                check_engine(heads, kv_heads, self.arguments.engine)
-            except AdapterError as error:
-                raise UserError(str(error)) from error
+            engine_arguments.check_serving(found.config, self.arguments.engine)
 
     def _check_engine_arguments(self) -> None:
         self._copies = _replicas(self.arguments.engine)
@@ -87,7 +80,9 @@ class IHAVLLM(HarnessModel):
             )
             self.close()
         invariant = self.arguments.batch_invariant
-        cpu = set_environment(self._ranks, batch_invariant=invariant)
+        cpu = set_environment(
+            engine_arguments.ranks(self.arguments.engine), batch_invariant=invariant
+        )
         arguments = engine_arguments.build(
             self.source.checkpoint,
             self.text.folder,
@@ -112,14 +107,8 @@ class IHAVLLM(HarnessModel):
             self._engine = Engine(arguments, batch_invariant=invariant)
             return
         logger.info("Starting vLLM %d times with %s", self._copies, shown)
-        parts = slices(self._copies, self._ranks, cpu=cpu)
+        parts = slices(self._copies, engine_arguments.ranks(arguments), cpu=cpu)
         self._engine = Replicas(arguments, parts, batch_invariant=invariant)
-
-    @property
-    def _ranks(self) -> int:
-        """Processes that share one copy of the model."""
-        names = ("tensor_parallel_size", "pipeline_parallel_size")
-        return prod(int(self.arguments.engine.get(name) or 1) for name in names)
 
     def close(self) -> None:
         """Stop the engine; the next call starts one again."""
