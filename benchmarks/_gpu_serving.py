@@ -106,7 +106,8 @@ class GpuServed(Served):
         from _serving_models import prompts
 
         self.connector.get_num_new_matched_tokens = self.fill
-        count = min(self.most, max(4, 2 * int(self.facts()["requests_admitted_at_full_length"])))
+        # Many times vLLM's own figure may run, which charges each for whole steps.
+        count = min(self.most, max(4, 8 * int(self.facts()["requests_by_vllms_own_figure"])))
         steps = self.steps(prompts(self.context, -1 - seed, count), NEW_TOKENS)[SETTLED:-1]
         self.held = statistics.mode(running for _, running in steps)
         return self.held / statistics.median(took for took, held in steps if held == self.held)
@@ -196,7 +197,8 @@ def table(cell: Cell, result: dict[str, Any]) -> str:
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     for key in (
         "kv_bytes_per_token_needed",
-        "kv_bytes_per_token_admitted",
+        "kv_bytes_per_token_of_requests_that_run",
+        "kv_bytes_per_token_charged_to_the_next",
         "requests_held_at_once",
     ):
         plain = result["facts"][PLAIN][key]

@@ -89,7 +89,11 @@ class Served:
         self.held = 0
 
     def facts(self) -> dict[str, Any]:
-        """What does not vary: seconds to start, bytes per token as vLLM admits requests."""
+        """What does not vary: seconds to start, and the KV cache's bytes per token in three ways.
+
+        What the mechanism needs is the parent's to say. A request is charged whole steps when it is
+        let in and gives most of that back, so that more run than vLLM's "maximum concurrency".
+        """
         from vllm.v1.core.kv_cache_utils import get_max_concurrency_for_kv_cache_config
 
         config, cache = self.engine.vllm_config, self.scheduler.kv_cache_config
@@ -99,13 +103,16 @@ class Served:
         layers = max(len(group.layer_names) for group in groups)
         block_bytes = groups[0].kv_cache_spec.page_size_bytes * layers
         request_bytes = cache.num_blocks / requests * block_bytes
+        longest = config.model_config.max_model_len
         return {
             "startup_seconds": self.startup,
             "max_num_batched_tokens": self.batched_tokens,
             "max_in_flight_tokens": config.max_in_flight_tokens,
             "cache_bytes": cache.num_blocks * block_bytes,
-            "requests_admitted_at_full_length": requests,
-            "kv_bytes_per_token_admitted": request_bytes / config.model_config.max_model_len,
+            "requests_by_vllms_own_figure": requests,
+            "kv_bytes_per_token_charged_to_the_next": request_bytes / longest,
+            "kv_bytes_per_token_of_requests_that_run": self.held
+            and cache.num_blocks * block_bytes / self.held / longest,
             "requests_held_at_once": self.held,
         }
 

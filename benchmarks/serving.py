@@ -83,7 +83,8 @@ def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dic
         )
     for label, key in (
         ("KV bytes per token, needed", "kv_bytes_per_token_needed"),
-        ("KV bytes per token, admitted", "kv_bytes_per_token_admitted"),
+        ("KV bytes per token, of requests that run", "kv_bytes_per_token_of_requests_that_run"),
+        ("KV bytes per token, charged to the next", "kv_bytes_per_token_charged_to_the_next"),
         ("requests held at once", "requests_held_at_once"),
     ):
         plain = facts[PLAIN][key]

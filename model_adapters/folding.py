@@ -60,6 +60,31 @@ def pays(pseudo_heads: int, hidden: int) -> bool:
     return (pseudo_heads - 1) * hidden <= MIXING_PRODUCTS * pseudo_heads
 
 
+def is_folded(
+    additional_config: object, pseudo_heads: int, hidden: int, quantization: str | None
+) -> bool:
+    """Whether a layer is served folded.
+
+    Args:
+        additional_config: the engine's.
+        pseudo_heads: P.
+        hidden: D.
+        quantization: how its projections are quantized, by vLLM's name; None if they are not.
+
+    Raises:
+        BackendError: it is asked for what quantized weights do not allow, or for an unknown thing.
+    """
+    wanted = asked(additional_config)
+    if quantization is None:
+        return wanted == ALWAYS or (wanted == AUTO and pays(pseudo_heads, hidden))
+    if wanted == ALWAYS:
+        raise BackendError(
+            f"{SWITCH} is {ALWAYS!r}, and the weights are quantized ({quantization}), which cannot "
+            f"be multiplied with alpha and collapse: set {SWITCH} to {AUTO!r} or leave it out."
+        )
+    return False
+
+
 def fold_input(projection: Tensor, alpha: Tensor) -> Tensor:
     """A projection to all pseudo-heads, P of each head in a row; made in float32, then rounded.
 

@@ -15,6 +15,7 @@ from vllm.distributed import (
 )
 
 from model_adapters.folding import check_shape
+from model_adapters.small_products import times, widened
 
 # Up to here one product with zeros in it beats three without: calls cost more than arithmetic.
 FEW_TOKENS = 64
@@ -59,6 +60,9 @@ class PseudoHeads(nn.Module):
         local, total = self.heads + 2 * self.kv_heads, heads + 2 * self.all_kv_heads
         self.block_alpha: Tensor
         self.register_buffer("block_alpha", torch.zeros(pseudo * local, total), persistent=False)
+        # Of block_alpha and collapse, for few tokens.
+        self.wide_alpha: Tensor | None = None
+        self.wide_collapse: Tensor | None = None
         # Each alpha with the row and column of its block.
         self.places: list[tuple[nn.Parameter, int, int]] = []
 
@@ -88,12 +92,14 @@ class PseudoHeads(nn.Module):
         self.collapse.weight_loader = load_collapse  # type: ignore[attr-defined]
 
     def fill_blocks(self) -> None:
-        """Repeat the alphas in `block_alpha`; to be called whenever weights have been loaded."""
+        """Repeat what is kept in a second form; to be called whenever weights have been loaded."""
         blocks = self.block_alpha.view(self.pseudo_heads, -1, self.block_alpha.shape[1])
         for alpha, row, column in self.places:
             rows, total = len(alpha) // self.pseudo_heads, alpha.shape[1]
             block = blocks[:, row : row + rows, column : column + total]
             block.copy_(alpha.data.view_as(block))
+        self.wide_alpha = widened(self.block_alpha)
+        self.wide_collapse = widened(self.collapse.data)
 
     def mix(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pseudo-heads of queries, keys and values, from every rank's heads.
@@ -104,16 +110,18 @@ class PseudoHeads(nn.Module):
         Returns:
             [T*P, h*d], [T*P, g*d] and [T*P, g*d].
         """
-        # A compiled graph is one for all batches, so it cannot choose by their size.
-        few = len(qkv) <= FEW_TOKENS and not self.one_way
-        if self.ranks == 1 and not torch.compiler.is_compiling() and few:
+        if self.ranks == 1 and self._may_choose() and len(qkv) <= FEW_TOKENS:
             return self.mix_at_once(qkv)
         return self.mix_one_by_one(qkv)
+
+    def _may_choose(self) -> bool:
+        """Whether the size of a batch may decide; a compiled graph is one for all of them."""
+        return not self.one_way and not torch.compiler.is_compiling()
 
     def mix_at_once(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`mix` in one product, for one rank; the results are columns of one tensor."""
         heads = qkv.unflatten(1, (-1, self.head_dim))
-        mixed = torch.bmm(self.block_alpha.expand(len(qkv), -1, -1), heads)
+        mixed = times(self.block_alpha, self.wide_alpha, heads)
         query, key, value = mixed.view(len(qkv) * self.pseudo_heads, -1).split(self.sizes, dim=-1)
         return query, key, value
 
@@ -140,14 +148,14 @@ class PseudoHeads(nn.Module):
 
     def _product(self, alpha: Tensor, heads: Tensor) -> Tensor:
         """[T, M, d] to [T*P, h*d]."""
-        # Spelled as a batch, or the states would be transposed in memory, there and back.
-        mixed = torch.bmm(alpha.expand(len(heads), -1, -1), heads)
+        mixed = times(alpha, None, heads)
         return mixed.view(len(heads) * self.pseudo_heads, -1)
 
     def collapsed(self, attended: Tensor) -> Tensor:
         """[T*P, h*d] to [T, h*d], summed over every rank's heads."""
         stacked = attended.reshape(-1, self.collapse.shape[1], self.head_dim)
-        heads = torch.bmm(self.collapse.expand(len(stacked), -1, -1), stacked).flatten(1)
+        wide = self.wide_collapse if self._may_choose() else None
+        heads = times(self.collapse, wide, stacked).flatten(1)
         if self.ranks > 1:
             heads = tensor_model_parallel_reduce_scatter(heads)
         return heads

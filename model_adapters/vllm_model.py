@@ -22,7 +22,8 @@ from model_adapters.config import IHA_KINDS, IHAConfig
 from model_adapters.errors import BackendError, CheckpointError
 from model_adapters.fused.packed import Packed, equip
 from model_adapters.serving_rules import check_parallelism
-from model_adapters.vllm_backend import CacheShape, block_tokens, iha_backend
+from model_adapters.vllm_backend import iha_backend
+from model_adapters.vllm_cache_spec import CacheShape, block_tokens
 from model_adapters.vllm_mixing import PseudoHeads
 from model_adapters.vllm_rotary import VirtualRotaryEmbedding
 
@@ -202,10 +203,9 @@ class IHAAttention(PseudoHeads):
 
 
 def _is_folded(pseudo_heads: int, hidden: int, quant_config: object) -> bool:
-    asked = folding.asked(get_current_vllm_config().additional_config)
-    if quant_config is not None or asked == folding.NEVER:
-        return False
-    return asked == folding.ALWAYS or folding.pays(pseudo_heads, hidden)
+    config = get_current_vllm_config()
+    quantization = None if quant_config is None else str(config.model_config.quantization)
+    return folding.is_folded(config.additional_config, pseudo_heads, hidden, quantization)
 
 
 class IHADecoderLayer(LlamaDecoderLayer):

@@ -92,7 +92,8 @@ def wrong_specifications() -> list[str]:
     import torch
     from vllm.v1.kv_cache_interface import SlidingWindowSpec
 
-    from model_adapters.vllm_backend import CacheShape, iha_backend
+    from model_adapters.vllm_backend import iha_backend
+    from model_adapters.vllm_cache_spec import CacheShape
 
     shape = CacheShape(4, 17)
     stated = SlidingWindowSpec(
@@ -137,7 +138,7 @@ def main() -> None:
 
     # Every name that the adapters import has to be there.
     import model_adapters.vllm_model
-    from model_adapters.vllm_backend import HAS_TOKENS_PER_STATE
+    from model_adapters.vllm_cache_spec import HAS_TOKENS_PER_STATE
 
     assert model_adapters.vllm_model
     states = "tokens_per_state" if HAS_TOKENS_PER_STATE else "num_kv_heads * P"

@@ -36,6 +36,8 @@ from model_adapters.inspection import (
 )
 
 GB = 1e9
+# Share of the requests that fit below which a note says what keeps the others out.
+ENOUGH = 0.9
 
 CONVENTIONS = (
     "FLOPs: a multiply-add is 2; matrix products alone; attention over the query-key pairs that a "
@@ -43,9 +45,9 @@ CONVENTIONS = (
     "output's logits are counted for every token, while an engine computes them for a prompt's "
     "last one alone.",
     "KV cache: exact states are min(N, W) P a layer; filled blocks are the most that a request "
-    "takes in vLLM while it generates; charged blocks are what vLLM sets aside for it, windowed "
-    "layers with all tokens in flight (max_num_batched_tokens, twice with asynchronous "
-    "scheduling).",
+    "takes in vLLM while it generates; charged blocks are what has to be free for it to be let "
+    "in, windowed layers with all tokens in flight (max_num_batched_tokens, twice with "
+    "asynchronous scheduling).",
     "GPU: weights and cache get 0.9 of its memory and activations nothing; the rates are bounds "
     "by bandwidth: every step reads the weights once and each request's exact states.",
     "Baseline: the plain model of the same shape, every layer full attention.",
@@ -145,7 +147,7 @@ def inspect(name: str, asked: Asked) -> Inspection:
         "notes": [
             *_notes(found, context, costs, note),
             *_matched(shape),
-            *_charge(shape, context, item, paging),
+            *_charge(shape, context, item, device, paging),
         ],
         "conventions": list(CONVENTIONS),
     }
@@ -269,19 +271,21 @@ def _matched(shape: ModelShape) -> Iterator[str]:
             )
 
 
-def _charge(shape: ModelShape, context: int, item: int, paging: Paging) -> Iterator[str]:
-    """Whether windows are charged more than they save, and with how few tokens they are not."""
-    plain = BlockPool(shape.baseline, item, paging).charged_bytes(context)
-    if BlockPool(shape, item, paging).charged_bytes(context) <= plain:
+def _charge(
+    shape: ModelShape, context: int, item: int, device: Device, paging: Paging
+) -> Iterator[str]:
+    """Whether cache stays unused for what vLLM keeps free, and with which steps it does not."""
+    here = capacity(shape, context, item, device, paging)
+    if here.admitted >= ENOUGH * here.requests:
         return
-    charged = "vLLM charges a request more than the baseline's here"
+    found = (
+        f"vLLM lets {here.admitted:,} of the {here.requests:,} requests of {context:,} tokens that "
+        "fit run at once, because it keeps cache for all tokens of a step free"
+    )
     tokens = paging.batched_tokens
     while tokens := tokens // 2:
-        fewer = replace(paging, batched_tokens=tokens)
-        if BlockPool(shape, item, fewer).charged_bytes(context) <= plain:
-            yield (
-                f"{charged}, since windowed layers are charged all tokens in flight: with "
-                f"max_num_batched_tokens={tokens} it would not."
-            )
+        fewer = capacity(shape, context, item, device, replace(paging, batched_tokens=tokens))
+        if fewer.admitted >= ENOUGH * here.requests:
+            yield f"{found}: with max_num_batched_tokens={tokens} it lets {fewer.admitted:,}."
             return
-    yield f"{charged}, whatever max_num_batched_tokens is."
+    yield f"{found}, whatever max_num_batched_tokens is."

@@ -30,11 +30,11 @@ ROWS = (
     ("KV bytes a token", ("kv_bytes_per_token",), size),
     ("KV bytes a request, exact", ("kv_bytes",), size),
     ("  in the blocks it fills", ("kv_bytes_filled",), size),
-    ("  as vLLM charges it", ("kv_bytes_charged",), size),
+    ("  to be free to be let in", ("kv_bytes_charged",), size),
     ("weights", ("weight_bytes",), size),
     ("left for the KV cache", ("cache_bytes",), size),
     ("requests generating at once", ("requests",), count),
-    ("  as vLLM charges them", ("admitted",), count),
+    ("  as vLLM lets them in", ("admitted",), count),
     ("tokens/s of one request", ("single_rate",), rate),
     ("tokens/s of all of them", ("full_rate",), rate),
 )

@@ -44,13 +44,13 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # vLLM's own default on a CPU, for how many requests it runs at once.
 CPU_SEQUENCES = 256
 CPU_BLOCK = 128
-# Charging a request this much more KV cache than it needs is as good as it needs to be.
-SLACK = 0.1
+# What may be kept free for the next request beyond what it will hold, in parts of the latter.
+SLACK = 0.5
 MOST_BATCHED = 4096
-# Fewest tokens a step. On a CPU half of it cost a fifth of the prefill at 256 tokens, and with it
-# 16k tokens took as long as in the plain model at P = 2. On a GPU it is some three times the tokens
-# at which an H100 computes as long as it reads weights, and was not timed.
-LEAST_BATCHED = {"cpu": 256, "gpu": 1024}
+# Fewest tokens a step. On a CPU half of it cost a tenth of the prefill at 4k tokens. On a GPU it is
+# some three times the tokens at which an H100 computes as long as it reads weights, and was not
+# timed.
+LEAST_BATCHED = {"cpu": 512, "gpu": 1024}
 # Most of the memory that is free at the start that the KV cache may take on a CPU.
 CPU_SHARE = 0.4
 # Least: the engine stays, and a later call may have more requests than the first.
@@ -143,7 +143,8 @@ def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
     """`max_num_batched_tokens` that leaves an IHA model its small KV cache; None for vLLM's own.
 
     vLLM lets a request in when there is cache for each windowed layer's window and for all tokens
-    in flight: with its own defaults of thousands that is more than the plain model needs.
+    in flight. That much stays free whatever number of requests runs: with vLLM's own defaults of
+    thousands of tokens it is the place of several of them.
 
     Args:
         config: the model's.
@@ -168,7 +169,7 @@ def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
         )
 
     tokens, least = MOST_BATCHED, LEAST_BATCHED["cpu" if cpu else "gpu"]
-    # Little longer than a window and two of the smallest steps: charged for whole in any case.
+    # Little longer than a window and two of the shortest steps: charged for whole in any case.
     if max_model_len <= window + 2 * batches * least:
         return tokens if cpu else None
     while tokens > least and excess(tokens) > SLACK * needed:

@@ -6,9 +6,10 @@ Not for: deciding how many samples there are (the task says), nor for Transforme
 one by one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from iha_eval.harness.portions import portions
 from iha_eval.harness.requests import GenerateRequest
 
 
@@ -54,6 +55,26 @@ def grouped(requests: Iterable[GenerateRequest]) -> list[Group]:
             open_groups[key] = members = [request]
             found.append(members)
     return [Group(tuple(members)) for members in found]
+
+
+def cut(groups: Iterable[Group], engines: int) -> Iterator[Group]:
+    """Groups small enough that no engine of several is left without work; see `portions`.
+
+    Args:
+        groups: in the order in which to ask.
+        engines: how many there are; for one, all groups stay whole.
+
+    Yields:
+        Groups of the same requests in the same order.
+    """
+    members = (member for group in groups for member in group.members)
+    for portion in portions(
+        members,
+        engines,
+        prompt=lambda member: member.prompt,
+        answers=lambda member: member.sampling.max_tokens,
+    ):
+        yield from grouped(portion)
 
 
 def _follows(last: GenerateRequest, request: GenerateRequest) -> bool:

@@ -19,7 +19,7 @@ from iha_eval.harness.engine import (
     scoring_params,
     set_environment,
 )
-from iha_eval.harness.groups import grouped
+from iha_eval.harness.groups import cut, grouped
 from iha_eval.harness.log import logger
 from iha_eval.harness.progress import Progress
 from iha_eval.harness.replicas import ReplicaError, Replicas
@@ -124,7 +124,8 @@ class IHAVLLM(HarnessModel):
         progress: Progress,
     ) -> None:
         # The longest first, so that no long one is left to run alone at the end.
-        order = sorted(grouped(requests), key=lambda group: -group.reach)
+        longest_first = sorted(grouped(requests), key=lambda group: -group.reach)
+        order = list(cut(longest_first, self._copies))
 
         def finished(place: int, output: Output) -> None:
             group = order[place]

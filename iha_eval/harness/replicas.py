@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.harness.portions import portions
 from iha_eval.harness.progress import HEARTBEAT
 from iha_eval.harness.replica import Finished
 from iha_eval.harness.slices import Slice
@@ -28,6 +29,9 @@ from iha_eval.harness.summary import KVCache
 COMMAND = (sys.executable, "-c", "from iha_eval.harness.replica import main; main()")
 # Seconds that a replica has to end by itself.
 PATIENCE = 60.0
+
+# A prompt's place, its token ids, and vLLM's sampling parameters.
+_Prompt = tuple[int, tuple[Sequence[int], Any]]
 
 
 class ReplicaError(UserError):
@@ -197,8 +201,6 @@ class Replicas:
         self.max_model_len = int(arguments["max_model_len"])
         start = time.perf_counter()
         self._replicas: list[_Replica] = []
-        # The prompt that was dealt last, and to whom.
-        self._last: tuple[Sequence[int], _Replica] | None = None
         try:
             for number, part in enumerate(parts, 1):
                 gpus = part.environment.get("CUDA_VISIBLE_DEVICES")
@@ -225,8 +227,12 @@ class Replicas:
         Raises:
             ReplicaError: a process ended; what was finished has been handed on.
         """
-        waiting = enumerate(prompts)
-        self._last = None
+        waiting = portions(
+            enumerate(prompts),
+            len(self._replicas),
+            prompt=lambda one: one[1][0],
+            answers=lambda one: int(one[1][1].n * one[1][1].max_tokens),
+        )
         try:
             while True:
                 self._deal(waiting)
@@ -273,23 +279,19 @@ class Replicas:
         for replica in self._replicas:
             replica.stop()
 
-    def _deal(self, waiting: Iterator[tuple[int, tuple[Sequence[int], Any]]]) -> None:
-        """Hand prompts to whoever has the least to do, until all have enough.
+    def _deal(self, waiting: Iterator[list[_Prompt]]) -> None:
+        """Hand portions to whoever has the least to do, until all have enough.
 
-        A prompt that comes again, for more samples of its document, goes where it went before: its
-        prefix is cached there.
+        A portion goes whole, though it may be more than a replica runs at once: its prompt is
+        cached there.
         """
         while free := [one for one in self._replicas if one.asked < one.most]:
-            following = next(waiting, None)
-            if following is None:
+            portion = next(waiting, None)
+            if portion is None:
                 return
-            place, (ids, params) = following
-            if self._last is not None and self._last[0] == ids:
-                replica = self._last[1]
-            else:
-                replica = min(free, key=lambda one: one.load)
-            replica.put(place, ids, params)
-            self._last = ids, replica
+            replica = min(free, key=lambda one: one.load)
+            for place, (ids, params) in portion:
+                replica.put(place, ids, params)
 
     def _collect(self, finished: Callable[[int, Any], None]) -> None:
         """Take out what is finished, waiting for the next if nothing is."""

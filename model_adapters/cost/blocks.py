@@ -82,10 +82,10 @@ class BlockPool:
         self.block_bytes = share * states * model.state_bytes(item)
 
     def charged_blocks(self, context: int) -> int:
-        """Blocks that vLLM sets aside for a request as long as `max_model_len`.
+        """Blocks that a request as long as `max_model_len` must find free to be let in.
 
-        It is what "maximum concurrency" is computed from at start and what a request must find
-        free to be let in: a windowed layer is charged its window and all tokens in flight.
+        A windowed layer is charged its window and all tokens in flight. vLLM computes its "maximum
+        concurrency" from it, as if every request went on holding that much.
 
         Args:
             context: N in tokens, which is also max_model_len.
@@ -100,6 +100,16 @@ class BlockPool:
             context: N in tokens.
         """
         return sum(group.held(context, self.paging.batches) for group in self._groups)
+
+    def let_in(self, blocks: int, context: int) -> int:
+        """Requests that vLLM lets run at once, at least: the last finds its whole charge free.
+
+        Args:
+            blocks: of the whole cache.
+            context: N in tokens, of every request, which is also max_model_len.
+        """
+        spare = blocks - self.charged_blocks(context)
+        return 0 if spare < 0 else 1 + spare // self.held_blocks(context)
 
     def charged_bytes(self, context: int) -> int:
         """`charged_blocks` in bytes."""

@@ -33,7 +33,8 @@ class Capacity:
         weight_bytes: the weights.
         cache_bytes: what is left for the KV cache; 0 where the weights do not fit.
         requests: requests of the context that are generated for at once, by the blocks they fill.
-        admitted: the same by the blocks that vLLM charges them (its "maximum concurrency").
+        admitted: of those, what vLLM lets run: it wants the blocks that it charges the next one
+            free, while those that run hold no more than they fill.
         single_rate: tokens per second of one request, bound by bandwidth; None where none fits.
         full_rate: tokens per second of all `requests` together; None where none fits.
     """
@@ -75,7 +76,7 @@ def capacity(
         weight_bytes=weights,
         cache_bytes=room,
         requests=requests,
-        admitted=blocks // pool.charged_blocks(context),
+        admitted=pool.let_in(blocks, context),
         single_rate=rate(1),
         full_rate=rate(requests) if requests else None,
     )

@@ -10,10 +10,28 @@ from pathlib import Path
 
 import torch
 
+from iha_eval.cli._argument_types import positive
 from iha_eval.errors import UserError
 from recipes.needle.models import KINDS
 from recipes.needle.presets import PRESETS
 from recipes.needle.run import Run
+
+
+def _device(text: str) -> torch.device:
+    """A device of torch's that this machine has.
+
+    Raises:
+        ArgumentTypeError: It is none, or not here.
+    """
+    try:
+        device = torch.device(text)
+        # Only use shows whether a device is there.
+        torch.zeros(1, device=device).item()
+    except (AssertionError, RuntimeError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no device that torch can use here: give cpu, or leave it out"
+        ) from error
+    return device
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,9 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1, help="on a CPU; results depend on it")
-    parser.add_argument("--until", type=int, help="stop after this step; the run can go on later")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=_device, default=default, help="such as cpu or cuda:1")
+    threads = "on a CPU; results depend on it"
+    parser.add_argument("--threads", type=positive, default=1, help=threads)
+    until = "stop after this step; the run can go on later"
+    parser.add_argument("--until", type=positive, help=until)
     return parser
 
 
@@ -37,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = Run(options.out, options.model, options.preset, options.seed)
     try:
         run.open()
-        train(run, torch.device(options.device), options.until)
+        train(run, options.device, options.until)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

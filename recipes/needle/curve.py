@@ -4,6 +4,7 @@ For: `python -m recipes.needle.curve FIGURE.svg iha=RUN baseline=RUN`.
 Not for: numbers; they are in each run's `log.jsonl`.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def draw_curves(runs: dict[str, Path], figure: Path) -> None:
         figure: SVG file to write.
 
     Raises:
-        UserError: a folder holds no run.
+        UserError: a folder holds no run, or the figure cannot be written.
     """
     with plt.rc_context({"svg.hashsalt": "needle", "svg.fonttype": "none"}):
         canvas, (above, below) = plt.subplots(2, 1, figsize=(8, 7), sharex=True)
@@ -40,8 +41,14 @@ def draw_curves(runs: dict[str, Path], figure: Path) -> None:
         for panel in (above, below):
             panel.grid(alpha=0.3)
             panel.legend(fontsize=7)
-        canvas.savefig(figure, format="svg", metadata={"Date": None}, bbox_inches="tight")
-        plt.close(canvas)
+        try:
+            canvas.savefig(figure, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        except OSError as error:
+            raise UserError(
+                f"{figure} cannot be written ({error.strerror}): name another file."
+            ) from error
+        finally:
+            plt.close(canvas)
 
 
 def _tokens(log: list[dict[str, Any]]) -> tuple[list[float], list[dict[str, Any]]]:
@@ -62,13 +69,29 @@ def _draw_exact(
         panel.plot(*zip(*shown, strict=True), style, color=color, label=f"{name} {cell}")
 
 
+def _named(text: str) -> tuple[str, Path]:
+    """A run's name in the figure, and its folder.
+
+    Raises:
+        ArgumentTypeError: One of them is missing.
+    """
+    name, _, folder = text.partition("=")
+    if not (name and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER, such as iha=runs/iha")
+    return name, Path(folder)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Draw; 0 on success."""
-    figure, *named = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.needle.curve", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("figure", type=Path, help="SVG file to write")
+    runs = "folder of a run, behind the name that it has in the figure"
+    parser.add_argument("runs", type=_named, nargs="+", metavar="NAME=FOLDER", help=runs)
+    options = parser.parse_args(arguments)
     try:
-        draw_curves(
-            {n: Path(f) for n, _, f in (item.partition("=") for item in named)}, Path(figure)
-        )
+        draw_curves(dict(options.runs), options.figure)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

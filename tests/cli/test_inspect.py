@@ -122,14 +122,20 @@ def test_embedded_checkpoints_go_by_their_names(capsys: pytest.CaptureFixture[st
         (["--context", "10000"], "10,000 tokens are beyond the checkpoint's max_position_emb"),
         (["--gpu-memory", "0.00001"], "The weights alone do not fit the GPU."),
         (["--gpu-memory", "0.001"], "Beside the weights the GPU holds no request of 4,096 tokens."),
-        (["--batched-tokens", "64"], None),
-        (["--batched-tokens", "16384"], "with max_num_batched_tokens=512 it would not."),
+        ([], None),
         (
-            ["--context", "16", "--batched-tokens", "16"],
-            "vLLM charges a request more than the baseline's here, whatever max_num_batched_tok",
+            ["--gpu-memory", "0.02"],
+            "vLLM lets 4 of the 8 requests of 4,096 tokens that fit run at once, because it keeps "
+            "cache for all tokens of a step free: with max_num_batched_tokens=64 it lets 8.",
+        ),
+        (["--gpu-memory", "0.02", "--batched-tokens", "64"], None),
+        (
+            ["--context", "16", "--batched-tokens", "16", "--gpu-memory", "0.0006"],
+            "vLLM lets 1 of the 2 requests of 16 tokens that fit run at once, because it keeps "
+            "cache for all tokens of a step free, whatever max_num_batched_tokens is.",
         ),
     ],
-    ids=["beyond", "no weights", "no request", "few tokens", "many tokens", "short context"],
+    ids=["beyond", "weights", "no request", "much cache", "little", "short steps", "short context"],
 )
 def test_notes_say_what_the_numbers_do_not(
     hybrid: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str | None

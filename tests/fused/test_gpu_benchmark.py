@@ -197,7 +197,12 @@ def test_serving_table(gpu: ModuleType) -> None:
     import _gpu_serving
 
     rates = {"prefill": {"plain": [100.0, 200.0], "IHA P=2": [110.0, 200.0]}}
-    names = ("kv_bytes_per_token_needed", "kv_bytes_per_token_admitted", "requests_held_at_once")
+    names = (
+        "kv_bytes_per_token_needed",
+        "kv_bytes_per_token_of_requests_that_run",
+        "kv_bytes_per_token_charged_to_the_next",
+        "requests_held_at_once",
+    )
     facts = {"plain": dict.fromkeys(names, 10.0), "IHA P=2": dict.fromkeys(names, 4.0)}
     text = _gpu_serving.table(gpu.tiny_cells()[2], {"rates": rates, "facts": facts})
     assert "| prefill | 150 tokens/s | 1.05 (1.00 to 1.10) |" in text

@@ -74,17 +74,17 @@ def iha_config(window: int | None, pseudo: int) -> IHAConfig:
 @pytest.mark.parametrize(
     ("context", "pseudo", "cpu", "want"),
     [
-        (16384, 2, True, 256),
-        (16384, 4, True, 256),
-        (4096, 2, True, 256),
+        (16384, 2, True, 2048),
+        (16384, 4, True, 512),
+        (4096, 2, True, 512),
         (512, 2, True, 4096),
         (65536, 1, True, 4096),
         (16384, 2, False, 1024),
-        (65536, 1, False, 2048),
+        (65536, 1, False, 4096),
         (4096, 2, False, None),
     ],
 )
-def test_batched_tokens_keep_the_charged_kv_cache_near_what_is_needed(
+def test_batched_tokens_leave_little_of_the_kv_cache_unused(
     context: int, pseudo: int, cpu: bool, want: int | None
 ) -> None:
     config = iha_config(context // (2 * pseudo**2), pseudo)

@@ -1,8 +1,9 @@
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
-from iha_eval.harness.groups import grouped
+from iha_eval.harness.groups import cut, grouped
 from iha_eval.harness.requests import GenerateRequest, Sampling, derive_seed, pack
 
 
@@ -64,3 +65,34 @@ def test_what_differs_in_more_than_the_seed_is_asked_apart(changes: dict[str, ob
 
 def test_reach_is_the_prompt_and_the_budget() -> None:
     assert grouped([request(0)])[0].reach == 3 + 8
+
+
+@pytest.mark.parametrize(
+    ("repeats", "engines", "want"),
+    [
+        (range(8), 1, [8]),
+        (range(8), 4, [2, 2, 2, 2]),
+        (range(7), 3, [3, 2, 2]),
+        ([0, 1, 2, 5, 6, 7], 2, [3, 3]),
+        ([0, 1, 5, 6, 7, 8], 2, [2, 1, 3]),
+    ],
+    ids=["one engine", "four", "uneven", "gap where it is cut", "gap elsewhere"],
+)
+def test_the_last_question_is_cut_and_every_answer_keeps_its_seed(
+    repeats: Iterable[int], engines: int, want: list[int]
+) -> None:
+    requests = [request(repeat, repeat=repeat) for repeat in repeats]
+    found = list(cut(grouped(requests), engines))
+    assert [len(group.members) for group in found] == want
+    assert [member for group in found for member in group.members] == requests
+    # What vLLM counts from the first seed of each.
+    for group in found:
+        for place, member in enumerate(group.members):
+            assert member.sampling.seed == (group.first.sampling.seed or 0) + place
+
+
+def test_questions_with_one_prompt_stay_questions() -> None:
+    """Two tasks may ask the same: their seeds do not follow each other."""
+    requests = [request(n, task=task, repeat=n) for task in ("t", "u") for n in range(2)]
+    found = [[member.task for member in group.members] for group in cut(grouped(requests), 1)]
+    assert found == [["t", "t"], ["u", "u"]]

@@ -1,6 +1,6 @@
 """How `iha-vllm` spreads a model and its documents: what is refused, and what is started."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Recorded:
     def __init__(self, arguments: Any, parts: Sequence[Slice], *, batch_invariant: bool) -> None:
         self.arguments, self.parts, self.batch_invariant = arguments, parts, batch_invariant
         self.closed = False
+        self.asked: list[Any] = []
 
     def prefix_hits(self) -> int:
         return 0
@@ -30,7 +31,8 @@ class Recorded:
     def facts(self) -> dict[str, Any]:
         return {}
 
-    def run(self, *_: Any) -> None:
+    def run(self, prompts: Iterable[Any], *_: Any) -> None:
+        self.asked = [params for _, params in prompts]
         raise ReplicaError("Replica 1 of 3 is gone.")
 
     def close(self) -> None:
@@ -138,3 +140,23 @@ def test_after_a_replica_is_gone_the_others_are_stopped(
         model.generate_until([ask("hello", max_gen_toks=2)])
     assert found.closed
     assert model._engine is None
+
+
+@pytest.mark.parametrize(("copies", "parts"), [(1, [6]), (3, [2, 2, 2])])
+def test_samples_of_one_question_are_asked_of_all_engines(
+    copies: int,
+    parts: list[int],
+    llama: Path,
+    started: Callable[..., Recorded],
+    ask: Callable[..., Instance],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each part from the seed that its first sample has in the whole."""
+    monkeypatch.setattr(iha_vllm, "sampling_params", lambda sampling, n: (sampling.seed, n))
+    model = IHAVLLM(llama, data_parallel_size=copies)
+    model._engine = found = started(llama, data_parallel_size=3)  # type: ignore[assignment]
+    with pytest.raises(ReplicaError):
+        model.generate_until([ask("hello", max_gen_toks=40, temperature=0.9) for _ in range(6)])
+    seeds, counts = zip(*found.asked, strict=True)
+    assert list(counts) == parts
+    assert [seed - seeds[0] for seed in seeds] == [sum(parts[:n]) for n in range(len(parts))]

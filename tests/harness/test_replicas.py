@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,10 +96,23 @@ def test_times_are_handed_on_where_there_are_some(start: Start) -> None:
 
 
 def test_more_samples_of_a_document_stay_on_one_replica(start: Start) -> None:
-    prompts = [([1 + doc, 7], params(10 * part)) for doc in range(6) for part in range(5)]
+    """But those of the last one, for which the other might wait."""
+    prompts = [([1 + doc, 7], params(10 * part)) for doc in range(7) for part in range(5)]
     found = processes(run(start(), prompts))
     assert [len(set(found[5 * doc : 5 * doc + 5])) for doc in range(6)] == [1] * 6
     assert len(set(found)) == 2
+
+
+@pytest.mark.parametrize(
+    ("documents", "samples"), [(1, 64), (2, 8)], ids=["one question", "two questions"]
+)
+def test_no_replica_is_idle_for_want_of_documents(
+    start: Start, documents: int, samples: int
+) -> None:
+    prompts = [([1 + doc], params(seed)) for doc in range(documents) for seed in range(samples)]
+    outputs = run(start(4), prompts)
+    assert sorted(Counter(processes(outputs)).values()) == [documents * samples // 4] * 4
+    assert answers(outputs) == [[[ids[0], asked.seed]] for ids, asked in prompts]
 
 
 def test_the_next_prompt_goes_to_whoever_has_the_fewest_tokens_to_do(start: Start) -> None:

@@ -1,7 +1,8 @@
 """Serves a tiny model on tensor-parallel ranks; prints how far off it is, and what ranks sent.
 
 For: `test_vllm_tensor_parallel.py`, which runs it in a process of its own, because the ranks are
-processes and must be able to import the main module. Takes the number of key heads and of ranks.
+processes and must be able to import the main module. Takes the number of key heads, of ranks, and
+what `iha_fold` is; folded layers are also held against one rank that mixes and collapses.
 Not for: pytest to collect.
 """
 
@@ -21,7 +22,7 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
-def main(kv_heads: int) -> None:
+def main(kv_heads: int, fold: str) -> None:
     """Run once; G = 1 is fewer key heads than ranks, so ranks hold copies."""
     from tiny_models import engine, generate, random_ids, tiny_model, worst_logprob
 
@@ -29,7 +30,8 @@ def main(kv_heads: int) -> None:
     folder = Path(tempfile.mkdtemp())
     model.save_pretrained(folder)
     prompts = [random_ids(length) for length in (1, 2, 17, 63, 129, 600)]
-    with engine(folder, tensor_parallel_size=RANKS) as llm:
+    folded = {"additional_config": {"iha_fold": fold}}
+    with engine(folder, tensor_parallel_size=RANKS, **folded) as llm:
         outputs = generate(llm, prompts)
         shapes = llm.collective_rpc(parameter_shapes)
         llm.collective_rpc(count_exchanges)
@@ -38,13 +40,29 @@ def main(kv_heads: int) -> None:
     print("worst", worst_logprob(model, prompts, outputs))
     print("shapes", shapes)
     print("exchanged", exchanged)
+    if fold == "always":
+        unfolded = {"additional_config": {"iha_fold": "never"}}
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = str(CORES[0])
+        with engine(folder, **unfolded) as llm:
+            print("apart", largest_difference(generate(llm, prompts), outputs))
+
+
+def largest_difference(ones: list[Any], others: list[Any]) -> float:
+    """Largest |delta logprob| of what two engines generated; inf where their tokens differ."""
+    largest = 0.0
+    for one, other in zip(ones, others, strict=True):
+        (made,), (wanted,) = one.outputs, other.outputs
+        if list(made.token_ids) != list(wanted.token_ids):
+            return float("inf")
+        for token, here, there in zip(made.token_ids, made.logprobs, wanted.logprobs, strict=True):
+            largest = max(largest, abs(here[token].logprob - there[token].logprob))
+    return largest
 
 
 def parameter_shapes(worker: Any) -> dict[str, list[int]]:
-    """Shapes of one layer's own parameters on one rank."""
+    """Shapes of one layer's parameters on one rank; vLLM's CPU build packs the projections away."""
     attention = worker.model_runner.model.model.layers[0].self_attn
-    names = ("alpha_q", "alpha_k", "alpha_v", "collapse")
-    return {name: list(getattr(attention, name).shape) for name in names}
+    return {name: list(tensor.shape) for name, tensor in attention.named_parameters()}
 
 
 def count_exchanges(worker: Any) -> None:
@@ -74,4 +92,4 @@ def exchanges(worker: Any) -> list[tuple[str, list[int]]]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[3])

@@ -73,6 +73,17 @@ def test_blocks_hold_at_least_the_states_and_no_more_than_is_charged(
     assert model.kv_bytes(context, 4) <= pool.held_bytes(context) <= pool.charged_bytes(context)
 
 
+def test_only_the_last_request_must_find_its_whole_charge_free() -> None:
+    """Those that run have given back what they were charged for whole steps."""
+    steps = replace(SMALL, batched_tokens=64)
+    pool = BlockPool(model_shape(tiny_config(["iha_sliding"] * 2, iha_window=17)), 4, steps)
+    charged, held = pool.charged_blocks(500), pool.held_blocks(500)
+    assert charged > 2 * held
+    assert [pool.let_in(blocks, 500) for blocks in (0, charged - 1, charged)] == [0, 0, 1]
+    assert pool.let_in(charged + held - 1, 500) == 1
+    assert pool.let_in(charged + 7 * held, 500) == 8
+
+
 def test_an_iha_block_is_enlarged_until_the_backend_can_run_it() -> None:
     """P = 3 in a mixed model: 48 states, which are 16 tokens of an IHA layer, 48 of a plain one."""
     model = model_shape(tiny_config(["iha_global", "full"], num_pseudo_heads=3))

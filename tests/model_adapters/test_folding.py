@@ -156,3 +156,25 @@ def test_the_engine_may_say_whether_to_fold(config: object, want: str) -> None:
 def test_another_word_is_refused() -> None:
     with pytest.raises(BackendError, match=r"iha_fold 'yes': set it to 'auto', 'always' or"):
         folding.asked({"iha_fold": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("word", "quantization", "hidden", "want"),
+    [
+        ("auto", None, 64, True),
+        ("auto", None, 512, False),
+        ("always", None, 512, True),
+        ("never", None, 64, False),
+        ("auto", "fp8", 64, False),
+        ("never", "fp8", 64, False),
+    ],
+)
+def test_a_layer_is_folded_where_it_pays_or_is_asked_for(
+    word: str, quantization: str | None, hidden: int, want: bool
+) -> None:
+    assert folding.is_folded({"iha_fold": word}, 2, hidden, quantization) is want
+
+
+def test_quantized_weights_cannot_be_asked_to_fold() -> None:
+    with pytest.raises(BackendError, match=r"'always', and .* \(fp8\).*: set iha_fold to 'auto'"):
+        folding.is_folded({"iha_fold": "always"}, 2, 64, "fp8")

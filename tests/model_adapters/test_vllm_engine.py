@@ -20,7 +20,7 @@ from tiny_models import (
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from model_adapters import BackendError, CheckpointError
-from model_adapters.vllm_backend import CacheShape
+from model_adapters.vllm_cache_spec import CacheShape
 
 Save = Callable[[Any], Path]
 # From one token over both sides of block and chunk borders to several chunks.
@@ -177,6 +177,33 @@ def test_preempted_requests_are_recomputed_exactly(saved: Save) -> None:
     assert worst_logprob(model, prompts, outputs) < TOLERANCE
 
 
+def test_more_requests_run_than_vllms_maximum_concurrency(saved: Save) -> None:
+    """Eight in 32 blocks, of which each is charged 5 and goes on to hold 3; none starts anew."""
+    model = tiny_model(["iha_sliding"] * 2, num_pseudo_heads=2, iha_window=17)
+    prompts = [random_ids(200, seed=seed) for seed in range(8)]
+    arguments = {
+        "block_size": 16,
+        "max_num_batched_tokens": 32,
+        "num_gpu_blocks_override": 33,
+        "max_model_len": 256,
+    }
+    with engine(saved(model), disable_log_stats=False, **arguments) as llm:
+        core = llm.llm_engine.engine_core.engine_core
+        schedule, running = core.scheduler.schedule, []
+
+        def watched(*given: Any) -> Any:
+            running.append(len(core.scheduler.running))
+            return schedule(*given)
+
+        core.scheduler.schedule = watched
+        outputs = generate(llm, prompts, tokens=60)
+        counters = {metric.name: getattr(metric, "value", None) for metric in llm.get_metrics()}
+        assert llm.llm_engine.vllm_config.cache_config.kv_cache_max_concurrency < 8
+    assert max(running) == 8
+    assert counters["vllm:num_preemptions"] == 0
+    assert worst_logprob(model, prompts, outputs) < TOLERANCE
+
+
 @pytest.mark.slow
 def test_torch_compile_changes_nothing(saved: Save) -> None:
     """The compiled graph of mixing, rotation and collapse is the eager one."""
@@ -225,6 +252,16 @@ def reload(saved: Save, fold: str) -> float:
 
 def test_other_weights_can_be_loaded_into_a_running_engine(saved: Save) -> None:
     assert reload(saved, "never") < TOLERANCE
+
+
+def test_quantized_weights_are_not_folded_in_silence(saved: Save) -> None:
+    arguments = {"quantization": "fp8", "dtype": "bfloat16"}
+    folded = {"additional_config": {"iha_fold": "always"}}
+    with (
+        pytest.raises(BackendError, match=r"are quantized \(fp8\).*set iha_fold to 'auto'"),
+        engine(saved(tiny_model(GLOBAL)), **arguments, **folded),
+    ):
+        pass
 
 
 @pytest.mark.long

@@ -181,3 +181,21 @@ def test_one_way_is_taken_for_every_batch_where_asked_for(
     assert layer.mix(random(3, 8 * WIDTH)) == "at once"
     layer.one_way = True
     assert layer.mix(random(3, 8 * WIDTH)) != "at once"
+
+
+@pytest.mark.parametrize("one_way", [False, True])
+def test_few_narrow_tokens_are_collapsed_in_float32_unless_batches_must_round_alike(
+    one_way: bool, make: Make
+) -> None:
+    """The float32 copies follow the weights; another one shows whether it is looked at."""
+    layer = make(2, 4, 4).bfloat16()
+    layer.fill_blocks()
+    layer.one_way = one_way
+    assert layer.wide_collapse is not None
+    assert layer.wide_alpha is not None
+    torch.testing.assert_close(layer.wide_collapse, layer.collapse.data.float())
+    torch.testing.assert_close(layer.wide_alpha, layer.block_alpha.float())
+    attended = random(2, 4 * WIDTH).bfloat16()
+    before = layer.collapsed(attended)
+    layer.wide_collapse = torch.zeros_like(layer.wide_collapse)
+    assert torch.equal(layer.collapsed(attended), before) is one_way

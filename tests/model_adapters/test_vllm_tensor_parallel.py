@@ -31,19 +31,7 @@ TOKENS = 40
 def test_two_ranks_are_exact_and_share_the_tensors(kv_heads: int, local_kv: int) -> None:
     """Logprobs within 1e-4, greedy identical; alpha and collapse are split by heads."""
     ranks = 2
-    path = os.pathsep.join([str(HERE.parent / "support"), os.environ.get("PYTHONPATH", "")])
-    # The ranks pickle the functions that read what they have.
-    allowed = {"PYTHONPATH": path, "VLLM_ALLOW_INSECURE_SERIALIZATION": "1"}
-    child = subprocess.run(
-        [sys.executable, str(HERE / "tensor_parallel_child.py"), str(kv_heads), str(ranks)],
-        env=os.environ | allowed,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    said = dict(line.split(" ", 1) for line in child.stdout.splitlines() if " " in line)
+    said = serve(kv_heads, ranks, "never")
     assert float(said["worst"]) < 1e-4
     heads, pseudo = 4, 3
     for shapes in ast.literal_eval(said["shapes"]):
@@ -54,17 +42,50 @@ def test_two_ranks_are_exact_and_share_the_tensors(kv_heads: int, local_kv: int)
         assert layers_exchange(calls) == expected(kv_heads, ranks)
 
 
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.parametrize("kv_heads", [4, 1], ids=["G4", "G1-copies"])
+def test_two_ranks_fold_what_one_mixes_and_collapses(kv_heads: int) -> None:
+    """Held against the reference and against one rank; folded layers gather and scatter nothing."""
+    ranks = 2
+    said = serve(kv_heads, ranks, "always")
+    assert float(said["worst"]) < 1e-4
+    assert float(said["apart"]) < 1e-4
+    for shapes in ast.literal_eval(said["shapes"]):
+        assert not {"alpha_q", "alpha_k", "alpha_v", "collapse"} & shapes.keys()
+    for calls in ast.literal_eval(said["exchanged"]):
+        assert layers_exchange(calls) == expected(kv_heads, ranks, folded=True)
+
+
+def serve(kv_heads: int, ranks: int, fold: str) -> dict[str, str]:
+    """What the child says, by the first word of each line."""
+    path = os.pathsep.join([str(HERE.parent / "support"), os.environ.get("PYTHONPATH", "")])
+    # The ranks pickle the functions that read what they have.
+    allowed = {"PYTHONPATH": path, "VLLM_ALLOW_INSECURE_SERIALIZATION": "1"}
+    child = subprocess.run(
+        [sys.executable, str(HERE / "tensor_parallel_child.py"), str(kv_heads), str(ranks), fold],
+        env=os.environ | allowed,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr[-3000:]
+    return dict(line.split(" ", 1) for line in child.stdout.splitlines() if " " in line)
+
+
 def layers_exchange(calls: list[tuple[str, list[int]]]) -> Counter[tuple[str, int, int]]:
     """Calls by name, tokens and length, without the vocabulary's, of which the last has none."""
     return Counter((name, *shape) for name, shape in calls if shape[0] == TOKENS)
 
 
-def expected(kv_heads: int, ranks: int) -> Counter[tuple[str, int, int]]:
+def expected(kv_heads: int, ranks: int, *, folded: bool = False) -> Counter[tuple[str, int, int]]:
     """What the cost model says of a prompt, and the embedding's one all-reduce."""
     config = tiny_config(num_pseudo_heads=3, num_key_value_heads=kv_heads)
     wanted: Counter[tuple[str, int, int]] = Counter({("all_reduce", TOKENS, 64): 1})
     for layer in range(config.num_hidden_layers):
-        found = exchange(config, layer, ranks)
+        found = exchange(config, layer, ranks, folded=folded)
         wanted["all_reduce", TOKENS, found.all_reduced] += 2
         if found.gathered:
             wanted["all_gather", TOKENS, found.gathered] += 1

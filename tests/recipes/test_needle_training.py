@@ -193,6 +193,32 @@ def test_curves_show_every_run(runs, tmp_path, capsys):
     assert all(f"{kind} multikey_1@256" in figure for kind in KINDS)
     assert curve([str(tmp_path / "c.svg"), f"x={tmp_path}"]) == 2
     assert "holds no run" in capsys.readouterr().err
+    assert curve([str(tmp_path / "none" / "d.svg"), f"iha={runs / 'iha'}"]) == 2
+    assert "d.svg cannot be written (No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("main", "given", "sentence"),
+    [
+        (command.main, ["--threads", "0"], "--threads: '0' is not a whole number from 1 up"),
+        (command.main, ["--until", "0"], "--until: '0' is not a whole number from 1 up"),
+        (command.main, ["--device", "cuda:99"], "--device: 'cuda:99' is no device that torch can"),
+        (command.main, ["--device", "desk"], "--device: 'desk' is no device that torch can use"),
+        (command.main, ["--device", "meta"], "--device: 'meta' is no device that torch can use"),
+        (curve, [], "the following arguments are required: figure, NAME=FOLDER"),
+        (curve, ["a.svg"], "the following arguments are required: NAME=FOLDER"),
+        (curve, ["a.svg", "runs/iha"], "'runs/iha' is not NAME=FOLDER, such as iha=runs/iha"),
+        (curve, ["a.svg", "iha="], "'iha=' is not NAME=FOLDER"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(main, given, sentence, tmp_path, capsys):
+    usual = ["--model", "iha", "--out", str(tmp_path / "run"), "--preset", "test"]
+    with pytest.raises(SystemExit, match="2"):
+        main([*usual, *given] if main is command.main else given)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "error: " in error
+    assert sentence in error
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_trains_and_goes_on(tmp_path, capsys):
