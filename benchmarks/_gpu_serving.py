@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from _gpu_cells import BASE, PLAIN, SHAPES, Cell, Variant
-from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, SETTLED, Served
+from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, Served
 
 GRAPHS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 WAIT = 240
@@ -103,14 +103,9 @@ class GpuServed(Served):
         """Tokens per second; a full cache means as many requests as any of the models holds."""
         if measure != BATCHED:
             return super().measure(measure, seed)
-        from _serving_models import prompts
-
-        self.connector.get_num_new_matched_tokens = self.fill
         # Many times vLLM's own figure may run, which charges each for whole steps.
         count = min(self.most, max(4, 8 * int(self.facts()["requests_by_vllms_own_figure"])))
-        steps = self.steps(prompts(self.context, -1 - seed, count), NEW_TOKENS)[SETTLED:-1]
-        self.held = statistics.mode(running for _, running in steps)
-        return self.held / statistics.median(took for took, held in steps if held == self.held)
+        return self.decode(count, seed)
 
 
 def serve(cell: Cell, variant: Variant, folder: Path, device: str, line: Connection) -> None:
@@ -202,6 +197,8 @@ def table(cell: Cell, result: dict[str, Any]) -> str:
         "requests_held_at_once",
     ):
         plain = result["facts"][PLAIN][key]
+        if not plain:
+            continue
         ratios = [f"{result['facts'][name][key] / plain:.2f}" for name in names]
         lines.append(f"| {key.replace('_', ' ')} | {plain:.0f} | {' | '.join(ratios)} |")
     return "\n".join(lines)

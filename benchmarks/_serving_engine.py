@@ -10,6 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from math import inf
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time
 
 def plain_requests(context: int) -> int:
     """Requests whose KV states the plain model's cache holds, which sets its size for all."""
-    return 16 if context < 1024 else 8 if context <= 4096 else 4
+    return 16 if context < 1024 else 8
 
 
 def cache_bytes(context: int) -> int:
@@ -98,11 +99,11 @@ class Served:
 
         config, cache = self.engine.vllm_config, self.scheduler.kv_cache_config
         requests = get_max_concurrency_for_kv_cache_config(config, cache)
+        charged = self._blocks_to_be_let_in()
         groups = cache.kv_cache_groups
         # A block serves one layer of each place in a group.
         layers = max(len(group.layer_names) for group in groups)
         block_bytes = groups[0].kv_cache_spec.page_size_bytes * layers
-        request_bytes = cache.num_blocks / requests * block_bytes
         longest = config.model_config.max_model_len
         return {
             "startup_seconds": self.startup,
@@ -110,24 +111,46 @@ class Served:
             "max_in_flight_tokens": config.max_in_flight_tokens,
             "cache_bytes": cache.num_blocks * block_bytes,
             "requests_by_vllms_own_figure": requests,
-            "kv_bytes_per_token_charged_to_the_next": request_bytes / longest,
+            "kv_bytes_per_token_charged_to_the_next": charged * block_bytes / longest,
             "kv_bytes_per_token_of_requests_that_run": self.held
             and cache.num_blocks * block_bytes / self.held / longest,
             "requests_held_at_once": self.held,
         }
 
+    def _room(self) -> int:
+        """Requests for which there is room for certain.
+
+        The scheduler would let in all: it takes prompts that a connector fills for prompts found
+        in the cache, of which a window is charged nothing.
+        """
+        free = self.scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
+        return int(free // self._blocks_to_be_let_in())
+
+    def _blocks_to_be_let_in(self) -> int:
+        """Blocks that the scheduler wants free before it computes the longest prompt."""
+        longest = self.engine.vllm_config.model_config.max_model_len
+        return sum(
+            min(-(-longest // manager.block_size), manager.max_admission_blocks_per_request or inf)
+            for manager in self.scheduler.kv_cache_manager.coordinator.single_type_managers
+        )
+
     def measure(self, measure: str, seed: int) -> float:
         """Tokens per second."""
         if measure == PREFILL:
             return self._prefill(self.context, seed)
+        if measure == BATCHED:
+            return self.decode(4 * plain_requests(self.context), seed)
+        return self.decode(1, seed)
+
+    def decode(self, most: int, seed: int) -> float:
+        """Tokens per second of as many requests, at most so many, as the scheduler lets in."""
         self.connector.get_num_new_matched_tokens = self.fill
         # Seeds of their own: what fills the cache here must not be found by a prefill.
-        count = 1 if measure == SINGLE else 4 * plain_requests(self.context)
+        batch = prompts(self.context, -1 - seed, most)
         # The last step ends requests.
-        steps = self.steps(prompts(self.context, -1 - seed, count), NEW_TOKENS)[SETTLED:-1]
+        steps = self.steps(batch, 2 * NEW_TOKENS - 1)[SETTLED:-1]
         held = statistics.mode(running for _, running in steps)
-        if measure == BATCHED:
-            self.held = held
+        self.held = max(self.held, held)
         return held / statistics.median(seconds for seconds, running in steps if running == held)
 
     def warm_up(self, measure: str) -> float:
@@ -147,12 +170,13 @@ class Served:
         from vllm import SamplingParams, TokensPrompt
 
         params = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False)
-        self.llm.enqueue(
-            [TokensPrompt(prompt_token_ids=ids) for ids in batch], params, use_tqdm=False
-        )
+        waiting = [TokensPrompt(prompt_token_ids=ids) for ids in batch]
         steps, finished = [], 0
         # Prompts are computed to the last; of requests that decode side by side, one is enough.
         while finished < (len(batch) if tokens == 1 else 1):
+            room = len(waiting) if tokens == 1 else self._room()
+            self.llm.enqueue(waiting[:room], params, use_tqdm=False)
+            del waiting[:room]
             began = self.now()
             outputs = self.engine.step()
             seconds = self.now() - began

@@ -253,7 +253,8 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
         Raises:
             CheckpointError: a folded layer came in part, or again after vLLM has packed it.
         """
-        folded = {name: layer for name, layer in self._attention().items() if layer.is_folded}
+        layers = self._attention()
+        folded = {name: layer for name, layer in layers.items() if layer.is_folded}
         shapes = {name: layer.matrix_shapes() for name, layer in folded.items()}
         loaded: set[str] = super().load_weights(folding.fold(weights, shapes))
         for name, layer in folded.items():
@@ -265,4 +266,8 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
                 )
             if came:
                 layer.arrange()
+        for layer in layers.values():
+            # Also after vLLM's own loading; but who updates weights in place calls nothing else.
+            if layer.must_mix and not layer.collapse.is_meta:
+                layer.fill_blocks()
         return loaded

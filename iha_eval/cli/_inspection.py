@@ -45,9 +45,9 @@ CONVENTIONS = (
     "output's logits are counted for every token, while an engine computes them for a prompt's "
     "last one alone.",
     "KV cache: exact states are min(N, W) P a layer; filled blocks are the most that a request "
-    "takes in vLLM while it generates; charged blocks are what has to be free for it to be let "
-    "in, windowed layers with all tokens in flight (max_num_batched_tokens, twice with "
-    "asynchronous scheduling).",
+    "takes in vLLM while it generates; charged blocks are what must be free for it to be let "
+    "in, nothing of it cached: windowed layers with all tokens in flight (max_num_batched_tokens, "
+    "twice with asynchronous scheduling).",
     "GPU: weights and cache get 0.9 of its memory and activations nothing; the rates are bounds "
     "by bandwidth: every step reads the weights once and each request's exact states.",
     "Baseline: the plain model of the same shape, every layer full attention.",
@@ -280,10 +280,11 @@ def _charge(
         return
     found = (
         f"vLLM lets {here.admitted:,} of the {here.requests:,} requests of {context:,} tokens that "
-        "fit run at once, because it keeps cache for all tokens of a step free"
+        "fit run at once, because it wants cache for all tokens of a step free before it takes the next"
     )
     tokens = paging.batched_tokens
-    while tokens := tokens // 2:
+    # Each request that runs takes a token of a step.
+    while (tokens := tokens // 2) >= here.requests:
         fewer = capacity(shape, context, item, device, replace(paging, batched_tokens=tokens))
         if fewer.admitted >= ENOUGH * here.requests:
             yield f"{found}: with max_num_batched_tokens={tokens} it lets {fewer.admitted:,}."

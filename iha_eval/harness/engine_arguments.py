@@ -19,6 +19,7 @@ from iha_eval.redact import without_secrets
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.cost import model_shape
 from model_adapters.errors import AdapterError
+from model_adapters.folding import is_folded
 from model_adapters.serving_rules import check_engine
 
 MISSING = (
@@ -132,7 +133,7 @@ def build(
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
     if wanted and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
         engine["kv_cache_memory_bytes"] = min(wanted, _bytes_to_spare(engine, replicas))
-    # Where the cache holds all requests at once, what vLLM charges each of them is no matter.
+    # Where the cache holds all requests at once, what vLLM wants free is no matter.
     fits = wanted is not None and wanted <= int(engine.get("kv_cache_memory_bytes") or 0)
     if checkpoint.is_iha and not fits:
         engine = _batching(checkpoint.config, engine, cpu=cpu) | engine
@@ -169,7 +170,7 @@ def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
         )
 
     tokens, least = MOST_BATCHED, LEAST_BATCHED["cpu" if cpu else "gpu"]
-    # Little longer than a window and two of the shortest steps: charged for whole in any case.
+    # Little longer than a window and two of the shortest steps: it wants room for all of it anyway.
     if max_model_len <= window + 2 * batches * least:
         return tokens if cpu else None
     while tokens > least and excess(tokens) > SLACK * needed:
@@ -194,6 +195,15 @@ def check_serving(config: Any, engine: Mapping[str, Any]) -> None:
     """
     try:
         check_engine(config.num_attention_heads, config.kv_heads, engine)
+        of_checkpoint = getattr(config, "quantization_config", None) or {}
+        quantization = engine.get("quantization") or of_checkpoint.get("quant_method")
+        # Asked for its refusals.
+        is_folded(
+            engine.get("additional_config"),
+            config.num_pseudo_heads,
+            config.hidden_size,
+            quantization,
+        )
     except AdapterError as error:
         raise UserError(str(error)) from error
 

@@ -3,8 +3,9 @@
 For: `replicas.py`, which hands each portion to whoever has the least to do, and `iha_vllm.py`,
 which asks for no more samples at once than a portion holds. The rule is that of guided
 self-scheduling: no portion is more than an engine's equal part of what is left to hand out, so that
-the last documents, or the only one, keep all engines busy. Of equally long questions with 64
-samples each, the busiest of up to 8 engines gets at most 1.4 times its part, on average 1.02 times.
+the last documents, or the only one, keep all engines busy. Of equally long short questions with
+64 samples each, the busiest of up to 8 engines gets at most 1.4 times its part, on average 1.02
+times; a prompt that is more work than its answers is not read twice for it.
 Not for: which engine gets a portion, nor for seeds, which belong to each answer.
 """
 

@@ -29,6 +29,11 @@ class Paging:
     batched_tokens: int = 16384
     batches: int = 2
 
+    @property
+    def in_flight(self) -> int:
+        """Tokens under way at once."""
+        return self.batched_tokens * self.batches
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -42,8 +47,8 @@ class _Group:
     block: int
     kept: int | None
 
-    def charged(self, context: int, in_flight: int) -> int:
-        """Blocks that a request is charged when it is let in."""
+    def bound(self, context: int, in_flight: int) -> int:
+        """Blocks that vLLM reckons with for a request when it starts."""
         if self.kept is None:
             return math.ceil(context / self.block)
         tokens = min(self.kept - 1 + in_flight, context)
@@ -52,7 +57,7 @@ class _Group:
 
     def held(self, context: int, in_flight: int) -> int:
         """Blocks that a request fills at most."""
-        return min(self.charged(context, in_flight), math.ceil(context / self.block))
+        return min(self.bound(context, in_flight), math.ceil(context / self.block))
 
 
 class BlockPool:
@@ -81,17 +86,23 @@ class BlockPool:
         states = plain if mixed else plain * pseudo_heads
         self.block_bytes = share * states * model.state_bytes(item)
 
-    def charged_blocks(self, context: int) -> int:
-        """Blocks that a request as long as `max_model_len` must find free to be let in.
-
-        A windowed layer is charged its window and all tokens in flight. vLLM computes its "maximum
-        concurrency" from it, as if every request went on holding that much.
+    def starting_blocks(self, context: int) -> int:
+        """Blocks without which vLLM does not start, and of which its "maximum concurrency" is.
 
         Args:
-            context: N in tokens, which is also max_model_len.
+            context: max_model_len in tokens.
         """
-        in_flight = self.paging.batched_tokens * self.paging.batches
-        return sum(group.charged(context, in_flight) for group in self._groups)
+        return sum(group.bound(context, self.paging.in_flight) for group in self._groups)
+
+    def charged_blocks(self, context: int) -> int:
+        """Blocks that must be free for a prompt to be let in of which nothing is cached.
+
+        A windowed layer is charged its window and all tokens in flight.
+
+        Args:
+            context: N in tokens.
+        """
+        return sum(group.held(context, self.paging.in_flight) for group in self._groups)
 
     def held_blocks(self, context: int) -> int:
         """Blocks that a request fills at most while it generates, a token a step.
@@ -101,15 +112,29 @@ class BlockPool:
         """
         return sum(group.held(context, self.paging.batches) for group in self._groups)
 
+    def fitting(self, blocks: int, context: int) -> int:
+        """Requests that a cache holds while they generate; one block is vLLM's own.
+
+        Args:
+            blocks: of the whole cache.
+            context: N in tokens, of every request.
+        """
+        return max(0, blocks - 1) // self.held_blocks(context)
+
     def let_in(self, blocks: int, context: int) -> int:
-        """Requests that vLLM lets run at once, at least: the last finds its whole charge free.
+        """Of those, how many vLLM lets run at once: the last one must find its charge free.
+
+        That is for prompts of which no prefix is cached and with vLLM's defaults (no `watermark`,
+        `scheduler_reserve_full_isl`), and where `max_num_seqs` is no less.
 
         Args:
             blocks: of the whole cache.
             context: N in tokens, of every request, which is also max_model_len.
         """
-        spare = blocks - self.charged_blocks(context)
-        return 0 if spare < 0 else 1 + spare // self.held_blocks(context)
+        if blocks < self.starting_blocks(context):
+            return 0
+        spare = blocks - 1 - self.charged_blocks(context)
+        return max(0, 1 + spare // self.held_blocks(context))
 
     def charged_bytes(self, context: int) -> int:
         """`charged_blocks` in bytes."""

@@ -33,8 +33,7 @@ class Capacity:
         weight_bytes: the weights.
         cache_bytes: what is left for the KV cache; 0 where the weights do not fit.
         requests: requests of the context that are generated for at once, by the blocks they fill.
-        admitted: of those, what vLLM lets run: it wants the blocks that it charges the next one
-            free, while those that run hold no more than they fill.
+        admitted: of those, what vLLM lets run (see `BlockPool.let_in`).
         single_rate: tokens per second of one request, bound by bandwidth; None where none fits.
         full_rate: tokens per second of all `requests` together; None where none fits.
     """
@@ -63,7 +62,7 @@ def capacity(
     room = max(0, int(device.memory * device.utilization) - weights)
     pool = BlockPool(model, item, paging)
     blocks = room // pool.block_bytes
-    requests = blocks // pool.held_blocks(context)
+    requests = pool.fitting(blocks, context)
 
     def rate(batch: int) -> float | None:
         if batch > requests:

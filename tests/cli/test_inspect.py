@@ -125,14 +125,15 @@ def test_embedded_checkpoints_go_by_their_names(capsys: pytest.CaptureFixture[st
         ([], None),
         (
             ["--gpu-memory", "0.02"],
-            "vLLM lets 4 of the 8 requests of 4,096 tokens that fit run at once, because it keeps "
-            "cache for all tokens of a step free: with max_num_batched_tokens=64 it lets 8.",
+            "vLLM lets 4 of the 8 requests of 4,096 tokens that fit run at once, because it wants "
+            "cache for all tokens of a step free before it takes the next: with "
+            "max_num_batched_tokens=64 it lets 8.",
         ),
         (["--gpu-memory", "0.02", "--batched-tokens", "64"], None),
         (
-            ["--context", "16", "--batched-tokens", "16", "--gpu-memory", "0.0006"],
-            "vLLM lets 1 of the 2 requests of 16 tokens that fit run at once, because it keeps "
-            "cache for all tokens of a step free, whatever max_num_batched_tokens is.",
+            ["--context", "16", "--batched-tokens", "16", "--gpu-memory", "0.00056"],
+            "vLLM lets 0 of the 1 requests of 16 tokens that fit run at once, because it wants "
+            "cache for all tokens of a step free before it takes the next, whatever max_num_b",
         ),
     ],
     ids=["beyond", "weights", "no request", "much cache", "little", "short steps", "short context"],

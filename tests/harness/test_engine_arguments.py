@@ -46,6 +46,11 @@ def test_a_batch_size_bounds_the_requests_at_once(llama: Path) -> None:
         ({"attention_backend": "flashinfer"}, "FLASHINFER .* set attention_backend to FLASH_ATTN"),
         ({"tensor_parallel_size": 3}, "tensor_parallel_size is 3, .* use one of 1, 2, 4"),
         ({"pipeline_parallel_size": 2}, "pipeline_parallel_size is 2"),
+        (
+            {"quantization": "fp8", "additional_config": {"iha_fold": "always"}},
+            r"iha_fold is 'always', and the weights are quantized \(fp8\)",
+        ),
+        ({"additional_config": {"iha_fold": "yes"}}, "iha_fold 'yes': set it to 'auto', 'always'"),
     ],
 )
 def test_what_cannot_serve_iha_is_refused_before_an_engine_starts(

@@ -74,14 +74,24 @@ def test_blocks_hold_at_least_the_states_and_no_more_than_is_charged(
 
 
 def test_only_the_last_request_must_find_its_whole_charge_free() -> None:
-    """Those that run have given back what they were charged for whole steps."""
+    """Those that run have given back what whole steps took; one block is vLLM's own."""
     steps = replace(SMALL, batched_tokens=64)
     pool = BlockPool(model_shape(tiny_config(["iha_sliding"] * 2, iha_window=17)), 4, steps)
     charged, held = pool.charged_blocks(500), pool.held_blocks(500)
     assert charged > 2 * held
-    assert [pool.let_in(blocks, 500) for blocks in (0, charged - 1, charged)] == [0, 0, 1]
-    assert pool.let_in(charged + held - 1, 500) == 1
-    assert pool.let_in(charged + 7 * held, 500) == 8
+    assert pool.starting_blocks(500) == charged
+    assert [pool.let_in(blocks, 500) for blocks in (0, charged, charged + 1)] == [0, 0, 1]
+    assert pool.let_in(charged + held, 500) == 1
+    assert pool.let_in(charged + 7 * held + 1, 500) == 8
+    assert pool.fitting(7 * held, 500) == 6
+    assert pool.fitting(7 * held + 1, 500) == 7
+
+
+def test_a_short_prompt_is_charged_its_blocks_but_not_enough_to_start() -> None:
+    """VLLM starts only where there would be a block more for the border of a window."""
+    pool = BlockPool(model_shape(tiny_config(["iha_sliding"] * 2, iha_window=17)), 4, SMALL)
+    assert (pool.starting_blocks(16), pool.charged_blocks(16), pool.held_blocks(16)) == (2, 1, 1)
+    assert [pool.let_in(blocks, 16) for blocks in (1, 2, 3)] == [0, 1, 2]
 
 
 def test_an_iha_block_is_enlarged_until_the_backend_can_run_it() -> None:

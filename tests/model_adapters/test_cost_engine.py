@@ -52,12 +52,27 @@ def test_bytes_are_those_that_the_worker_allocated(running: Any) -> None:
     assert config.cache_config.num_gpu_blocks * pool.block_bytes == allocated
 
 
-def test_the_charge_is_the_one_behind_vllms_maximum_concurrency(running: Any) -> None:
+def test_vllms_maximum_concurrency_is_of_what_it_needs_to_start(running: Any) -> None:
     config = running.llm_engine.vllm_config
     pool = BlockPool(model_shape(config.model_config.hf_config), 2, paging(config))
-    requests = config.cache_config.num_gpu_blocks / pool.charged_blocks(4096)
+    requests = config.cache_config.num_gpu_blocks / pool.starting_blocks(4096)
     assert config.cache_config.kv_cache_max_concurrency == requests
     assert config.cache_config.kv_cache_size_tokens == int(requests * 4096)
+
+
+@pytest.mark.parametrize("tokens", [5, 700, 4000])
+def test_a_prompt_is_let_in_where_its_charge_is_free(running: Any, tokens: int) -> None:
+    """What the scheduler's own check asks of the pool, of nothing that is cached."""
+    config = running.llm_engine.vllm_config
+    pool = BlockPool(model_shape(config.model_config.hf_config), 2, paging(config))
+    coordinator = running.llm_engine.engine_core.engine_core.scheduler.kv_cache_manager.coordinator
+    asked = sum(
+        manager.get_num_blocks_to_allocate(
+            "nobody", tokens, [], 0, 0, tokens, apply_admission_cap=True
+        )
+        for manager in coordinator.single_type_managers
+    )
+    assert pool.charged_blocks(tokens) == asked
 
 
 @pytest.mark.parametrize("tokens", [5, 700, 3000])
@@ -134,7 +149,7 @@ def test_any_schedule_is_grouped_and_charged_as_vllm_does(
     made = kv_cache_utils.get_kv_cache_config_from_groups(config, groups, 1 << 30)
     assert made.num_blocks == (1 << 30) // pool.block_bytes
     _, concurrency = kv_cache_utils.get_kv_cache_capacity(config, made)
-    assert concurrency == pytest.approx(made.num_blocks / pool.charged_blocks(4096))
+    assert concurrency == pytest.approx(made.num_blocks / pool.starting_blocks(4096))
 
 
 @pytest.mark.parametrize("pseudo", [1, 2, 3, 4, 20])

@@ -250,6 +250,28 @@ def reload(saved: Save, fold: str) -> float:
         return worst_logprob(other, PROMPTS, generate(llm, PROMPTS))
 
 
+@pytest.mark.long
+def test_narrow_weights_loaded_in_place_are_repeated_wherever_they_are_kept(saved: Save) -> None:
+    """As one does who trains and samples in turn: `load_weights` on the running model, no more.
+
+    Of what is IHA's own: vLLM's CPU build has packed the projections away.
+    """
+    model, other = tiny_model(GLOBAL).bfloat16(), tiny_model(GLOBAL, seed=5).bfloat16()
+    unfolded = {"additional_config": {"iha_fold": "never"}, "dtype": "bfloat16"}
+    with engine(saved(model), **unfolded) as llm:
+        runner = llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker
+        served = runner.model_runner.model
+        own = ("alpha_q", "alpha_k", "alpha_v", "collapse")
+        served.load_weights(item for item in other.state_dict().items() if item[0].endswith(own))
+        layers = [part for part in served.modules() if getattr(part, "must_mix", False)]
+        assert layers
+        for layer in layers:
+            torch.testing.assert_close(layer.wide_collapse, layer.collapse.data.float())
+            torch.testing.assert_close(layer.wide_alpha, layer.block_alpha.float())
+        stored = other.model.layers[0].self_attn.collapse
+        assert layers[0].collapse.float().sum() == pytest.approx(stored.float().sum().item(), 1e-3)
+
+
 def test_other_weights_can_be_loaded_into_a_running_engine(saved: Save) -> None:
     assert reload(saved, "never") < TOLERANCE
 
