@@ -55,7 +55,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ruler_documents.py
 	$(BIN)/python benchmarks/samples.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/end_to_end.py --cases ruler_mk_16k
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/evidence_step.py
 	$(BIN)/python benchmarks/against_transformers.py --hidden 256 --layers 5 --documents 6 6 --new-tokens 64 64
 
 # ONLY=cell chooses one; benchmarks/gpu.py --list names them.

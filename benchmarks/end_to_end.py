@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,14 @@ def row(case: str, rounds: list[dict[str, dict[str, float]]]) -> str:
     def median(model: str, name: str) -> float:
         return statistics.median(one[model][name] for one in rounds)
 
-    name = "documents_per_minute"
-    ratios = [one[IHA][name] / one[PLAIN][name] for one in rounds]
-    said = [f"{median(model, 'generated_tokens_per_document'):.0f}" for model in (PLAIN, IHA)]
-    return (
-        f"| {case} | {median(PLAIN, name):.2f} | {statistics.median(ratios):.2f} "
-        f"({min(ratios):.2f} to {max(ratios):.2f}) | {' / '.join(said)} |"
-    )
+    def ratio(value: Callable[[dict[str, float]], float]) -> str:
+        ratios = [value(one[IHA]) / value(one[PLAIN]) for one in rounds]
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+    name, said = "documents_per_minute", "generated_tokens_per_document"
+    each = " / ".join(f"{median(model, said):.0f}" for model in (PLAIN, IHA))
+    documents, tokens = ratio(lambda one: one[name]), ratio(lambda one: one[name] * one[said])
+    return f"| {case} | {median(PLAIN, name):.2f} | {documents} | {each} | {tokens} |"
 
 
 def main() -> None:
@@ -84,8 +86,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    print("| case | baseline, documents/min | IHA, ratio (min to max) | tokens said, each |")
-    print("|---" * 4 + "|", flush=True)
+    print(
+        "| case | baseline, documents/min | IHA, ratio (min to max) "
+        "| tokens said a document, baseline / IHA | tokens said a minute, ratio |"
+    )
+    print("|---" * 5 + "|", flush=True)
     found = {}
     for case in options.cases:
         orders = [(PLAIN, IHA), (IHA, PLAIN)]

@@ -280,7 +280,8 @@ def _charge(
         return
     found = (
         f"vLLM lets {here.admitted:,} of the {here.requests:,} requests of {context:,} tokens that "
-        "fit run at once, because it wants cache for all tokens of a step free before it takes the next"
+        "fit run at once, because it wants cache for all tokens of a step free before it takes the "
+        "next"
     )
     tokens = paging.batched_tokens
     # Each request that runs takes a token of a step.

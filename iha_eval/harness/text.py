@@ -18,8 +18,10 @@ from iha_eval.harness.log import logger
 from iha_eval.harness.requests import Sampling, cut
 from iha_eval.harness.source import Source, locate
 
-# Prompts tokenized at a time: enough for the tokenizer's threads, little for memory.
+# Prompts tokenized at a time, and characters of them: enough for the tokenizer's threads, little
+# for memory, of which a token takes a hundred bytes meanwhile.
 CHUNK = 64
+CHUNK_CHARACTERS = 2**18
 
 
 class Text:
@@ -104,8 +106,8 @@ class Text:
 
     def encode_all(self, texts: Sequence[str]) -> "Iterator[list[int]]":
         """Token ids of many texts, in order."""
-        for start in range(0, len(texts), CHUNK):
-            yield from self._encode(texts[start : start + CHUNK], None)
+        for chunk in _chunks(texts):
+            yield from self._encode(chunk, None)
 
     def plain(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens left out."""
@@ -193,6 +195,19 @@ class Text:
             for place, ids in zip(places, found, strict=True):
                 result[place] = ids
         return result
+
+
+def _chunks(texts: Sequence[str]) -> "Iterator[Sequence[str]]":
+    """The texts in order, few enough at a time; at least one."""
+    start = characters = 0
+    for place, text in enumerate(texts):
+        full = place - start == CHUNK or characters + len(text) > CHUNK_CHARACTERS
+        if full and place > start:
+            yield texts[start:place]
+            start, characters = place, 0
+        characters += len(text)
+    if texts:
+        yield texts[start:]
 
 
 def _load(folder: Path, arguments: ModelArguments) -> PreTrainedTokenizerBase:

@@ -38,7 +38,9 @@ def test_ratios_are_taken_round_by_round(script: dict[str, Any]) -> None:
         {"embedded-baseline": measured(results(20, 8)), "embedded-iha": measured(results(20, 80))},
         {"embedded-baseline": measured(results(24, 8)), "embedded-iha": measured(results(30, 80))},
     ]
-    assert script["row"]("mine", rounds) == "| mine | 10.00 | 1.00 (0.80 to 2.00) | 2 / 20 |"
+    assert script["row"]("mine", rounds) == (
+        "| mine | 10.00 | 1.00 (0.80 to 2.00) | 2 / 20 | 10.00 (8.00 to 20.00) |"
+    )
 
 
 def test_the_models_take_turns_and_figures_are_written(

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from iha_eval.errors import UserError
 from iha_eval.harness import source
 from iha_eval.harness.arguments import parse
 from iha_eval.harness.requests import Sampling
-from iha_eval.harness.text import CHUNK, Text
+from iha_eval.harness.text import CHUNK, CHUNK_CHARACTERS, Text
 
 BOS = 0
 
@@ -47,6 +48,34 @@ def test_many_texts_are_encoded_as_each_alone(llama: Path) -> None:
     text = text_of(llama)
     texts = [("<s>" if number % 3 == 0 else "") + "x" * number for number in range(2 * CHUNK + 3)]
     assert list(text.encode_all(texts)) == [text.encode(one) for one in texts]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "want"),
+    [
+        ([], []),
+        ([CHUNK_CHARACTERS + 1], [1]),
+        ([1, CHUNK_CHARACTERS, 1], [1, 1, 1]),
+        ([CHUNK_CHARACTERS // 4] * 9, [4, 4, 1]),
+        ([1] * (CHUNK + 1), [CHUNK, 1]),
+    ],
+    ids=["none", "one too long", "too long among short", "long", "many"],
+)
+def test_long_texts_are_tokenized_fewer_at_a_time(
+    lengths: list[int], want: list[int], llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokenizer keeps places and masks of all it is given at once."""
+    text = text_of(llama)
+    given: list[int] = []
+
+    def encode(texts: Sequence[str], special: bool | None) -> list[list[int]]:
+        assert special is None
+        given.append(len(texts))
+        return [[len(one)] for one in texts]
+
+    monkeypatch.setattr(text, "_encode", encode)
+    assert list(text.encode_all(["x" * length for length in lengths])) == [[n] for n in lengths]
+    assert given == want
 
 
 def test_an_explicit_flag_wins(llama: Path) -> None:

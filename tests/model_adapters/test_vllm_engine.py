@@ -276,7 +276,9 @@ def test_other_weights_can_be_loaded_into_a_running_engine(saved: Save) -> None:
     assert reload(saved, "never") < TOLERANCE
 
 
+@pytest.mark.long
 def test_quantized_weights_are_not_folded_in_silence(saved: Save) -> None:
+    """Who serves without this package's harness is told by the model itself."""
     arguments = {"quantization": "fp8", "dtype": "bfloat16"}
     folded = {"additional_config": {"iha_fold": "always"}}
     with (
