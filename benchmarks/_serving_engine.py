@@ -150,7 +150,8 @@ class Served:
         # The last step ends requests.
         steps = self.steps(batch, 2 * NEW_TOKENS - 1)[SETTLED:-1]
         held = statistics.mode(running for _, running in steps)
-        self.held = max(self.held, held)
+        if most > 1:
+            self.held = held
         return held / statistics.median(seconds for seconds, running in steps if running == held)
 
     def warm_up(self, measure: str) -> float:
