@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import _ratios
 from _gpu_cells import BASE, PLAIN, SHAPES, Cell, Variant
 from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, Served
 
@@ -186,9 +187,7 @@ def table(cell: Cell, result: dict[str, Any]) -> str:
     ]
     for measure, rates in result["rates"].items():
         cells = [f"{statistics.median(rates[PLAIN]):.0f} tokens/s"]
-        for name in names:
-            pairs = [ours / plain for ours, plain in zip(rates[name], rates[PLAIN], strict=True)]
-            cells.append(f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})")
+        cells += [_ratios.cell(_ratios.ratios(rates[name], rates[PLAIN])) for name in names]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     for key in (
         "kv_bytes_per_token_needed",

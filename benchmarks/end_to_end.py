@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _ratios import cell, ratios
+
 from iha_eval.cli._argument_types import positive
 
 PLAIN, IHA = "embedded-baseline", "embedded-iha"
@@ -70,8 +72,7 @@ def row(case: str, rounds: list[dict[str, dict[str, float]]]) -> str:
         return statistics.median(one[model][name] for one in rounds)
 
     def ratio(value: Callable[[dict[str, float]], float]) -> str:
-        ratios = [value(one[IHA]) / value(one[PLAIN]) for one in rounds]
-        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        return cell(ratios(*([value(one[model]) for one in rounds] for model in (IHA, PLAIN))))
 
     name, said = "documents_per_minute", "generated_tokens_per_document"
     each = " / ".join(f"{median(model, said):.0f}" for model in (PLAIN, IHA))

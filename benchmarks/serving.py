@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _ratios import cell, ratios
 from _serving_engine import MEASURES, serve
 from _serving_models import PLAIN, name_of, save_models
 from transformers import AutoConfig
@@ -66,12 +67,6 @@ def measure_context(context: int, options: argparse.Namespace) -> tuple[Rates, F
     return rates, facts
 
 
-def ratios(rates: dict[str, list[float]], name: str) -> dict[str, float]:
-    """Median, smallest and largest ratio to the plain model, round by round."""
-    pairs = [ours / plain for ours, plain in zip(rates[name], rates[PLAIN], strict=True)]
-    return {"median": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
-
-
 def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dict[str, Any]]:
     """One row a measure: the plain model's own number, and each IHA model's ratio to it."""
     found: list[dict[str, Any]] = []
@@ -79,7 +74,7 @@ def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dic
         plain = statistics.median(of_model[PLAIN])
         found.append(
             {"context": context, "measure": f"{measure}, tokens/s", "plain": plain}
-            | {name: ratios(of_model, name) for name in names}
+            | {name: ratios(of_model[name], of_model[PLAIN]) for name in names}
         )
     for label, key in (
         ("KV bytes per token, needed", "kv_bytes_per_token_needed"),
@@ -92,12 +87,6 @@ def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dic
             of_name = {name: {"median": facts[name][key] / plain} for name in names}
             found.append({"context": context, "measure": label, "plain": plain} | of_name)
     return found
-
-
-def cell(ratio: dict[str, float]) -> str:
-    """A ratio, with its smallest and largest where it varies."""
-    spread = f" ({ratio['min']:.2f} to {ratio['max']:.2f})" if "min" in ratio else ""
-    return f"{ratio['median']:.2f}{spread}"
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:

@@ -30,17 +30,26 @@ PARTNERS = {
 }
 
 
-def asked(additional_config: object) -> str:
+def asked(additional_config: object, quantization: str | None = None) -> str:
     """What the engine's `additional_config` says: "auto" (the default), "always" or "never".
 
+    Args:
+        additional_config: the engine's.
+        quantization: how the projections are quantized, by vLLM's name; None if they are not.
+
     Raises:
-        BackendError: it says something else.
+        BackendError: it says something else, or what quantized weights do not allow.
     """
     value = additional_config.get(SWITCH, AUTO) if isinstance(additional_config, Mapping) else AUTO
     if value not in (AUTO, ALWAYS, NEVER):
         raise BackendError(
             f"additional_config has {SWITCH} {value!r}: set it to 'auto', 'always' or 'never', "
             "or leave it out."
+        )
+    if value == ALWAYS and quantization is not None:
+        raise BackendError(
+            f"{SWITCH} is {ALWAYS!r}, and the weights are quantized ({quantization}), which cannot "
+            f"be multiplied with alpha and collapse: set {SWITCH} to {AUTO!r} or leave it out."
         )
     return str(value)
 
@@ -69,20 +78,14 @@ def is_folded(
         additional_config: the engine's.
         pseudo_heads: P.
         hidden: D.
-        quantization: how its projections are quantized, by vLLM's name; None if they are not.
+        quantization: as `asked` takes it.
 
     Raises:
-        BackendError: it is asked for what quantized weights do not allow, or for an unknown thing.
+        BackendError: as from `asked`.
     """
-    wanted = asked(additional_config)
-    if quantization is None:
-        return wanted == ALWAYS or (wanted == AUTO and pays(pseudo_heads, hidden))
-    if wanted == ALWAYS:
-        raise BackendError(
-            f"{SWITCH} is {ALWAYS!r}, and the weights are quantized ({quantization}), which cannot "
-            f"be multiplied with alpha and collapse: set {SWITCH} to {AUTO!r} or leave it out."
-        )
-    return False
+    wanted = asked(additional_config, quantization)
+    may = wanted == AUTO and quantization is None
+    return wanted == ALWAYS or (may and pays(pseudo_heads, hidden))
 
 
 def fold_input(projection: Tensor, alpha: Tensor) -> Tensor:

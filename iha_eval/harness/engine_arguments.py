@@ -16,10 +16,10 @@ from iha_eval.errors import UserError
 from iha_eval.harness.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.harness.memory import free_memory
 from iha_eval.redact import without_secrets
+from model_adapters import folding
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.cost import model_shape
 from model_adapters.errors import AdapterError
-from model_adapters.folding import is_folded
 from model_adapters.serving_rules import check_engine
 
 MISSING = (
@@ -144,8 +144,8 @@ def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
     """`max_num_batched_tokens` that leaves an IHA model its small KV cache; None for vLLM's own.
 
     vLLM lets a request in when there is cache for each windowed layer's window and for all tokens
-    in flight. That much stays free whatever number of requests runs: with vLLM's own defaults of
-    thousands of tokens it is the place of several of them.
+    in flight, whatever number of requests runs. With vLLM's own defaults of thousands of tokens
+    that is the place of several of them.
 
     Args:
         config: the model's.
@@ -197,13 +197,7 @@ def check_serving(config: Any, engine: Mapping[str, Any]) -> None:
         check_engine(config.num_attention_heads, config.kv_heads, engine)
         of_checkpoint = getattr(config, "quantization_config", None) or {}
         quantization = engine.get("quantization") or of_checkpoint.get("quant_method")
-        # Asked for its refusals.
-        is_folded(
-            engine.get("additional_config"),
-            config.num_pseudo_heads,
-            config.hidden_size,
-            quantization,
-        )
+        folding.asked(engine.get("additional_config"), quantization)
     except AdapterError as error:
         raise UserError(str(error)) from error
 

@@ -12,7 +12,9 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "end_to_end.py"
 
 
 @pytest.fixture
-def script() -> dict[str, Any]:
+def script(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    # Where `python benchmarks/NAME.py` finds what it shares with others.
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     return runpy.run_path(str(SCRIPT))
 
 
