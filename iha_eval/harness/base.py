@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from lm_eval.api.instance import Instance
 from tqdm import tqdm
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.generated import Generated
 from iha_eval.harness import arguments as argument_rules
 from iha_eval.harness import intake, lengths, provenance, recall, source
@@ -87,7 +87,7 @@ class HarnessModel(Conventions):
         # lm-eval reads it for chat templates and results.
         self.tokenizer = self.text.tokenizer
         self.calls: list[Call] = []
-        active.publish(
+        current_model.publish(
             PublishedModel(
                 tokenizer=self.text.tokenizer,
                 add_bos=self.arguments.add_bos_token,
@@ -307,7 +307,7 @@ class HarnessModel(Conventions):
         return {
             "model": self.MODEL,
             "checkpoint": self.source.checkpoint.fingerprint,
-            "tokenizer": active.tokenizer_sha256(self.text.tokenizer),
+            "tokenizer": current_model.tokenizer_sha256(self.text.tokenizer),
             "dtype": self._engine_facts()["dtype"],
             "engine": without_secrets(engine),
             "batch_invariant": self.arguments.batch_invariant,

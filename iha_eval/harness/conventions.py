@@ -10,14 +10,14 @@ from typing import Any
 
 from lm_eval.api.model import TemplateLM
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.harness.arguments import ModelArguments
 from iha_eval.harness.source import Source
 from iha_eval.harness.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedModel(active.ActiveModel):
+class PublishedModel(current_model.ActiveModel):
     """What tasks may know of the model; encodes with the very code that encodes requests.
 
     Attributes:

@@ -13,8 +13,8 @@ from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 
-from iha_eval.active import current
 from iha_eval.answers import grader_version
+from iha_eval.current_model import current
 from iha_eval.data import load_rows, named_folder
 from iha_eval.errors import UserError
 from iha_eval.reasoning.benchmarks import BENCHMARKS

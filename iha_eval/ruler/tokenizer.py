@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from iha_eval.active import ActiveModel, current
+from iha_eval.current_model import ActiveModel, current
 from iha_eval.errors import UserError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from iha_eval.active import tokenizer_sha256
+from iha_eval.current_model import tokenizer_sha256
 
 #: A space between two words, or SentencePiece's mark for one.
 _SPACE = re.compile(r"(?<=[^\s▁])[ ▁](?=[^\s▁])")

@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.errors import UserError
 from iha_eval.harness import iha_hf
 from iha_eval.harness.base import Pair
@@ -29,7 +29,7 @@ def model(llama: Path) -> IHAHF:
 @pytest.fixture(autouse=True)
 def nothing_published() -> Iterator[None]:
     yield
-    active.clear()
+    current_model.clear()
 
 
 def test_answers_equal_lm_evals(model: IHAHF, theirs: HFLM, prompts: list[str], ask: Make) -> None:
@@ -174,7 +174,7 @@ def test_no_requests_need_no_model(llama: Path) -> None:
 
 def test_the_model_publishes_how_it_reads_prompts(llama: Path) -> None:
     model = IHAHF(llama, add_bos_token=False)
-    published = active.current()
+    published = current_model.current()
     assert published is not None
     assert (published.name, published.add_bos) == (str(llama), False)
     assert published.tokenizer is model.tokenizer

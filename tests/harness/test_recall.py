@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lm_eval.api.instance import Instance
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.harness import invocation
 from iha_eval.harness.iha_hf import IHAHF
 from iha_eval.harness.invocation import Invocation
@@ -19,7 +19,7 @@ Make = Callable[..., Instance]
 @pytest.fixture(autouse=True)
 def nothing_published() -> Iterator[None]:
     yield
-    active.clear()
+    current_model.clear()
 
 
 @pytest.fixture

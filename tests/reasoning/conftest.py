@@ -10,7 +10,7 @@ import pytest
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from iha_eval import active
+from iha_eval import current_model
 
 TASKS = Path(__file__).parents[2] / "tasks"
 
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_model_published() -> None:
-    active.clear()
+    current_model.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from lm_eval.utils import handle_non_serializable, make_table
 from scripted_model import Script, ScriptedModel
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.errors import UserError
 from iha_eval.reasoning.prompts import PLAIN
 from iha_eval.reasoning.task import MathTask
@@ -246,7 +246,7 @@ def test_a_forgotten_chat_template_is_mentioned_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(Tokenizer, "chat_template", template)
-    active.publish(active.ActiveModel(Tokenizer()))
+    current_model.publish(current_model.ActiveModel(Tokenizer()))
     with caplog.at_level(logging.WARNING):
         run(model, "gsm8k_maj", **options)
     assert caplog.text.count("add --apply_chat_template") == warned
@@ -269,7 +269,7 @@ def test_one_seed_for_all_answers_is_mentioned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if ours:
-        active.publish(active.ActiveModel(Tokenizer()))
+        current_model.publish(current_model.ActiveModel(Tokenizer()))
     run(model, "gsm8k_maj", metadata=metadata, gen_kwargs={"seed": 5})
     assert ("give one answer 16 times" in caplog.text) is warned
 

@@ -3,25 +3,25 @@ from typing import Any
 
 import pytest
 
-from iha_eval import active
-from iha_eval.active import ActiveModel, tokenizer_sha256
+from iha_eval import current_model
+from iha_eval.current_model import ActiveModel, tokenizer_sha256
 
 
 @pytest.fixture(autouse=True)
 def nothing_published() -> Iterator[None]:
-    active.clear()
+    current_model.clear()
     yield
-    active.clear()
+    current_model.clear()
 
 
 def test_the_last_one_published_is_current(tokenizer_of: Callable[[str], Any]) -> None:
-    assert active.current() is None
+    assert current_model.current() is None
     models = [ActiveModel(tokenizer_of("gpt2"), name=name) for name in "ab"]
     for model in models:
-        active.publish(model)
-    assert active.current() is models[1]
-    active.clear()
-    assert active.current() is None
+        current_model.publish(model)
+    assert current_model.current() is models[1]
+    current_model.clear()
+    assert current_model.current() is None
 
 
 @pytest.mark.parametrize(

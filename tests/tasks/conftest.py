@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.ruler import load_haystack
 
 
@@ -48,6 +48,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 @pytest.fixture(autouse=True)
 def published(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
-    active.publish(active.ActiveModel(tokenizer))
+    current_model.publish(current_model.ActiveModel(tokenizer))
     yield
-    active.clear()
+    current_model.clear()

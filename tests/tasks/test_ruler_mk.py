@@ -17,7 +17,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
 from transformers import PreTrainedTokenizerFast
 
-from iha_eval import active
+from iha_eval import current_model
 from iha_eval.errors import UserError
 from iha_eval.ruler import LENGTHS, VARIANTS, task_name
 from iha_eval.ruler.task import RulerTask
@@ -301,7 +301,7 @@ def test_a_task_made_by_hand_needs_no_metadata() -> None:
 
 
 def test_without_any_tokenizer_the_run_ends_in_one_sentence() -> None:
-    active.clear()
+    current_model.clear()
     with pytest.raises(UserError, match="needs a tokenizer"):
         run(Answering(right), "ruler_mk_multikey_2_4k")
 
@@ -311,7 +311,7 @@ def test_a_model_that_publishes_nothing_sees_the_same_documents(
 ) -> None:
     """As with lm-eval's own hf and vllm classes, whose arguments are in the metadata."""
     ours = run(Answering(right), "ruler_mk_multikey_3_4k")
-    active.clear()
+    current_model.clear()
     tokenizer.save_pretrained(tmp_path)
     theirs = run(Answering(right), "ruler_mk_multikey_3_4k", metadata={"pretrained": str(tmp_path)})
     for one, other in zip(
