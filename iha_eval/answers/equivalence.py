@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from iha_eval.answers.shapes import Expression, Group, Matrix, Named, Row, Shape
-from iha_eval.answers.workers import Workers
+from iha_eval.answers.sympy_pool import Workers
 from iha_eval.errors import UserError
 
 #: Decisions remembered at a time; all of GSM8K and MATH-500 with 16 answers fit.

@@ -14,8 +14,8 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 
 from iha_eval.answers import shapes
+from iha_eval.answers.arithmetic import value_of
 from iha_eval.answers.clean import LONGEST, clean
-from iha_eval.answers.exact import value_of
 from iha_eval.answers.latex import DEEPEST, Call, Tree, for_parser, is_digits, tokens, tree, written
 from iha_eval.answers.shapes import Expression, Named, Shape
 

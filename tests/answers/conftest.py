@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iha_eval.answers.equivalence import Comparer
-from iha_eval.answers.workers import Workers
+from iha_eval.answers.sympy_pool import Workers
 
 
 @pytest.fixture(scope="session")

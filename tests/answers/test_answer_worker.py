@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from iha_eval.answers import worker
+from iha_eval.answers import sympy_process
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,19 @@ from iha_eval.answers import worker
     ],
 )
 def test_equal_expressions(one: str, other: str, same: bool) -> None:
-    assert worker.equal(one, other) is same
-    assert worker.equal(other, one) is same
+    assert sympy_process.equal(one, other) is same
+    assert sympy_process.equal(other, one) is same
 
 
 def test_values_are_taken_at_one_point_for_every_text() -> None:
-    (_, one), (_, other) = worker.parsed("2 x"), worker.parsed("x + x")
+    (_, one), (_, other) = sympy_process.parsed("2 x"), sympy_process.parsed("x + x")
     assert abs(one - other) < 1e-25
-    assert worker.parsed("y")[1] != worker.parsed("x")[1]
+    assert sympy_process.parsed("y")[1] != sympy_process.parsed("x")[1]
 
 
 def test_every_step_is_reported() -> None:
     written = io.StringIO()
-    worker.answer(("x + 1", "1 + x"), written, limit=100.0)
+    sympy_process.answer(("x + 1", "1 + x"), written, limit=100.0)
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert lines == ["read", "read", {"equal": True}]
 
@@ -56,13 +56,13 @@ def test_lack_of_memory_is_not_an_answer(name: str, monkeypatch: pytest.MonkeyPa
     if name == "parse":
         monkeypatch.setattr("latex2sympy2_extended.latex2sympy", full)
     else:
-        monkeypatch.setattr(worker, "_value", full)
+        monkeypatch.setattr(sympy_process, "_value", full)
     with pytest.raises(MemoryError):
-        worker.parsed(f"x + 10 {name[0]}")
+        sympy_process.parsed(f"x + 10 {name[0]}")
 
 
 def test_what_cannot_be_valued_is_still_an_expression() -> None:
-    expression, value = worker.parsed("y = x + 77")
+    expression, value = sympy_process.parsed("y = x + 77")
     assert expression is not None
     assert value is None
 
@@ -72,6 +72,6 @@ def test_a_value_beyond_all_floats_is_none(monkeypatch: pytest.MonkeyPatch) -> N
         raise OverflowError
 
     monkeypatch.setattr("sympy.N", overflow)
-    expression, value = worker.parsed("x + 123456")
+    expression, value = sympy_process.parsed("x + 123456")
     assert expression is not None
     assert value is None

@@ -9,7 +9,7 @@ from iha_eval.answers.classes import judge
 from iha_eval.answers.equivalence import Comparer
 from iha_eval.answers.extract import Kind, extract
 from iha_eval.answers.read import read
-from iha_eval.answers.workers import Workers
+from iha_eval.answers.sympy_pool import Workers
 
 MIB = 1 << 20
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.answers import workers as workers_module
-from iha_eval.answers.workers import Workers
+from iha_eval.answers import sympy_pool as workers_module
+from iha_eval.answers.sympy_pool import Workers
 from iha_eval.errors import UserError
 
 ENDLESS = "10 ^{10 ^{10 ^{10}}}"
@@ -137,7 +137,7 @@ def test_a_forked_child_leaves_its_parents_workers_alone(hasty: Workers) -> None
 
 def test_workers_end_with_the_evaluation_or_when_closed() -> None:
     code = (
-        "from iha_eval.answers.workers import Workers\n"
+        "from iha_eval.answers.sympy_pool import Workers\n"
         "workers = Workers()\n"
         "workers.close()\n"
         "workers.ask('x', 'x')\n"
@@ -156,7 +156,7 @@ def test_workers_end_with_the_evaluation_or_when_closed() -> None:
 def test_workers_end_when_the_evaluation_is_killed() -> None:
     code = (
         "import os, signal\n"
-        "from iha_eval.answers.workers import Workers\n"
+        "from iha_eval.answers.sympy_pool import Workers\n"
         "workers = Workers()\n"
         "workers.ask('x y', 'y x')\n"
         "print(*workers.pids, flush=True)\n"

@@ -2,8 +2,8 @@ from fractions import Fraction
 
 import pytest
 
+from iha_eval.answers.arithmetic import MOST_BITS, value_of
 from iha_eval.answers.clean import clean
-from iha_eval.answers.exact import MOST_BITS, value_of
 from iha_eval.answers.latex import tokens, tree
 
 

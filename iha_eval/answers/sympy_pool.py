@@ -68,7 +68,7 @@ class _Worker:
 
     def __init__(self, limit: float, memory: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "iha_eval.answers.worker", str(limit), str(memory)],
+            [sys.executable, "-P", "-m", "iha_eval.answers.sympy_process", str(limit), str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -238,7 +238,7 @@ class Workers:
             return self._current
         raise RuntimeError(
             f"{_ATTEMPTS} processes that compare answers died one after another while they "
-            f"started; run `python -m iha_eval.answers.worker 1 {MEMORY}` to see why."
+            f"started; run `python -m iha_eval.answers.sympy_process 1 {MEMORY}` to see why."
         )
 
     def close(self) -> None:
