@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.cells import CORRECTIONS, Correction, measure_all
-from iha_eval.compare.curves import curves
-from iha_eval.compare.depth import depth_maps
-from iha_eval.compare.disagreements import disagreements
-from iha_eval.compare.headlines import headlines
-from iha_eval.compare.layout import Benchmark
-from iha_eval.compare.maps import read_maps
-from iha_eval.compare.missing import missing_scores
-from iha_eval.compare.models import describe_models, model_warnings
+from iha_eval.compare.analysis.alpha_maps import read_maps
+from iha_eval.compare.analysis.benchmarks import Benchmark
+from iha_eval.compare.analysis.curves import curves
+from iha_eval.compare.analysis.depth import depth_maps
+from iha_eval.compare.analysis.disagreements import disagreements
+from iha_eval.compare.analysis.headlines import headlines
+from iha_eval.compare.analysis.measured_rows import CORRECTIONS, Correction, measure_all
+from iha_eval.compare.analysis.models import describe_models, model_warnings
+from iha_eval.compare.analysis.plan import plan
+from iha_eval.compare.analysis.provenance import data_warnings, provenance
+from iha_eval.compare.analysis.score_checks import missing_scores
+from iha_eval.compare.analysis.wrong_scores import without_wrong_scores
 from iha_eval.compare.pairing import SIDES, Pairing, pair
-from iha_eval.compare.plan import plan
-from iha_eval.compare.provenance import data_warnings, provenance
 from iha_eval.compare.runs import load_run
 from iha_eval.compare.texts import clean_all
-from iha_eval.compare.wrong_scores import without_wrong_scores
 from iha_eval.errors import UserError
 from iha_eval.statistics import MARGIN
 

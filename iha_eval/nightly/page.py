@@ -108,8 +108,8 @@ def _merged(night: Night, outcome: Outcome, role: str, numbers: Set[str]) -> Pat
 
 def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
     """A report without a comparison, complete in form."""
+    from iha_eval.compare.analysis.provenance import provenance
     from iha_eval.compare.pairing import Pairing
-    from iha_eval.compare.provenance import provenance
 
     runs = {role: _run(night, outcome, role) for role in ROLES}
     tasks = dict.fromkeys(task for run in runs.values() if run for task in run.tasks)
@@ -143,7 +143,7 @@ def _run(night: Night, outcome: Outcome, role: str) -> "Run | None":
 
 def _model(run: "Run | None", role: str) -> dict[str, Any]:
     """A model as its run tells of it, without what only a comparison counts."""
-    from iha_eval.compare.models import describe_models
+    from iha_eval.compare.analysis.models import describe_models
     from iha_eval.compare.pairing import Pairing
 
     if run is not None:

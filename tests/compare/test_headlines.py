@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
+from iha_eval.compare.analysis.provenance import provenance
 from iha_eval.compare.page import BADGES
 from iha_eval.compare.pairing import Pairing
-from iha_eval.compare.provenance import provenance
 
 Report = Callable[..., dict[str, Any]]
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task
 
-from iha_eval.compare.layout import Benchmark, metric_label
+from iha_eval.compare.analysis.benchmarks import Benchmark, metric_label
+from iha_eval.compare.analysis.plan import plan
 from iha_eval.compare.pairing import Pairing
-from iha_eval.compare.plan import plan
 from iha_eval.errors import UserError
 
 Paired = Callable[..., Pairing]

@@ -6,7 +6,7 @@ For: the entry `provenance` of a report. Not for: the models (models.py).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iha_eval.compare.cells import CORRECTIONS, Correction
+from iha_eval.compare.analysis.measured_rows import CORRECTIONS, Correction
 from iha_eval.compare.pairing import Pairing
 from iha_eval.compare.runs import Run
 from iha_eval.statistics import ALPHA, CONFIDENCE, POWER

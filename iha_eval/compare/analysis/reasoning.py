@@ -7,7 +7,15 @@ Not for: lm-eval's own GSM8K and MATH tasks (others.py), nor for answers and the
 
 from collections.abc import Sequence
 
-from iha_eval.compare.layout import Benchmark, Part, Row, Table, metric_label, metrics_of, votes
+from iha_eval.compare.analysis.benchmarks import (
+    Benchmark,
+    Part,
+    Row,
+    Table,
+    metric_label,
+    metrics_of,
+    votes,
+)
 from iha_eval.compare.pairing import Task
 from iha_eval.compare.runs import Run
 

@@ -6,8 +6,8 @@ For: points with their intervals. Not for: comparing the two curves (cells.py), 
 from collections.abc import Iterator
 from typing import Any
 
-from iha_eval.compare.cells import row_levels, row_scores
-from iha_eval.compare.layout import Part, Row, metric_label, metrics_of, votes
+from iha_eval.compare.analysis.benchmarks import Part, Row, metric_label, metrics_of, votes
+from iha_eval.compare.analysis.measured_rows import row_levels, row_scores
 from iha_eval.compare.pairing import SIDES, Pairing, Task
 
 

@@ -7,11 +7,11 @@ which the plan does before any number is known.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iha_eval.compare.cells import Cell
+from iha_eval.compare.analysis.benchmarks import Benchmark, Row, metric_label
+from iha_eval.compare.analysis.measured_rows import Cell
+from iha_eval.compare.analysis.plan import benchmark_of
 from iha_eval.compare.differences import listed
-from iha_eval.compare.layout import Benchmark, Row, metric_label
 from iha_eval.compare.pairing import Pairing
-from iha_eval.compare.plan import benchmark_of
 
 NOT_COMPARED = "not compared"
 """What stands in place of a verdict."""

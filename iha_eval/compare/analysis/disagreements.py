@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from iha_eval.compare.layout import Benchmark, Part, metric_name
+from iha_eval.compare.analysis.benchmarks import Benchmark, Part, metric_name
 from iha_eval.compare.pairing import SIDES, Pairing, Side
 from iha_eval.compare.samples import Key, read_lines
 from iha_eval.compare.texts import clean, shorten

@@ -6,7 +6,7 @@ Not for: ruler_mk, GSM8K and MATH-500, which are known better (ruler.py, reasoni
 
 from collections.abc import Mapping, Sequence
 
-from iha_eval.compare.layout import (
+from iha_eval.compare.analysis.benchmarks import (
     SHARES,
     Benchmark,
     Part,

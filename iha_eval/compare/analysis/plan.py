@@ -6,8 +6,8 @@ For: deciding which task belongs to which kind of benchmark. Not for: how each k
 
 from collections.abc import Sequence
 
-from iha_eval.compare import others, reasoning, ruler
-from iha_eval.compare.layout import Benchmark
+from iha_eval.compare.analysis import others, reasoning, ruler
+from iha_eval.compare.analysis.benchmarks import Benchmark
 from iha_eval.compare.pairing import Pairing, Task
 from iha_eval.compare.runs import Run
 from iha_eval.errors import UserError

@@ -6,7 +6,7 @@ For: means of each model in bins of ten percent. Not for: tests, for which a bin
 from collections.abc import Sequence
 from typing import Any
 
-from iha_eval.compare import ruler
+from iha_eval.compare.analysis import ruler
 from iha_eval.compare.pairing import SIDES, Pairing, Side
 from iha_eval.ruler.scoring import METRICS
 from iha_eval.statistics import level

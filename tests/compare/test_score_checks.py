@@ -4,9 +4,9 @@ from collections.abc import Callable
 import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task
 
-from iha_eval.compare.missing import missing_scores
+from iha_eval.compare.analysis.plan import plan
+from iha_eval.compare.analysis.score_checks import missing_scores
 from iha_eval.compare.pairing import Pairing
-from iha_eval.compare.plan import plan
 
 Paired = Callable[..., Pairing]
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from iha_eval.compare.layout import Benchmark, Part, Row
+from iha_eval.compare.analysis.benchmarks import Benchmark, Part, Row
+from iha_eval.compare.analysis.paper import reference
 from iha_eval.compare.pairing import SIDES, Pairing, Side
-from iha_eval.compare.paper import reference
 from iha_eval.statistics import (
     ALPHA,
     Difference,

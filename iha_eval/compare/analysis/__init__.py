@@ -1,0 +1,1 @@
+"""From paired samples to rows: differences, headlines, checks of the scores, provenance."""
