@@ -20,8 +20,8 @@ from iha_eval.compare.analysis.plan import plan
 from iha_eval.compare.analysis.provenance import data_warnings, provenance
 from iha_eval.compare.analysis.score_checks import missing_scores
 from iha_eval.compare.analysis.wrong_scores import without_wrong_scores
-from iha_eval.compare.pairing import SIDES, Pairing, pair
-from iha_eval.compare.runs import load_run
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, pair
+from iha_eval.compare.inputs.runs import load_run
 from iha_eval.compare.texts import clean_all
 from iha_eval.errors import UserError
 from iha_eval.statistics import MARGIN

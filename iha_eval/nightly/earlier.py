@@ -8,7 +8,7 @@ Not for: testing the difference (`rules.py`).
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from iha_eval.compare.arguments import LENGTH
+from iha_eval.compare.inputs.arguments import LENGTH
 from iha_eval.nightly.gaps import ENOUGH
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.store import Line, Store
@@ -128,7 +128,7 @@ def _different(one: Measure, line: Line, store: Store) -> str:
 def named_settings(one: Measure, other: Mapping[str, object], room: object = None) -> str:
     """The settings in which a measure differs from another, in words; empty if in none.
 
-    As in `iha_eval.compare.settings`, a seed of the engine that one side does not tell is not held
+    As in `iha_eval.compare.inputs.settings`, a seed of the engine that one side does not tell is not held
     against it, and the room that a model has of itself counts as given where the other was given
     one.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.runs import load_run
+from iha_eval.compare.inputs.runs import load_run
 from iha_eval.files import write_whole
 
 # Parts of a results file that are mappings by task; everything else is one for the run.

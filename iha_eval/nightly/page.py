@@ -22,7 +22,7 @@ from iha_eval.nightly.store import Line, Store
 from iha_eval.statistics import MARGIN
 
 if TYPE_CHECKING:
-    from iha_eval.compare.runs import Run
+    from iha_eval.compare.inputs.runs import Run
 
 LATEST = "latest"
 
@@ -109,7 +109,7 @@ def _merged(night: Night, outcome: Outcome, role: str, numbers: Set[str]) -> Pat
 def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
     """A report without a comparison, complete in form."""
     from iha_eval.compare.analysis.provenance import provenance
-    from iha_eval.compare.pairing import Pairing
+    from iha_eval.compare.inputs.pairing import Pairing
 
     runs = {role: _run(night, outcome, role) for role in ROLES}
     tasks = dict.fromkeys(task for run in runs.values() if run for task in run.tasks)
@@ -135,7 +135,7 @@ def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
 
 def _run(night: Night, outcome: Outcome, role: str) -> "Run | None":
     """All runs of a model as one; None without any."""
-    from iha_eval.compare.runs import load_run
+    from iha_eval.compare.inputs.runs import load_run
 
     numbers = {run.part.folder.partition("/")[2] for run in outcome.of(role)}
     return load_run(_merged(night, outcome, role, numbers)) if numbers else None
@@ -144,7 +144,7 @@ def _run(night: Night, outcome: Outcome, role: str) -> "Run | None":
 def _model(run: "Run | None", role: str) -> dict[str, Any]:
     """A model as its run tells of it, without what only a comparison counts."""
     from iha_eval.compare.analysis.models import describe_models
-    from iha_eval.compare.pairing import Pairing
+    from iha_eval.compare.inputs.pairing import Pairing
 
     if run is not None:
         alone = Pairing({"iha": run, "baseline": run}, (), False, ())

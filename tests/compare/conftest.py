@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, write_run
 
-from iha_eval.compare.pairing import Pairing, pair
+from iha_eval.compare.inputs.pairing import Pairing, pair
+from iha_eval.compare.inputs.runs import load_run
 from iha_eval.compare.report import build_report
-from iha_eval.compare.runs import load_run
 
 Tasks = Mapping[str, FakeTask]
 

@@ -10,7 +10,7 @@ from lm_eval_runs import STARTED, FakeTask, lines, write_run
 
 from iha_eval.compare import build_report
 from iha_eval.compare.analysis.alpha_maps import read_maps
-from iha_eval.compare.runs import Run, load_run
+from iha_eval.compare.inputs.runs import Run, load_run
 from model_adapters.checkpoint import read
 
 QUIZ = {"quiz": FakeTask(lines("acc", [1.0]))}

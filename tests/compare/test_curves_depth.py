@@ -5,7 +5,7 @@ from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis.curves import curves
 from iha_eval.compare.analysis.depth import depth_maps
-from iha_eval.compare.pairing import Pairing
+from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.statistics import level
 
 Paired = Callable[..., Pairing]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from iha_eval.compare.generation import generation, settled
+from iha_eval.compare.inputs.generation import generation, settled
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, lines, write_run
 
-from iha_eval.compare.arguments import DECISIVE, LENGTH, TOLD, arguments, default
-from iha_eval.compare.pairing import Pairing, pair
-from iha_eval.compare.runs import Run, load_run
-from iha_eval.compare.settings import task_settings
+from iha_eval.compare.inputs.arguments import DECISIVE, LENGTH, TOLD, arguments, default
+from iha_eval.compare.inputs.pairing import Pairing, pair
+from iha_eval.compare.inputs.runs import Run, load_run
+from iha_eval.compare.inputs.settings import task_settings
 from iha_eval.errors import UserError
 
 QUIZ = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}

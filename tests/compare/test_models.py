@@ -6,8 +6,8 @@ import pytest
 from lm_eval_runs import FakeTask, lines, voting_task, write_run
 
 from iha_eval.compare.analysis.models import describe_models, model_warnings
-from iha_eval.compare.pairing import Pairing, pair
-from iha_eval.compare.runs import load_run
+from iha_eval.compare.inputs.pairing import Pairing, pair
+from iha_eval.compare.inputs.runs import load_run
 
 Paired = Callable[..., Pairing]
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, line, lines, ruler_task, samples_file, voting_task, write_run
 
-from iha_eval.compare.pairing import Pairing, pair
-from iha_eval.compare.runs import load_run
-from iha_eval.compare.samples import read_samples
+from iha_eval.compare.inputs.pairing import Pairing, pair
+from iha_eval.compare.inputs.runs import load_run
+from iha_eval.compare.inputs.samples import read_samples
 from iha_eval.errors import UserError
 
 Paired = Callable[..., Pairing]

@@ -6,7 +6,7 @@ from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis.benchmarks import Benchmark, metric_label
 from iha_eval.compare.analysis.plan import plan
-from iha_eval.compare.pairing import Pairing
+from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.errors import UserError
 
 Paired = Callable[..., Pairing]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lm_eval_runs import STAMP, FakeTask, lines, samples_file, write_run
 
-from iha_eval.compare.runs import load_run
+from iha_eval.compare.inputs.runs import load_run
 from iha_eval.errors import UserError
 
 QUIZ = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lm_eval_runs import line
 
-from iha_eval.compare.samples import read_lines, read_samples
+from iha_eval.compare.inputs.samples import read_lines, read_samples
 from iha_eval.errors import UserError
 
 

@@ -6,7 +6,7 @@ from lm_eval_runs import FakeTask, lines, ruler_task
 
 from iha_eval.compare.analysis.plan import plan
 from iha_eval.compare.analysis.score_checks import missing_scores
-from iha_eval.compare.pairing import Pairing
+from iha_eval.compare.inputs.pairing import Pairing
 
 Paired = Callable[..., Pairing]
 

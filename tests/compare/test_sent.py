@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from iha_eval.compare.samples import Sample
-from iha_eval.compare.sent import sent_difference, sent_with
+from iha_eval.compare.inputs.samples import Sample
+from iha_eval.compare.inputs.sent import sent_difference, sent_with
 
 
 def _samples(*arguments: object) -> dict[tuple[str, int], Sample]:

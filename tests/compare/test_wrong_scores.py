@@ -6,7 +6,7 @@ import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis.wrong_scores import without_wrong_scores
-from iha_eval.compare.pairing import Pairing
+from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.errors import UserError
 
 Paired = Callable[..., Pairing]

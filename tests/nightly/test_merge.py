@@ -8,9 +8,9 @@ import pytest
 from lm_eval_runs import FakeTask, lines, write_run
 
 from iha_eval.compare import build_report
-from iha_eval.compare.runs import load_run
-from iha_eval.compare.samples import read_samples
-from iha_eval.compare.settings import template
+from iha_eval.compare.inputs.runs import load_run
+from iha_eval.compare.inputs.samples import read_samples
+from iha_eval.compare.inputs.settings import template
 from iha_eval.nightly.merge import merged
 
 

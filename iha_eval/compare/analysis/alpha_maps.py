@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.runs import Run
 
 
 def read_maps(run: Run) -> tuple[dict[str, Any] | None, list[str]]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from iha_eval.compare.pairing import SIDES, Task
+from iha_eval.compare.inputs.pairing import SIDES, Task
 
 SHARES = ("unparseable", "cut", "undecided")
 """Metrics that say how a run went, not how good the model is."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from iha_eval.compare.analysis.benchmarks import Part, Row, metric_label, metrics_of, votes
 from iha_eval.compare.analysis.measured_rows import row_levels, row_scores
-from iha_eval.compare.pairing import SIDES, Pairing, Task
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task
 
 
 def curves(pairing: Pairing) -> list[dict[str, Any]]:

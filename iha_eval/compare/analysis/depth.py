@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from iha_eval.compare.analysis import ruler
-from iha_eval.compare.pairing import SIDES, Pairing, Side
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.ruler.scoring import METRICS
 from iha_eval.statistics import level
 

@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from iha_eval.compare.analysis.benchmarks import Benchmark, Part, metric_name
-from iha_eval.compare.pairing import SIDES, Pairing, Side
-from iha_eval.compare.samples import Key, read_lines
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
+from iha_eval.compare.inputs.samples import Key, read_lines
 from iha_eval.compare.texts import clean, shorten
 
 MOST_ROWS = 1000

@@ -10,8 +10,8 @@ from typing import Any
 from iha_eval.compare.analysis.benchmarks import Benchmark, Row, metric_label
 from iha_eval.compare.analysis.measured_rows import Cell
 from iha_eval.compare.analysis.plan import benchmark_of
-from iha_eval.compare.differences import listed
-from iha_eval.compare.pairing import Pairing
+from iha_eval.compare.inputs.differences import listed
+from iha_eval.compare.inputs.pairing import Pairing
 
 NOT_COMPARED = "not compared"
 """What stands in place of a verdict."""

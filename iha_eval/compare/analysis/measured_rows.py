@@ -17,7 +17,7 @@ import numpy as np
 
 from iha_eval.compare.analysis.benchmarks import Benchmark, Part, Row
 from iha_eval.compare.analysis.paper import reference
-from iha_eval.compare.pairing import SIDES, Pairing, Side
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.statistics import (
     ALPHA,
     Difference,

@@ -17,8 +17,8 @@ from iha_eval.compare.analysis.benchmarks import (
     metrics_of,
     out_of_range,
 )
-from iha_eval.compare.pairing import Task
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.pairing import Task
+from iha_eval.compare.inputs.runs import Run
 
 
 def group_of(run: Run, task: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from iha_eval.compare.analysis import others, reasoning, ruler
 from iha_eval.compare.analysis.benchmarks import Benchmark
-from iha_eval.compare.pairing import Pairing, Task
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.pairing import Pairing, Task
+from iha_eval.compare.inputs.runs import Run
 from iha_eval.errors import UserError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iha_eval.compare.analysis.measured_rows import CORRECTIONS, Correction
-from iha_eval.compare.pairing import Pairing
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.pairing import Pairing
+from iha_eval.compare.inputs.runs import Run
 from iha_eval.statistics import ALPHA, CONFIDENCE, POWER
 
 FAMILIES = (

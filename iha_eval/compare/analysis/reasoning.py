@@ -16,8 +16,8 @@ from iha_eval.compare.analysis.benchmarks import (
     metrics_of,
     votes,
 )
-from iha_eval.compare.pairing import Task
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.pairing import Task
+from iha_eval.compare.inputs.runs import Run
 
 LABELS = {"gsm8k": "GSM8K", "math500": "MATH-500"}
 """Name of a benchmark -> its name for the reader."""

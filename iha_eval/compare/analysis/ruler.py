@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from iha_eval.compare.analysis.benchmarks import Benchmark, Part, Row, Table, metric_label
-from iha_eval.compare.pairing import Task
+from iha_eval.compare.inputs.pairing import Task
 from iha_eval.ruler.definition import length_label
 from iha_eval.ruler.scoring import METRICS
 

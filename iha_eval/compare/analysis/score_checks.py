@@ -7,7 +7,7 @@ leaving questions out, which the statistics do and count.
 from collections.abc import Iterator, Sequence
 
 from iha_eval.compare.analysis.benchmarks import Benchmark, Part, metric_name
-from iha_eval.compare.pairing import SIDES, Pairing, Side
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 
 
 def missing_scores(pairing: Pairing, benchmarks: Sequence[Benchmark]) -> list[str]:

@@ -8,9 +8,9 @@ whatever template made them. Nor for the limit: which documents there are, the s
 
 from typing import Any
 
-from iha_eval.compare.arguments import LENGTH, arguments, decisive, default, longest_input
-from iha_eval.compare.generation import BUDGET, generation, settled
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.arguments import LENGTH, arguments, decisive, default, longest_input
+from iha_eval.compare.inputs.generation import BUDGET, generation, settled
+from iha_eval.compare.inputs.runs import Run
 
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 _METADATA = ("k", "votes", "prompt_style", "fewshot_examples")

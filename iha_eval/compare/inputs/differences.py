@@ -7,7 +7,7 @@ Not for: finding it (pairing.py, settings.py).
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from iha_eval.compare.samples import HASHES, Key, Sample
+from iha_eval.compare.inputs.samples import HASHES, Key, Sample
 from iha_eval.errors import UserError
 
 _PARTS = dict(zip(HASHES, ("document", "prompt", "target"), strict=True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.sent import sent_with
+from iha_eval.compare.inputs.sent import sent_with
 from iha_eval.errors import UserError
 
 HASHES = ("doc_hash", "prompt_hash", "target_hash")

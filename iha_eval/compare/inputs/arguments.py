@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iha_eval.compare.generation import BUDGET, settled
-from iha_eval.compare.runs import Run
+from iha_eval.compare.inputs.generation import BUDGET, settled
+from iha_eval.compare.inputs.runs import Run
 
 LENGTH = "max_length/max_model_len"
 """One argument of two names."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from iha_eval.compare.arguments import argument_warnings
-from iha_eval.compare.differences import (
+from iha_eval.compare.inputs.arguments import argument_warnings
+from iha_eval.compare.inputs.differences import (
     broken_off,
     hash_difference,
     lacking,
@@ -21,10 +21,10 @@ from iha_eval.compare.differences import (
     not_matched,
     refusal,
 )
-from iha_eval.compare.runs import Run
-from iha_eval.compare.samples import Key, Sample, TaskSamples, read_samples
-from iha_eval.compare.sent import sent_difference
-from iha_eval.compare.settings import budget, differing_settings, template
+from iha_eval.compare.inputs.runs import Run
+from iha_eval.compare.inputs.samples import Key, Sample, TaskSamples, read_samples
+from iha_eval.compare.inputs.sent import sent_difference
+from iha_eval.compare.inputs.settings import budget, differing_settings, template
 from iha_eval.errors import UserError
 
 Side = Literal["iha", "baseline"]

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from iha_eval.compare.generation import generation
+from iha_eval.compare.inputs.generation import generation
 
 if TYPE_CHECKING:
-    from iha_eval.compare.samples import Key, Sample
+    from iha_eval.compare.inputs.samples import Key, Sample
 
 # The end of an answer may be a token of the model's own.
 _OWN = "until"
