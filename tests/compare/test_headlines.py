@@ -8,7 +8,7 @@ from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis.provenance import provenance
 from iha_eval.compare.inputs.pairing import Pairing
-from iha_eval.compare.page import BADGES
+from iha_eval.compare.render.page import BADGES
 
 Report = Callable[..., dict[str, Any]]
 

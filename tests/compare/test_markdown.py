@@ -8,7 +8,7 @@ import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare import build_report
-from iha_eval.compare.markdown import text, to_markdown
+from iha_eval.compare.render.markdown import text, to_markdown
 
 Report = Callable[..., dict[str, Any]]
 

@@ -15,9 +15,9 @@ from iha_eval.errors import UserError
 @pytest.fixture(autouse=True)
 def page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page in place of the real one, whose figures take seconds."""
-    module = ModuleType("iha_eval.compare.page")
+    module = ModuleType("iha_eval.compare.render.page")
     module.render = lambda report: f"<html>{report['title']}"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "iha_eval.compare.page", module)
+    monkeypatch.setitem(sys.modules, "iha_eval.compare.render.page", module)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from jinja2 import UndefinedError
 from page_outline import Outline
 from report_pages import MAKERS, page_of
 
-from iha_eval.compare import page
+from iha_eval.compare.render import page
 
 
 @pytest.fixture(scope="module")

@@ -199,7 +199,7 @@ def test_a_report_that_breaks_leaves_the_verdict_and_is_made_again(
     nights.ask("iha", right=right)
     nights.ask("baseline", right=GOOD)
     with monkeypatch.context() as broken:
-        broken.setattr("iha_eval.compare.page.render", fail)
+        broken.setattr("iha_eval.compare.render.page.render", fail)
         found, said = nights.night()
     assert found == code
     trace = nights.output / "2026-03-01" / "report.log"

@@ -88,7 +88,9 @@ class FakeNights:
 @contextmanager
 def quick_page(monkeypatch: Any) -> Iterator[None]:
     """Pages without figures, which take seconds to draw; what stands in them is another's test."""
-    monkeypatch.setattr("iha_eval.compare.page.render", lambda report: f"<p>{report['title']}")
+    monkeypatch.setattr(
+        "iha_eval.compare.render.page.render", lambda report: f"<p>{report['title']}"
+    )
     yield
 
 

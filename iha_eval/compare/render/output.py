@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.markdown import to_markdown
+from iha_eval.compare.render.markdown import to_markdown
 from iha_eval.errors import UserError
 from iha_eval.files import write_whole
 
@@ -27,7 +27,7 @@ def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
         UserError: The folder cannot be written to.
     """
     # Jinja and matplotlib, so not before it is needed.
-    from iha_eval.compare.page import render
+    from iha_eval.compare.render.page import render
 
     place = Path(folder).expanduser()
     texts = {
