@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from iha_eval.cli import _inspection_table as table
 from iha_eval.cli._inspection import Inspection
-from iha_eval.compare.figures import Figure, maps
 from iha_eval.compare.page_text import visible
+from iha_eval.compare.render.figures import Figure, maps
 from iha_eval.errors import UserError
 from iha_eval.files import write_whole
 from iha_eval.harness.locations import reports_dir

@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from iha_eval.compare.figures import Panel, svg, theme
-from iha_eval.compare.figures.axes import MARKS, Mark
+from iha_eval.compare.render.figures import Panel, svg, theme
+from iha_eval.compare.render.figures.axes import MARKS, Mark
 
 #: How a kind of attention looks, wherever it is drawn.
 LOOKS: Mapping[str, Mark] = {

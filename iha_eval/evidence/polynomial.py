@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from iha_eval.compare.figures import Panel
+from iha_eval.compare.render.figures import Panel
 from iha_eval.evidence import bank
 from iha_eval.evidence.figures import Series, chart
 from iha_eval.evidence.result import Evidence

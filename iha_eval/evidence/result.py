@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval import __version__
-from iha_eval.compare.figures import Panel
+from iha_eval.compare.render.figures import Panel
 from iha_eval.distributions import installed_version
 from iha_eval.errors import UserError
 from iha_eval.evidence.figures import sheet

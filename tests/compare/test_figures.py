@@ -13,7 +13,7 @@ import pytest
 import report_dicts
 from report_pages import figures_of
 
-from iha_eval.compare.figures import FIGURES, Figure, draw_all
+from iha_eval.compare.render.figures import FIGURES, Figure, draw_all
 
 NAMES = "forest length depth maj pass trend throughput kv alpha collapse".split()  # noqa: SIM905
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from iha_eval.compare.figures import theme
+from iha_eval.compare.render.figures import theme
 from iha_eval.harness.locations import reports_dir
 
 Color = tuple[float, float, float]

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import report_dicts
 
-from iha_eval.compare.figures import Figure, draw_all
 from iha_eval.compare.render import page
+from iha_eval.compare.render.figures import Figure, draw_all
 
 MAKERS = {"full": report_dicts.full, "bare": report_dicts.bare, "hostile": report_dicts.hostile}
 

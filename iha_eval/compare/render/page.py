@@ -21,8 +21,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from iha_eval.compare import page_numbers
-from iha_eval.compare.figures import ROLES, draw_all
 from iha_eval.compare.page_text import visible
+from iha_eval.compare.render.figures import ROLES, draw_all
 from iha_eval.harness.locations import reports_dir
 
 #: Verdict -> its sign and the name of its style; the word itself always stands beside.

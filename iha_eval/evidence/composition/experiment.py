@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.figures import Panel
+from iha_eval.compare.render.figures import Panel
 from iha_eval.errors import UserError
 from iha_eval.evidence.composition.cells import RATES, cell_name, finished, run_all
 from iha_eval.evidence.composition.network import MODELS

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Drawing
 
-from iha_eval.compare.figures import theme
+from iha_eval.compare.render.figures import theme
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _STAND_IN = re.compile("|".join(theme.VARIABLES))

@@ -8,8 +8,8 @@ Each module draws one kind of figure and says itself, by None, that its data are
 
 from collections.abc import Callable
 
-from iha_eval.compare.figures import curves, depth, forest, length, maps, serving, trend
-from iha_eval.compare.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.compare.render.figures import curves, depth, forest, length, maps, serving, trend
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
 
 #: The figures in the page's order.
 FIGURES: tuple[Callable[[Report], Figure | None], ...] = (
