@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     # Slow to import, and not needed for the help.
-    from iha_eval.cli._inspection import Asked, inspect
+    from iha_eval.checkpoint_report.gather import Asked, inspect
     from iha_eval.errors import UserError
 
     if options.html and not options.html.parent.is_dir():
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     else:
         from rich.console import Console
 
-        from iha_eval.cli._inspection_table import show
+        from iha_eval.checkpoint_report.table import show
 
         show(found.as_dict(), Console())
     if options.html:
-        from iha_eval.cli._inspection_page import write_page
+        from iha_eval.checkpoint_report.page import write_page
 
         write_page(found, options.html)
         if not options.json:

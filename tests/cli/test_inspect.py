@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, sync_playwright
 from tiny_models import HYBRID, tiny_config, tiny_model
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
+from iha_eval.checkpoint_report.page import sections
+from iha_eval.checkpoint_report.table import flops, ratio, span
 from iha_eval.cli import inspect, main
-from iha_eval.cli._inspection_page import sections
-from iha_eval.cli._inspection_table import flops, ratio, span
 from iha_eval.compare.page_numbers import MISSING
 from model_adapters.cost import model_shape
 

@@ -1,6 +1,6 @@
 """How `iha-eval inspect` looks in a terminal: tables, then sentences.
 
-For: a terminal of 80 columns and more. Not for: finding anything out (`_inspection.py`).
+For: a terminal of 80 columns and more. Not for: finding anything out (`gather.py`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """The page of `iha-eval inspect --html`: one HTML file that needs nothing else.
 
-For: rendering what `_inspection.py` found; heat maps of numbers are tables, those of matrices the
+For: rendering what `gather.py` found; heat maps of numbers are tables, those of matrices the
 drawings of a report. Not for: finding anything out.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from iha_eval.cli import _inspection_table as table
-from iha_eval.cli._inspection import Inspection
+from iha_eval.checkpoint_report import table as table
+from iha_eval.checkpoint_report.gather import Inspection
 from iha_eval.compare.page_text import visible
 from iha_eval.compare.render.figures import Figure, maps
 from iha_eval.errors import UserError
