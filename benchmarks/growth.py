@@ -126,7 +126,7 @@ def measure(point: dict[str, int], folder: Path) -> dict[str, float]:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from iha_eval.harness.register import register
+    from iha_eval.lm_eval_plugin.register import register
 
     register()
     questions = "k" in point

@@ -17,12 +17,12 @@ STARTUP_STEM = "iha_eval_startup"
 
 PTH_LINE = (
     "import sys; exec("
-    '"try:\\n from iha_eval.harness.startup import install\\n install()\\n'
+    '"try:\\n from iha_eval.lm_eval_plugin.startup import install\\n install()\\n'
     'except Exception:\\n pass")\n'
 )
 """The line `site` executes; swallows failures, so that no unrelated Python start is disturbed."""
 
-START_LINE = "iha_eval.harness.startup:install\n"
+START_LINE = "iha_eval.lm_eval_plugin.startup:install\n"
 """The same for Python 3.15 on (PEP 829), which ignores the `.pth` line when it finds this."""
 
 DATA_FOLDERS = ("tasks", "reports")

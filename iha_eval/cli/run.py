@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     from lm_eval.__main__ import cli_evaluate
 
-    from iha_eval.harness.register import register
+    from iha_eval.lm_eval_plugin.register import register
 
     register()
     # lm-eval inserts "run" itself only if two or more arguments follow; its parser reads sys.argv.

@@ -140,6 +140,6 @@ def _file_of(name: str, path: str) -> Path | None:
 
 
 def _watching() -> bool:
-    from iha_eval.harness.startup import Watcher
+    from iha_eval.lm_eval_plugin.startup import Watcher
 
     return any(isinstance(finder, Watcher) for finder in sys.meta_path)

@@ -13,7 +13,9 @@ def received(monkeypatch):
     """What lm-eval's command line finds in sys.argv."""
     seen = []
     monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: seen.append(list(sys.argv)))
-    monkeypatch.setattr("iha_eval.harness.register.register", lambda: seen.append("registered"))
+    monkeypatch.setattr(
+        "iha_eval.lm_eval_plugin.register.register", lambda: seen.append("registered")
+    )
     monkeypatch.setattr(sys, "argv", ["pytest"])
     return seen
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iha_eval.doctor.machine import Gpu, Machine, read_gpus
-from iha_eval.harness import startup
+from iha_eval.lm_eval_plugin import startup
 
 MIB = 2**20
 

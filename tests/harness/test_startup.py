@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from iha_eval.harness import register, startup
+from iha_eval.lm_eval_plugin import register, startup
 
 
 @pytest.fixture

@@ -50,7 +50,9 @@ def test_off_switch(hooked, value, known):
 
 
 def test_register_does_without_the_hook(hooked):
-    code = "from iha_eval.harness.register import register; register(); register()\n" + LOOK_UP
+    code = (
+        "from iha_eval.lm_eval_plugin.register import register; register(); register()\n" + LOOK_UP
+    )
     printed = hooked.check("python", "-c", code, IHA_EVAL_NO_HOOK="1")
     assert json.loads(printed) == [MODELS, True]
 
@@ -117,13 +119,13 @@ def test_interpreter_start_loads_nothing_foreign(hooked, record_property):
     on = set(json.loads(hooked.check("python", "-c", code)))
     bare = set(json.loads(hooked.check("python", "-S", "-c", code)))
     assert on == off
-    ours = {"iha_eval", "iha_eval.harness", "iha_eval.harness.startup"}
+    ours = {"iha_eval", "iha_eval.harness", "iha_eval.lm_eval_plugin.startup"}
     assert {name for name in on - bare if name.startswith("iha_eval")} == ours
     assert not {name for name in on if name.split(".")[0] in ("torch", "lm_eval", "model_adapters")}
     code = (
         "import time, importlib, sys\n"
         "for n in [n for n in sys.modules if n.startswith('iha_eval')]: del sys.modules[n]\n"
-        "t = time.perf_counter()\nfrom iha_eval.harness.startup import install\ninstall()\n"
+        "t = time.perf_counter()\nfrom iha_eval.lm_eval_plugin.startup import install\ninstall()\n"
         "print((time.perf_counter() - t) * 1e3)"
     )
     record_property("milliseconds", float(hooked.check("python", "-c", code)))
@@ -148,7 +150,7 @@ def test_an_lm_eval_of_another_shape_still_imports(hooked):
     code = (
         "import lm_eval.api.registry as r\n"
         "def refuse(*args, **kwargs): raise RuntimeError('frozen')\n"
-        "import iha_eval.harness.register as ours\n"
+        "import iha_eval.lm_eval_plugin.register as ours\n"
         "ours.add_models = refuse\n"
         "import lm_eval.models; print('imported')"
     )

@@ -65,7 +65,7 @@ def _call_after_exec(spec: "ModuleSpec", fullname: str) -> None:
 
 def _register(module: "ModuleType") -> None:
     try:
-        from iha_eval.harness import register
+        from iha_eval.lm_eval_plugin import register
 
         getattr(register, WATCHED[module.__name__])(module)
     except Exception as error:
