@@ -24,7 +24,7 @@ from iha_eval.evidence.composition import blockwise, network
 from iha_eval.evidence.composition.plan import Plan
 from iha_eval.evidence.composition.relations import TASKS, Examples, Task, draw
 from iha_eval.evidence.composition.training import Settings, evaluate
-from iha_eval.harness.provenance import processor
+from iha_eval.models.provenance import processor
 from model_adapters import naive
 
 SETTINGS = Settings()

@@ -3,7 +3,7 @@
 For: results, reports and logs. A secret is known by its name (`api_key=...`, `"hf_token": "..."`,
 `--password ...`, `Authorization: Bearer ...`), by its form (`hf_...`, `sk-...`), or because the
 caller knows it. Imports nothing slow.
-Not for: deciding what is worth recording (see `harness/provenance.py`), nor for secrets without a
+Not for: deciding what is worth recording (see `models/provenance.py`), nor for secrets without a
 telling name or form, which stay.
 """
 

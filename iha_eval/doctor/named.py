@@ -22,7 +22,7 @@ def checkpoint(machine: Machine) -> Iterator[Finding]:
     if machine.checkpoint is None:
         return
     # Torch and transformers are needed for a checkpoint, and for nothing else here.
-    from iha_eval.harness import source
+    from iha_eval.models import source
     from model_adapters.default_checkpoint import DESCRIPTIONS
 
     name = machine.checkpoint
@@ -51,8 +51,8 @@ def checkpoint(machine: Machine) -> Iterator[Finding]:
 
 
 def _tokenizer(found: Any) -> Iterator[Finding]:
-    from iha_eval.harness.arguments import ModelArguments
-    from iha_eval.harness.text import Text
+    from iha_eval.models.arguments import ModelArguments
+    from iha_eval.models.tokenizer import Text
     from iha_eval.verify.prompts import check_vocabulary
 
     try:

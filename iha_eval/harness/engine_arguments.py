@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.harness.memory import free_memory
+from iha_eval.models.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.redact import without_secrets
 from model_adapters import folding
 from model_adapters.checkpoint import Checkpoint

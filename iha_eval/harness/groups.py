@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from iha_eval.harness.portions import portions
-from iha_eval.harness.requests import GenerateRequest
+from iha_eval.models.requests import GenerateRequest
 
 
 @dataclass(frozen=True)

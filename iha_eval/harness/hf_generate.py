@@ -23,8 +23,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from iha_eval.harness.requests import GenerateRequest, Sampling
-from iha_eval.harness.text import Text
+from iha_eval.models.requests import GenerateRequest, Sampling
+from iha_eval.models.tokenizer import Text
 
 # A token may hold part of a character: so many more than a stop has bytes are looked at.
 SLACK = 8

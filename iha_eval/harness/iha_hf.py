@@ -15,13 +15,13 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
 from iha_eval.harness import engine_arguments, hf_batches, hf_generate
-from iha_eval.harness.arguments import refuse_unknown
-from iha_eval.harness.base import HarnessModel
 from iha_eval.harness.log import logger
-from iha_eval.harness.progress import Progress
-from iha_eval.harness.provenance import device_name
-from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
-from iha_eval.harness.summary import Call
+from iha_eval.models.arguments import refuse_unknown
+from iha_eval.models.base import HarnessModel
+from iha_eval.models.progress import Progress
+from iha_eval.models.provenance import device_name
+from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.models.run_stats import Call
 
 KNOWN = ("attn_implementation",)
 

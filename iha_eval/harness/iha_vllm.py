@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 from iha_eval.errors import UserError
 from iha_eval.harness import engine_arguments
-from iha_eval.harness.arguments import count
-from iha_eval.harness.base import HarnessModel
 from iha_eval.harness.engine import (
     Engine,
     Output,
@@ -21,11 +19,13 @@ from iha_eval.harness.engine import (
 )
 from iha_eval.harness.groups import cut, grouped
 from iha_eval.harness.log import logger
-from iha_eval.harness.progress import Progress
 from iha_eval.harness.replicas import ReplicaError, Replicas
-from iha_eval.harness.requests import Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.harness.slices import slices
-from iha_eval.harness.summary import Call, KVCache
+from iha_eval.models.arguments import count
+from iha_eval.models.base import HarnessModel
+from iha_eval.models.progress import Progress
+from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.models.run_stats import Call, KVCache
 
 
 class IHAVLLM(HarnessModel):

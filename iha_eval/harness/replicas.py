@@ -21,10 +21,10 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.harness.portions import portions
-from iha_eval.harness.progress import HEARTBEAT
 from iha_eval.harness.replica import Finished
 from iha_eval.harness.slices import Slice
-from iha_eval.harness.summary import KVCache
+from iha_eval.models.progress import HEARTBEAT
+from iha_eval.models.run_stats import KVCache
 
 COMMAND = (sys.executable, "-c", "from iha_eval.harness.replica import main; main()")
 # Seconds that a replica has to end by itself.

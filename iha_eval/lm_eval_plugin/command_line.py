@@ -48,7 +48,7 @@ def extend_command_line(module: ModuleType) -> None:
 
 def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
     # Only once a command runs: the hook must not import this with every `import lm_eval`.
-    from iha_eval.harness.invocation import Invocation, running
+    from iha_eval.models.invocation import Invocation, running
 
     given = vars(args)
     # lm-eval refuses names that it does not know.

@@ -1,7 +1,7 @@
 """How many answers are drawn and how: read from metadata and generation kwargs, or refused.
 
 For: every number a user can set on these tasks. Not for: what the model class makes of generation
-kwargs, which it checks itself (iha_eval.harness.requests).
+kwargs, which it checks itself (iha_eval.models.requests).
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness.requests import BUDGET_NAMES, read_budget
+from iha_eval.models.requests import BUDGET_NAMES, read_budget
 from iha_eval.reasoning.fewshot import OWN, SOURCES
 
 NEW_TOKENS = 2048

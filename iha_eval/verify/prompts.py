@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iha_eval.errors import UserError
-from iha_eval.harness.text import Text
+from iha_eval.models.tokenizer import Text
 
 SHORT = (1, 63, 129)
 """Lengths in tokens: a single one, and both sides of a cache block's border."""

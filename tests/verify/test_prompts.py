@@ -8,9 +8,9 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from iha_eval.errors import UserError
-from iha_eval.harness import source
-from iha_eval.harness.arguments import ModelArguments
-from iha_eval.harness.text import Text
+from iha_eval.models import source
+from iha_eval.models.arguments import ModelArguments
+from iha_eval.models.tokenizer import Text
 from iha_eval.verify import prompts
 
 

@@ -1,7 +1,7 @@
 """lm-eval's conventions about text: chat templates, special tokens, names, lengths.
 
 For: what lm-eval and its tasks ask of any model class besides answers and scores.
-Not for: those (see `base.py`), nor how a tokenizer is used (see `text.py`).
+Not for: those (see `base.py`), nor how a tokenizer is used (see `tokenizer.py`).
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 
 from iha_eval import current_model
-from iha_eval.harness.arguments import ModelArguments
-from iha_eval.harness.source import Source
-from iha_eval.harness.text import Text
+from iha_eval.models.arguments import ModelArguments
+from iha_eval.models.source import Source
+from iha_eval.models.tokenizer import Text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from huggingface_hub.errors import (
 )
 
 from iha_eval.errors import UserError
-from iha_eval.harness import source
+from iha_eval.models import source
 from model_adapters import default_checkpoint
 
 

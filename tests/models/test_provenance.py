@@ -3,7 +3,7 @@ from importlib.metadata import version
 
 import pytest
 
-from iha_eval.harness import provenance
+from iha_eval.models import provenance
 from iha_eval.redact import without_secrets
 
 

@@ -1,7 +1,7 @@
 """The bar over the requests of one call, with tokens per second.
 
 For: showing that a run lives, and how fast it is.
-Not for: the figures that end up in the results (see `summary.py`).
+Not for: the figures that end up in the results (see `run_stats.py`).
 """
 
 import time

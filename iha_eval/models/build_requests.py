@@ -1,7 +1,7 @@
 """lm-eval's instances, read into requests: texts to token ids, kwargs to sampling.
 
 For: the conventions of lm-eval that decide which tokens a model sees.
-Not for: running anything, nor for whether it fits (see `lengths.py`).
+Not for: running anything, nor for whether it fits (see `length_check.py`).
 """
 
 from collections import Counter
@@ -13,14 +13,14 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from iha_eval.errors import UserError
-from iha_eval.harness.requests import (
+from iha_eval.models.requests import (
     GenerateRequest,
     ScoreRequest,
     derive_seed,
     pack,
     read_sampling,
 )
-from iha_eval.harness.text import Text
+from iha_eval.models.tokenizer import Text
 
 Split = Callable[[str, str], tuple[list[int], list[int]]]
 

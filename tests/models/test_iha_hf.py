@@ -15,8 +15,8 @@ from lm_eval.tasks import TaskManager
 from iha_eval import current_model
 from iha_eval.errors import UserError
 from iha_eval.harness import iha_hf
-from iha_eval.harness.base import Pair
 from iha_eval.harness.iha_hf import IHAHF
+from iha_eval.models.base import Pair
 
 Make = Callable[..., Instance]
 

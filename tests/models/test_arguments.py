@@ -1,7 +1,7 @@
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness.arguments import DEFAULT_MAX_GEN_TOKS, parse, refuse_unknown
+from iha_eval.models.arguments import DEFAULT_MAX_GEN_TOKS, parse, refuse_unknown
 
 
 def test_nothing_given_means_all_at_once_in_the_checkpoints_own_type() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iha_eval.errors import UserError
-from iha_eval.harness.journal import Journal
+from iha_eval.models.journal import Journal
 
 
 @dataclass

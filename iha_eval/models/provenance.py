@@ -1,7 +1,7 @@
 """What was evaluated, with what, on what: the facts that make a result repeatable.
 
 For: the entry `iha_eval` of `config` in lm-eval's results JSON.
-Not for: measuring (see `summary.py`), nor for deciding whether two runs are comparable.
+Not for: measuring (see `run_stats.py`), nor for deciding whether two runs are comparable.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from iha_eval.distributions import installed_version
-from iha_eval.harness.source import Source
+from iha_eval.models.source import Source
 from iha_eval.redact import redact_words
 
 # The CPU build of vLLM is a distribution of another name.

@@ -9,9 +9,9 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from iha_eval import current_model
-from iha_eval.harness import invocation
 from iha_eval.harness.iha_hf import IHAHF
-from iha_eval.harness.invocation import Invocation
+from iha_eval.models import invocation
+from iha_eval.models.invocation import Invocation
 
 Make = Callable[..., Instance]
 
@@ -48,7 +48,7 @@ def test_an_interrupted_call_goes_on_where_it_stood(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(IHAHF, "_batch_tokens", 64)
-    monkeypatch.setattr("iha_eval.harness.progress.Progress.finish", stop)
+    monkeypatch.setattr("iha_eval.models.progress.Progress.finish", stop)
     with pytest.raises(KeyboardInterrupt):
         model.generate_until(asked)
     monkeypatch.undo()

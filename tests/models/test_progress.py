@@ -1,6 +1,6 @@
 import pytest
 
-from iha_eval.harness import progress
+from iha_eval.models import progress
 
 
 def test_the_bar_shows_requests_and_rates(capsys: pytest.CaptureFixture[str]) -> None:

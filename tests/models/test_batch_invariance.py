@@ -92,7 +92,7 @@ def test_an_interrupted_call_on_vllm_goes_on_to_the_same_answers(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("iha_eval.harness.progress.Progress.finish", stop)
+        patched.setattr("iha_eval.models.progress.Progress.finish", stop)
         with pytest.raises(KeyboardInterrupt):
             model.generate_until(asked)
     resumed = model.generate_until(asked)

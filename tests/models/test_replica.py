@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from iha_eval.harness.replica import Made, plain, serve
-from iha_eval.harness.summary import KVCache
+from iha_eval.models.run_stats import KVCache
 
 
 class OneStep:

@@ -1,7 +1,7 @@
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness.requests import Sampling, cut, derive_seed, pack, read_sampling
+from iha_eval.models.requests import Sampling, cut, derive_seed, pack, read_sampling
 
 
 def read(**kwargs: object) -> Sampling:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness.lengths import Need, check_asked, context_limit, settle
+from iha_eval.models.length_check import Need, check_asked, context_limit, settle
 
 SHORT = Need("easy", 1, prompt=90, budget=10)
 LONG = Need("hard", 17, prompt=500, budget=28)

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness import invocation
-from iha_eval.harness.invocation import Invocation
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
+from iha_eval.models import invocation
+from iha_eval.models.invocation import Invocation
 
 
 def harness(body):

@@ -8,10 +8,10 @@ import pytest
 from lm_eval.models.huggingface import HFLM
 
 from iha_eval.errors import UserError
-from iha_eval.harness import source
-from iha_eval.harness.arguments import parse
-from iha_eval.harness.requests import Sampling
-from iha_eval.harness.text import CHUNK, CHUNK_CHARACTERS, Text
+from iha_eval.models import source
+from iha_eval.models.arguments import parse
+from iha_eval.models.requests import Sampling
+from iha_eval.models.tokenizer import CHUNK, CHUNK_CHARACTERS, Text
 
 BOS = 0
 

@@ -5,11 +5,16 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from iha_eval.errors import UserError
-from iha_eval.harness import source
-from iha_eval.harness.arguments import parse
-from iha_eval.harness.intake import Defaults, generate_requests, score_requests, window_requests
-from iha_eval.harness.requests import GenerateRequest, derive_seed
-from iha_eval.harness.text import Text
+from iha_eval.models import source
+from iha_eval.models.arguments import parse
+from iha_eval.models.build_requests import (
+    Defaults,
+    generate_requests,
+    score_requests,
+    window_requests,
+)
+from iha_eval.models.requests import GenerateRequest, derive_seed
+from iha_eval.models.tokenizer import Text
 
 Ask = Callable[..., Instance]
 

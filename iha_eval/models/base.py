@@ -17,20 +17,20 @@ from tqdm import tqdm
 
 from iha_eval import current_model
 from iha_eval.generated import Generated
-from iha_eval.harness import arguments as argument_rules
-from iha_eval.harness import intake, lengths, provenance, recall, source
-from iha_eval.harness.conventions import Conventions, PublishedModel
-from iha_eval.harness.journal import Journal
-from iha_eval.harness.progress import Progress
-from iha_eval.harness.requests import (
+from iha_eval.models import arguments as argument_rules
+from iha_eval.models import build_requests, journal_lookup, length_check, provenance, source
+from iha_eval.models.conventions import Conventions, PublishedModel
+from iha_eval.models.journal import Journal
+from iha_eval.models.progress import Progress
+from iha_eval.models.requests import (
     Answer,
     GenerateRequest,
     Score,
     ScoreRequest,
     pack,
 )
-from iha_eval.harness.summary import SPLIT, Call, KVCache
-from iha_eval.harness.text import Text
+from iha_eval.models.run_stats import SPLIT, Call, KVCache
+from iha_eval.models.tokenizer import Text
 from iha_eval.redact import without_secrets
 
 # Engine arguments about memory and scheduling: one may change them to go on after running out.
@@ -81,8 +81,8 @@ class HarnessModel(Conventions):
             self.arguments.revision,
             self.arguments.trust_remote_code,
         )
-        self._limit = lengths.context_limit(self.source.checkpoint.config)
-        lengths.check_asked(self.arguments.max_model_len, self._limit)
+        self._limit = length_check.context_limit(self.source.checkpoint.config)
+        length_check.check_asked(self.arguments.max_model_len, self._limit)
         self.text = Text(self.source, self.arguments)
         # lm-eval reads it for chat templates and results.
         self.tokenizer = self.text.tokenizer
@@ -155,8 +155,10 @@ class HarnessModel(Conventions):
         Raises:
             UserError: a request does not fit, or asks for something unknown; nothing was run.
         """
-        defaults = intake.Defaults(self.max_gen_toks, self.arguments.seed)
-        work = intake.generate_requests(requests, self.text, defaults, shown=not disable_tqdm)
+        defaults = build_requests.Defaults(self.max_gen_toks, self.arguments.seed)
+        work = build_requests.generate_requests(
+            requests, self.text, defaults, shown=not disable_tqdm
+        )
         with self._open_journal(work) as journal:
             return self._answer(work, requests, journal, shown=not disable_tqdm)
 
@@ -169,9 +171,9 @@ class HarnessModel(Conventions):
         shown: bool,
     ) -> list[str]:
         """Answers from the journal, and from the engine those that are not in it."""
-        recalled = recall.recall(journal, work, requests)
+        recalled = journal_lookup.recall(journal, work, requests)
         if journal is not None and not self._told:
-            recall.report(journal, recalled)
+            journal_lookup.report(journal, recalled)
         answers = [""] * len(work)
 
         def take(request: GenerateRequest, answer: Answer) -> None:
@@ -183,7 +185,7 @@ class HarnessModel(Conventions):
                 self.cache_hook.add_partial("generate_until", args, answer.text)
 
         needs = [
-            lengths.Need(job.task, job.doc_id, len(job.prompt), job.sampling.max_tokens)
+            length_check.Need(job.task, job.doc_id, len(job.prompt), job.sampling.max_tokens)
             for job in work
         ]
         with self._running("generate_until", needs, left=len(recalled.missing), shown=shown) as (
@@ -219,7 +221,9 @@ class HarnessModel(Conventions):
         Raises:
             UserError: a request does not fit, or has nothing to score; nothing was run.
         """
-        work = intake.score_requests(requests, self.text, self._encode_pair, shown=not disable_tqdm)
+        work = build_requests.score_requests(
+            requests, self.text, self._encode_pair, shown=not disable_tqdm
+        )
 
         def cache(index: int, score: tuple[float, bool]) -> None:
             self.cache_hook.add_partial("loglikelihood", requests[index].args, score)
@@ -240,7 +244,7 @@ class HarnessModel(Conventions):
         """
         length = self.max_length
         window = None if length is None else length - self.WINDOW_MARGIN
-        owned = list(intake.window_requests(requests, self.text, window))
+        owned = list(build_requests.window_requests(requests, self.text, window))
         work = [job for _, job in owned]
         scores = self._scores("loglikelihood_rolling", work, shown=not disable_tqdm)
         totals = [0.0] * len(requests)
@@ -289,7 +293,7 @@ class HarnessModel(Conventions):
             yield None
             return
         tasks = sorted({job.task for job in work})
-        journal = recall.open_journal(
+        journal = journal_lookup.open_journal(
             self.arguments, {**self._identity(), "tasks": tasks}, told=self._told
         )
         try:
@@ -332,7 +336,7 @@ class HarnessModel(Conventions):
                 cache(request.index, scores[request.index])
 
         needs = [
-            lengths.Need(
+            length_check.Need(
                 job.task,
                 job.doc_id,
                 len(job.context),
@@ -347,7 +351,7 @@ class HarnessModel(Conventions):
 
     @contextmanager
     def _running(
-        self, kind: str, needs: Sequence[lengths.Need], *, left: int | None = None, shown: bool
+        self, kind: str, needs: Sequence[length_check.Need], *, left: int | None = None, shown: bool
     ) -> Iterator[tuple[Call, Progress]]:
         """Check lengths, make the engine ready, then time and count what happens inside.
 
@@ -361,7 +365,9 @@ class HarnessModel(Conventions):
         call = Call(kind)
         left = len(needs) if left is None else left
         if needs:
-            length = lengths.settle(needs, asked=self.arguments.max_model_len, limit=self._limit)
+            length = length_check.settle(
+                needs, asked=self.arguments.max_model_len, limit=self._limit
+            )
         if left:
             self._prepare(length, [need.total for need in needs])
         start = time.perf_counter()

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from iha_eval.harness.summary import Call, KVCache, covered
+from iha_eval.models.run_stats import Call, KVCache, covered
 
 
 @pytest.mark.parametrize(
