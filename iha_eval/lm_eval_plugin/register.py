@@ -20,7 +20,7 @@ __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_a
 
 MODELS = {
     "iha-vllm": "iha_eval.harness.iha_vllm:IHAVLLM",
-    "iha-hf": "iha_eval.harness.iha_hf:IHAHF",
+    "iha-hf": "iha_eval.models.hf.model:IHAHF",
 }
 """Name for `--model` -> where the class is."""
 

@@ -2,7 +2,7 @@
 
 For: any checkpoint that Transformers loads; it also writes the greedy continuations that every
 implementation then reads.
-Not for: evaluation (see `harness/iha_hf.py`).
+Not for: evaluation (see `models/hf/model.py`).
 """
 
 import gc

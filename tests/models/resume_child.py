@@ -16,7 +16,7 @@ from lm_eval.__main__ import cli_evaluate
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._index import TaskIndex
 
-import iha_eval.harness.iha_hf
+import iha_eval.models.hf.model
 import iha_eval.reasoning
 import iha_eval.ruler  # noqa: F401
 

@@ -1,6 +1,6 @@
 import pytest
 
-from iha_eval.harness import hf_batches
+from iha_eval.models.hf import hf_batches
 
 
 @pytest.mark.parametrize(

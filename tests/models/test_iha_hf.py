@@ -14,9 +14,9 @@ from lm_eval.tasks import TaskManager
 
 from iha_eval import current_model
 from iha_eval.errors import UserError
-from iha_eval.harness import iha_hf
-from iha_eval.harness.iha_hf import IHAHF
 from iha_eval.models.base import Pair
+from iha_eval.models.hf import model
+from iha_eval.models.hf.model import IHAHF
 
 Make = Callable[..., Instance]
 
@@ -248,7 +248,7 @@ def test_mistakes_show_at_once(llama: Path, given: dict[str, object], message: s
 
 
 def test_a_gpu_that_is_not_there_is_refused(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iha_hf.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(model.torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds none: say cpu"):
         IHAHF(llama, device="cuda:1")
 
@@ -256,7 +256,7 @@ def test_a_gpu_that_is_not_there_is_refused(llama: Path, monkeypatch: pytest.Mon
 def test_lm_evals_default_device_is_the_cpu_where_there_is_no_gpu(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(iha_hf.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(model.torch.cuda, "is_available", lambda: False)
     assert IHAHF(llama, device="cuda:0")._device == torch.device("cpu")
 
 

@@ -18,10 +18,10 @@ from iha_eval.errors import UserError
 from iha_eval.harness import engine as engine_module
 from iha_eval.harness import iha_vllm
 from iha_eval.harness.groups import Group
-from iha_eval.harness.iha_hf import IHAHF
 from iha_eval.harness.iha_vllm import IHAVLLM
 from iha_eval.harness.log import logger
 from iha_eval.models.base import Pair
+from iha_eval.models.hf.model import IHAHF
 
 pytestmark = pytest.mark.slow
 

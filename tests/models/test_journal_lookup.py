@@ -9,8 +9,8 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from iha_eval import current_model
-from iha_eval.harness.iha_hf import IHAHF
 from iha_eval.models import invocation
+from iha_eval.models.hf.model import IHAHF
 from iha_eval.models.invocation import Invocation
 
 Make = Callable[..., Instance]

@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 # Registers IHA's configuration and model with Transformers.
 import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
-from iha_eval.harness import engine_arguments, hf_batches, hf_generate
+from iha_eval.harness import engine_arguments
 from iha_eval.harness.log import logger
 from iha_eval.models.arguments import refuse_unknown
 from iha_eval.models.base import HarnessModel
+from iha_eval.models.hf import generate, hf_batches
 from iha_eval.models.progress import Progress
 from iha_eval.models.provenance import device_name
 from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
@@ -97,7 +98,7 @@ class IHAHF(HarnessModel):
                 done(job, Answer(self.text.decode(ids, job.sampling), len(ids), cut))
                 progress.finish(len(job.prompt), len(ids))
 
-            hf_generate.generate(self._model, self.text, batch, finished, progress.beat)
+            generate.generate(self._model, self.text, batch, finished, progress.beat)
 
     def _score(
         self,
@@ -120,7 +121,7 @@ class IHAHF(HarnessModel):
     def _batch_scores(self, batch: Sequence[ScoreRequest]) -> list[Score]:
         # What predicts the last token is the one before it.
         inputs = [(job.context + job.continuation)[:-1] for job in batch]
-        ids, mask = hf_generate.pad_left(inputs, self.text.pad_id, self._model.device)
+        ids, mask = generate.pad_left(inputs, self.text.pad_id, self._model.device)
         kept = max(len(job.continuation) for job in batch)
         with torch.inference_mode():
             logits = self._model(

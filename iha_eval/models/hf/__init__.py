@@ -1,0 +1,1 @@
+"""`iha-hf`: answers by Transformers."""
