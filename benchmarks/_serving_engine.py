@@ -41,7 +41,7 @@ def cache_bytes(context: int) -> int:
 
 def engine_arguments(name: str, folder: Path, context: int, settings: dict[str, Any]) -> Any:
     """What `vllm.LLM` is given: for IHA `max_num_batched_tokens` as `iha-vllm` chooses it."""
-    from iha_eval.harness.engine_arguments import batched_tokens
+    from iha_eval.models.vllm.engine_arguments import batched_tokens
     from model_adapters import checkpoint
 
     length = context + 2 * NEW_TOKENS

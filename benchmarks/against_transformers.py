@@ -95,8 +95,8 @@ def tokens(model: Any) -> int:
 
 def measure(folder: Path, work: Work, repeats: int) -> dict[str, Any]:
     """Documents a minute of both, and their ratio round by round."""
-    from iha_eval.harness.iha_vllm import IHAVLLM
     from iha_eval.models.hf.model import IHAHF
+    from iha_eval.models.vllm.model import IHAVLLM
 
     models: dict[str, Any] = {"iha-vllm": IHAVLLM(folder), "iha-hf": IHAHF(folder)}
     rates: dict[str, list[float]] = {name: [] for name in models}

@@ -71,9 +71,9 @@ def save_questions(folder: Path) -> Path:
 
 def instant_model(folder: Path, journal: Path) -> Any:
     """A model class of this package whose engine answers at once."""
-    from iha_eval.harness.groups import grouped
     from iha_eval.models.base import HarnessModel
     from iha_eval.models.requests import Answer, GenerateRequest
+    from iha_eval.models.vllm.sample_groups import grouped
 
     class Instant(HarnessModel):
         MODEL = "instant"

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from _serving_models import SHAPE, save_models
 
-from iha_eval.harness.engine_arguments import EXTENSION
+from iha_eval.models.vllm.engine_arguments import EXTENSION
 
 K = 16
 NEW_TOKENS = 64

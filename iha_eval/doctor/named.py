@@ -12,7 +12,7 @@ from iha_eval.doctor import serving
 from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
 from iha_eval.errors import UserError
-from iha_eval.harness.memory import free_memory
+from iha_eval.models.vllm.memory import free_memory
 
 GIB = 2**30
 

@@ -19,7 +19,7 @@ from iha_eval.lm_eval_plugin.command_line import extend_command_line
 __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
 
 MODELS = {
-    "iha-vllm": "iha_eval.harness.iha_vllm:IHAVLLM",
+    "iha-vllm": "iha_eval.models.vllm.model:IHAVLLM",
     "iha-hf": "iha_eval.models.hf.model:IHAHF",
 }
 """Name for `--model` -> where the class is."""

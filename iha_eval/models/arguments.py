@@ -2,7 +2,7 @@
 
 For: names, types and defaults that both model classes share; whatever is left over goes to the
 class's own engine. Every refusal is one sentence.
-Not for: what vLLM makes of its own arguments (see `engine_arguments.py`).
+Not for: what vLLM makes of its own arguments (see `models/vllm/engine_arguments.py`).
 """
 
 from collections.abc import Mapping

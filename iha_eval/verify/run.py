@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness import engine_arguments
-from iha_eval.harness.memory import free_memory
 from iha_eval.models import source
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.tokenizer import Text
+from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.vllm.memory import free_memory
 from iha_eval.verify import limits, naive_model, prompts, vllm_model
 from iha_eval.verify.compare import Choice, Difference, choices, differences, pooled_mean
 from iha_eval.verify.limits import Limit

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness import engine_arguments
-from iha_eval.harness.engine import Engine, Output, scoring_params, set_environment
 from iha_eval.models.arguments import ModelArguments
+from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.vllm.engine import Engine, Output, scoring_params, set_environment
 from model_adapters import checkpoint
 from model_adapters.errors import AdapterError
 

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness.replica import serve
 from iha_eval.models.run_stats import KVCache
+from iha_eval.models.vllm.replica_process import serve
 
 # First token of a prompt: what the process does when it meets it.
 KILLED, FAILS, LETS_GO, LEAVES_A_CHILD, HANGS = 1001, 1002, 1003, 1004, 1005

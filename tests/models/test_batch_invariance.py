@@ -8,9 +8,9 @@ import torch
 from lm_eval.api.instance import Instance
 
 from iha_eval.errors import UserError
-from iha_eval.harness.batch_invariance import TILE, BatchInvariance, tiled
-from iha_eval.harness.iha_vllm import IHAVLLM
 from iha_eval.models.hf.model import IHAHF
+from iha_eval.models.vllm.batch_invariance import TILE, BatchInvariance, tiled
+from iha_eval.models.vllm.model import IHAVLLM
 
 
 @pytest.mark.parametrize("rows", [1, TILE - 1, TILE, 63, 129, 1000])

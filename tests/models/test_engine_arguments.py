@@ -9,8 +9,8 @@ import pytest
 
 from iha_eval import distributions
 from iha_eval.errors import UserError
-from iha_eval.harness import engine, engine_arguments
 from iha_eval.models.arguments import parse
+from iha_eval.models.vllm import engine, engine_arguments
 from model_adapters import IHAConfig, checkpoint, default_checkpoint
 
 

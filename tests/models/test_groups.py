@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from iha_eval.harness.groups import cut, grouped
 from iha_eval.models.requests import GenerateRequest, Sampling, derive_seed, pack
+from iha_eval.models.vllm.sample_groups import cut, grouped
 
 
 def request(index: int, doc_id: int = 0, repeat: int = 0, **changes: object) -> GenerateRequest:

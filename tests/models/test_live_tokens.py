@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 
-from iha_eval.harness import iha_vllm
-from iha_eval.harness.iha_vllm import IHAVLLM
+from iha_eval.models.vllm import model
+from iha_eval.models.vllm.model import IHAVLLM
 
 DOCUMENTS, LENGTH = 100, 2000
 # Of a packed prompt; what Python adds to each is below a tenth.
@@ -61,7 +61,7 @@ def test_prompts_are_held_once_and_shared_by_samples(
     monkeypatch.setattr(model, "_prepare", lambda *_: setattr(model, "_engine", engine))
     # Importing vLLM would be counted.
     for name in ("sampling_params", "scoring_params"):
-        monkeypatch.setattr(iha_vllm, name, lambda *_: None)
+        monkeypatch.setattr(model, name, lambda *_: None)
     texts = [f"{number} " + "abcd " * (LENGTH // 5) for number in range(DOCUMENTS)]
     if kind == "generate":
         asked = [

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 
-from iha_eval.harness.portions import portions
+from iha_eval.models.vllm.portions import portions
 
 # Token ids of the prompt, and tokens of the answers.
 Item = tuple[list[int], int]

@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
-from iha_eval.harness.replica import Made, plain, serve
 from iha_eval.models.run_stats import KVCache
+from iha_eval.models.vllm.replica_process import Made, plain, serve
 
 
 class OneStep:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness import replicas as replicas_module
-from iha_eval.harness.replicas import ReplicaError, Replicas
-from iha_eval.harness.slices import Slice
+from iha_eval.models.vllm import replicas as replicas_module
+from iha_eval.models.vllm.devices import Slice
+from iha_eval.models.vllm.replicas import ReplicaError, Replicas
 
 # First token of a prompt: what replica_child.py does when it meets it.
 KILLED, FAILS, LETS_GO, LEAVES_A_CHILD, HANGS = 1001, 1002, 1003, 1004, 1005

@@ -8,8 +8,8 @@ import numpy
 import pytest
 from lm_eval.api.instance import Instance
 
-from iha_eval.harness.iha_vllm import IHAVLLM
-from iha_eval.harness.seeded_sampling import SeededSampling, without_discarded
+from iha_eval.models.vllm.model import IHAVLLM
+from iha_eval.models.vllm.seeded_sampling import SeededSampling, without_discarded
 
 
 def runner(discarded: list[bool]) -> SimpleNamespace:

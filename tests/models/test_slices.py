@@ -3,8 +3,8 @@ import os
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.harness import slices as slices_module
-from iha_eval.harness.slices import (
+from iha_eval.models.vllm import devices as slices_module
+from iha_eval.models.vllm.devices import (
     BIND,
     GPUS,
     THREADS,

@@ -71,7 +71,7 @@ def test_entry_points(installed):
     found = {tuple(row) for row in json.loads(installed.check("python", "-c", code))}
     assert found == {
         ("console_scripts", "iha-eval", "iha_eval.cli:main"),
-        ("lm_eval.models", "iha-vllm", "iha_eval.harness.iha_vllm:IHAVLLM"),
+        ("lm_eval.models", "iha-vllm", "iha_eval.models.vllm.model:IHAVLLM"),
         ("lm_eval.models", "iha-hf", "iha_eval.models.hf.model:IHAHF"),
         ("vllm.general_plugins", "iha", "model_adapters.vllm_plugin:register"),
     }

@@ -1,6 +1,6 @@
 """How work is put together for engines side by side: what shares a prompt stays on one of them.
 
-For: `replicas.py`, which hands each portion to whoever has the least to do, and `iha_vllm.py`,
+For: `replicas.py`, which hands each portion to whoever has the least to do, and `model.py`,
 which asks for no more samples at once than a portion holds. The rule is that of guided
 self-scheduling: no portion is more than an engine's equal part of what is left to hand out, so that
 the last documents, or the only one, keep all engines busy. Of equally long short questions with

@@ -9,8 +9,8 @@ one by one.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from iha_eval.harness.portions import portions
 from iha_eval.models.requests import GenerateRequest
+from iha_eval.models.vllm.portions import portions
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 For: `worker_extension_cls`. Not for: code; see the modules it names.
 """
 
-from iha_eval.harness.batch_invariance import BatchInvariance
-from iha_eval.harness.seeded_sampling import SeededSampling
-from iha_eval.harness.worker_report import WorkerReport
+from iha_eval.models.vllm.batch_invariance import BatchInvariance
+from iha_eval.models.vllm.seeded_sampling import SeededSampling
+from iha_eval.models.vllm.worker_report import WorkerReport
 
 
 class WorkerExtension(WorkerReport, SeededSampling, BatchInvariance):

@@ -1,6 +1,6 @@
 """One replica: an engine in a process of its own, which takes prompts from its parent.
 
-For: `replicas.py`, which starts `python -m iha_eval.harness.replica FD` and talks over that socket.
+For: `replicas.py`, which starts `python -m iha_eval.models.vllm.replica_process FD` and talks over that socket.
 Not for: dealing prompts out, nor for anything of lm-eval. The process ends when its parent does.
 """
 
@@ -126,7 +126,7 @@ def _work(engine: Any, line: Connection, orders: Orders) -> None:
 
 def main() -> None:
     """Serve the engine on the socket whose number is the first argument."""
-    from iha_eval.harness.engine import Engine
+    from iha_eval.models.vllm.engine import Engine
 
     serve(Connection(int(sys.argv[1])), Engine)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness.memory import free_memory
 from iha_eval.models.arguments import ModelArguments, count, refuse_unknown
+from iha_eval.models.vllm.memory import free_memory
 from iha_eval.redact import without_secrets
 from model_adapters import folding
 from model_adapters.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ COMMON = (*COUNTS, "enable_prefix_caching", "enforce_eager", "gpu_memory_utiliza
 # Ours to set, from arguments of other names or for a reason.
 FIXED = ("disable_log_stats", "worker_extension_cls")
 RESERVED = (*FIXED, "model", "skip_tokenizer_init", "tokenizer_revision")
-EXTENSION = "iha_eval.harness.worker_extension.WorkerExtension"
+EXTENSION = "iha_eval.models.vllm.worker.WorkerExtension"
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # vLLM's own default on a CPU, for how many requests it runs at once.
 CPU_SEQUENCES = 256

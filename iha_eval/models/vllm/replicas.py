@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.harness.portions import portions
-from iha_eval.harness.replica import Finished
-from iha_eval.harness.slices import Slice
 from iha_eval.models.progress import HEARTBEAT
 from iha_eval.models.run_stats import KVCache
+from iha_eval.models.vllm.devices import Slice
+from iha_eval.models.vllm.portions import portions
+from iha_eval.models.vllm.replica_process import Finished
 
-COMMAND = (sys.executable, "-c", "from iha_eval.harness.replica import main; main()")
+COMMAND = (sys.executable, "-c", "from iha_eval.models.vllm.replica_process import main; main()")
 # Seconds that a replica has to end by itself.
 PATIENCE = 60.0
 

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from iha_eval.errors import UserError
-from iha_eval.harness import engine_arguments
-from iha_eval.harness.engine import (
+from iha_eval.harness.log import logger
+from iha_eval.models.arguments import count
+from iha_eval.models.base import HarnessModel
+from iha_eval.models.progress import Progress
+from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.models.run_stats import Call, KVCache
+from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.vllm.devices import slices
+from iha_eval.models.vllm.engine import (
     Engine,
     Output,
     sampling_params,
     scoring_params,
     set_environment,
 )
-from iha_eval.harness.groups import cut, grouped
-from iha_eval.harness.log import logger
-from iha_eval.harness.replicas import ReplicaError, Replicas
-from iha_eval.harness.slices import slices
-from iha_eval.models.arguments import count
-from iha_eval.models.base import HarnessModel
-from iha_eval.models.progress import Progress
-from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
-from iha_eval.models.run_stats import Call, KVCache
+from iha_eval.models.vllm.replicas import ReplicaError, Replicas
+from iha_eval.models.vllm.sample_groups import cut, grouped
 
 
 class IHAVLLM(HarnessModel):

@@ -1,0 +1,1 @@
+"""`iha-vllm`: answers by vLLM engines."""
