@@ -1,7 +1,7 @@
 """Writing a file in one step: whole, or as it was before.
 
 For: every file that another process may read, or that a crash must not tear.
-Not for: files that grow line by line (see `models/journal.py` and `nightly/store.py`).
+Not for: files that grow line by line (see `models/journal.py` and `nightly/history.py`).
 """
 
 import os

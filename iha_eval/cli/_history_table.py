@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iha_eval.nightly.lookback import Lookback, Row
-from iha_eval.nightly.series import Series
+from iha_eval.nightly.trends import Series
 
 _NIGHTS = 5
 # Measures not judged that are told for each of them.

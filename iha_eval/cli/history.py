@@ -26,9 +26,9 @@ def main(arguments: Sequence[str]) -> int:
 
     from iha_eval.cli._history_table import sentences, table
     from iha_eval.errors import UserError
+    from iha_eval.nightly.history import Store
     from iha_eval.nightly.lock import only_one
     from iha_eval.nightly.lookback import look_back
-    from iha_eval.nightly.store import Store
 
     options = _parser().parse_args(arguments)
     store = Store(options.folder.expanduser())

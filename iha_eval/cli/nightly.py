@@ -35,8 +35,8 @@ def main(arguments: Sequence[str]) -> int:
             written.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
-    from iha_eval.nightly.conduct import MISSING, conduct, intend
     from iha_eval.nightly.config import read_config
+    from iha_eval.nightly.run import MISSING, conduct, intend
 
     options = _parser().parse_args(arguments)
     config = read_config(options.config)

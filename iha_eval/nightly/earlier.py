@@ -2,16 +2,16 @@
 
 For: finding the newest good night with the same questions asked alike, or the one that shares the
 most of them, or saying why there is none.
-Not for: testing the difference (`rules.py`).
+Not for: testing the difference (`regressions.py`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from iha_eval.compare.inputs.arguments import LENGTH
-from iha_eval.nightly.gaps import ENOUGH
+from iha_eval.nightly.history import Line, Store
 from iha_eval.nightly.measures import Measure
-from iha_eval.nightly.store import Line, Store
+from iha_eval.nightly.missing import ENOUGH
 
 # The one setting that the model itself has where it was not given.
 _ROOM = f"model_args.{LENGTH}"

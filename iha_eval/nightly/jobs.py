@@ -2,7 +2,7 @@
 
 For: turning a configuration into lm-eval command lines. lm-eval takes limit, metadata, generation
 settings, shots and chat template for a whole run, so tasks that differ in them run apart.
-Not for: running them (see `child.py`).
+Not for: running them (see `process.py`).
 """
 
 import contextlib

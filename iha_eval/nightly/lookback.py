@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iha_eval.nightly.gaps import AGAINST
-from iha_eval.nightly.series import Point, Series, all_series, report_form
+from iha_eval.nightly.history import Entries, Line
+from iha_eval.nightly.missing import AGAINST
 from iha_eval.nightly.standing import standing
-from iha_eval.nightly.store import Entries, Line
+from iha_eval.nightly.trends import Point, Series, all_series, report_form
 from iha_eval.statistics import Trend
 
 # Characters of a fingerprint or commit that tell it from others.

@@ -1,14 +1,14 @@
 """Since when the IHA model has been worse than its baseline, and whether that was accepted.
 
 For: telling what is new tonight from what stood before, so that a night fails on news alone.
-Not for: finding out whether it is worse (`rules.py`).
+Not for: finding out whether it is worse (`regressions.py`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iha_eval.nightly.store import Line
+from iha_eval.nightly.history import Line
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iha_eval.cli import main
-from iha_eval.nightly.store import Store
+from iha_eval.nightly.history import Store
 
 
 @pytest.fixture

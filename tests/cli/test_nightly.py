@@ -11,7 +11,7 @@ import pytest
 from fake_nights import FakeNights, quick_page
 
 from iha_eval.cli import main, nightly
-from iha_eval.nightly.store import Store
+from iha_eval.nightly.history import Store
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_what_nobody_foresaw_is_no_regression(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("iha_eval.nightly.conduct.run_child", fail)
+    monkeypatch.setattr("iha_eval.nightly.run.run_child", fail)
     assert main(["nightly", str(nights.file)]) == 3
     assert "RuntimeError: a bug" in capsys.readouterr().err
 

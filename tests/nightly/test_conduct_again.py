@@ -12,10 +12,10 @@ import pytest
 from fake_nights import NOON, FakeNights
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.conduct import FINE, MISSING, REGRESSION, intend
 from iha_eval.nightly.config import read_config
+from iha_eval.nightly.history import Store
 from iha_eval.nightly.lock import only_one
-from iha_eval.nightly.store import Store
+from iha_eval.nightly.run import FINE, MISSING, REGRESSION, intend
 
 DAY = timedelta(days=1)
 GOOD = [1.0] * 45 + [0.0] * 15
@@ -101,7 +101,7 @@ def test_the_regressions_of_a_night_that_was_never_finished_are_told(
     nights.ask("baseline", right=[1.0] * 40)
     # Killed after its runs twice: by then the first one is recorded, and nobody was told.
     with monkeypatch.context() as killed:
-        killed.setattr("iha_eval.nightly.conduct._close", die)
+        killed.setattr("iha_eval.nightly.run._close", die)
         for day in (0, 1):
             with pytest.raises(KeyboardInterrupt):
                 nights.night(NOON + day * DAY)

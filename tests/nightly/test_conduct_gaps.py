@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from fake_nights import NOON, FakeNights
 
-from iha_eval.nightly.child import unredacted
-from iha_eval.nightly.conduct import FINE, MISSING, REGRESSION
-from iha_eval.nightly.store import Store
+from iha_eval.nightly.history import Store
+from iha_eval.nightly.process import unredacted
+from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
 DAY = timedelta(days=1)
 GOOD, BAD = [1.0] * 45 + [0.0] * 15, [1.0] * 25 + [0.0] * 35

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from iha_eval.nightly.history import Entries
 from iha_eval.nightly.lookback import Lookback, look_back
-from iha_eval.nightly.store import Entries
 
 
 def night(number: int, mean: float | None, **changes: Any) -> list[dict[str, Any]]:

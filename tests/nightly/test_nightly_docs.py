@@ -11,7 +11,7 @@ import yaml
 
 from iha_eval.cli import history, nightly
 from iha_eval.nightly import config
-from iha_eval.nightly.conduct import FINE, MISSING, REGRESSION
+from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "nightly.md").read_text()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from judged_nights import BAD, GOOD, History, measure
 
-from iha_eval.nightly.rules import Verdict
+from iha_eval.nightly.regressions import Verdict
 
 
 def news(verdict: Verdict) -> tuple[int, int]:

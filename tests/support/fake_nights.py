@@ -78,8 +78,8 @@ class FakeNights:
 
     def night(self, now: datetime = NOON, **options: Any) -> tuple[int, list[str]]:
         """Run a night in this process; returns the exit code and what was said."""
-        from iha_eval.nightly.conduct import conduct
         from iha_eval.nightly.config import read_config
+        from iha_eval.nightly.run import conduct
 
         said: list[str] = []
         return conduct(read_config(self.file), now, said.append, **options), said

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from iha_eval.nightly.checks import Check
+from iha_eval.nightly.comparisons import Check
 from iha_eval.nightly.config import Rules
-from iha_eval.nightly.ledger import judged
+from iha_eval.nightly.history import Store, score_key
 from iha_eval.nightly.measures import Measure
-from iha_eval.nightly.rules import Verdict, judge
-from iha_eval.nightly.store import Store, score_key
+from iha_eval.nightly.record import judged
+from iha_eval.nightly.regressions import Verdict, judge
 from iha_eval.statistics import level
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)

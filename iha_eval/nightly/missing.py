@@ -2,15 +2,15 @@
 
 For: `Gap`, and the measures of a finished run that count as missing all the same: without a score,
 or of far fewer questions than were to be asked.
-Not for: runs that failed (see `ledger.py`), nor for judging (`rules.py`).
+Not for: runs that failed (see `record.py`), nor for judging (`regressions.py`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from iha_eval.nightly.history import Line
 from iha_eval.nightly.measures import Measure
-from iha_eval.nightly.store import Line
 from iha_eval.statistics import level
 
 Rule = Literal["last_good", "baseline"]

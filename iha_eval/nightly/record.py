@@ -16,11 +16,11 @@ from iha_eval.errors import UserError
 from iha_eval.files import write_whole
 from iha_eval.nightly.config import ROLES, Config, Model, Rules
 from iha_eval.nightly.earlier import part_of, results
-from iha_eval.nightly.gaps import Gap, vanished
+from iha_eval.nightly.history import Line, Store, score_key
 from iha_eval.nightly.measures import Measured, measure
+from iha_eval.nightly.missing import Gap, vanished
 from iha_eval.nightly.night import Night, Part, results_of
-from iha_eval.nightly.rules import Verdict, judge
-from iha_eval.nightly.store import Line, Store, score_key
+from iha_eval.nightly.regressions import Verdict, judge
 from iha_eval.statistics import level
 
 _COMMIT = "commit.json"

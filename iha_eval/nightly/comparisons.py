@@ -1,7 +1,7 @@
 """One measure of tonight against an earlier night or the baseline: a test, or why there is none.
 
 For: pairing tonight's scores with others by question, and the p-value of the difference.
-Not for: what a difference means for the night, which takes all of them together (`rules.py`).
+Not for: what a difference means for the night, which takes all of them together (`regressions.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from math import fsum, hypot
 from scipy import stats
 
 from iha_eval.nightly.earlier import find_reference, named_settings
-from iha_eval.nightly.gaps import Gap, Rule
+from iha_eval.nightly.history import Line, Store
 from iha_eval.nightly.measures import Measure
-from iha_eval.nightly.store import Line, Store
+from iha_eval.nightly.missing import Gap, Rule
 from iha_eval.statistics import level, paired_p
 
 BASELINE = "baseline"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config
-from iha_eval.nightly.gaps import sentences
-from iha_eval.nightly.ledger import Outcome
+from iha_eval.nightly.history import Line, Store
 from iha_eval.nightly.merge import merged
+from iha_eval.nightly.missing import sentences
 from iha_eval.nightly.night import Night
-from iha_eval.nightly.series import all_series, report_form
-from iha_eval.nightly.store import Line, Store
+from iha_eval.nightly.record import Outcome
+from iha_eval.nightly.trends import all_series, report_form
 from iha_eval.statistics import MARGIN
 
 if TYPE_CHECKING:

@@ -4,20 +4,20 @@ For: the IHA model against its own last good night and against tonight's baselin
 that is watched: a drop counts if it is significant after Holm's correction over all that a rule
 looks at, and as large as the configuration asks for. Against the baseline it counts on the night on
 which it is new, and is told as long as it lasts.
-Not for: single comparisons (`checks.py`), nor for slow declines that no two nights show; those are
-steps of the trend (`series.py`).
+Not for: single comparisons (`comparisons.py`), nor for slow declines that no two nights show; those are
+steps of the trend (`trends.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from iha_eval.nightly.checks import Check, against_baseline, against_night
+from iha_eval.nightly.comparisons import Check, against_baseline, against_night
 from iha_eval.nightly.config import Rules
 from iha_eval.nightly.earlier import part_of, results
-from iha_eval.nightly.gaps import Gap, lacking, sentences
+from iha_eval.nightly.history import Line, Store
 from iha_eval.nightly.measures import Measure
+from iha_eval.nightly.missing import Gap, lacking, sentences
 from iha_eval.nightly.standing import Standing, standing
-from iha_eval.nightly.store import Line, Store
 from iha_eval.statistics import holm
 
 FIRST = "Nothing was held against an earlier night: there is no earlier night with a result."

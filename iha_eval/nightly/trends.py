@@ -2,14 +2,14 @@
 
 For: what can be looked at over time. Other questions, prompts or settings make another series;
 a night whose run failed stands in its series as a gap.
-Not for: reading the history (`store.py`), nor for finding step changes (iha_eval.statistics).
+Not for: reading the history (`history.py`), nor for finding step changes (iha_eval.statistics).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iha_eval.nightly.store import Line
+from iha_eval.nightly.history import Line
 from iha_eval.statistics import Trend, find_steps
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.nightly import child
-from iha_eval.nightly.child import Ended, Stop, run_child, tail
+from iha_eval.nightly import process
+from iha_eval.nightly.process import Ended, Stop, run_child, tail
 
 
 def run(tmp_path: Path, code: str, timeout: float | None = 60, stop: Stop | None = None) -> Ended:
@@ -57,8 +57,8 @@ def test_a_log_has_no_secrets_and_nothing_else_is_changed(tmp_path: Path) -> Non
     log = tmp_path / "logs" / "a.log"
     # What a process that outlived its night has left behind comes first.
     log.parent.mkdir()
-    child.unredacted(log).write_text("token=left-behind\n")
-    child.unredacted(log).chmod(0o600)
+    process.unredacted(log).write_text("token=left-behind\n")
+    process.unredacted(log).chmod(0o600)
     code = (
         "import os, pathlib; print('1%\\r2%', os.environ['MY_SECRET'], 'password: x');"
         "print(oct(next(pathlib.Path('logs').iterdir()).stat().st_mode))"
@@ -86,13 +86,13 @@ def test_a_log_that_cannot_be_written_is_kept_for_the_next_time(
         raise OSError(28, "No space left on device")
 
     log = tmp_path / "a.log"
-    child.unredacted(log).write_text("token=x\n")
+    process.unredacted(log).write_text("token=x\n")
     with monkeypatch.context() as disk:
-        disk.setattr(child, "write_whole", full)
-        child.settle_log(log, {})
-    assert child.unredacted(log).exists()
-    child.settle_log(log, {})
-    child.settle_log(log, {})
+        disk.setattr(process, "write_whole", full)
+        process.settle_log(log, {})
+    assert process.unredacted(log).exists()
+    process.settle_log(log, {})
+    process.settle_log(log, {})
     assert log.read_text() == "token=***\n"
 
 
@@ -113,7 +113,7 @@ GRANDCHILD = """
 import pathlib, signal, subprocess, sys, time
 {deaf}
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-pathlib.Path("pid").write_text(str(child.pid))
+pathlib.Path("pid").write_text(str(process.pid))
 time.sleep(600)
 """
 
@@ -122,7 +122,7 @@ time.sleep(600)
 def test_a_time_limit_ends_all_of_it(
     deaf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "GRACE", 0.3)
+    monkeypatch.setattr(process, "GRACE", 0.3)
     ended = run(tmp_path, GRANDCHILD.format(deaf=deaf), timeout=1.0)
     assert ended.reason == "not finished after 1 s"
     pid = int((tmp_path / "pid").read_text())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from judged_nights import GOOD, History, measure, only
 
-from iha_eval.nightly.gaps import vanished
+from iha_eval.nightly.missing import vanished
 
 
 @pytest.mark.parametrize("side", ["iha", "baseline"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.store import Store, score_key
+from iha_eval.nightly.history import Store, score_key
 
 
 def lines(day: int, *means: float, model: str = "iha", **more: Any) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def test_lines_that_say_nothing_are_counted(junk: bytes, store: Store) -> None:
 # Adds nights until it is killed.
 WRITER = """
 import pathlib, sys
-from iha_eval.nightly.store import Store
+from iha_eval.nightly.history import Store
 store = Store(pathlib.Path(sys.argv[1]))
 for number in range(100000):
     line = {"date": "2026-03-01T02:00:00+00:00", "model": "iha", "task": "t", "metric": "m"}
@@ -264,7 +264,7 @@ def test_full_disks_are_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("iha_eval.nightly.store.os.write", full)
+    monkeypatch.setattr("iha_eval.nightly.history.os.write", full)
     for act in (lambda: store.record("b", lines(2, 0.5)), lambda: store.accept("a")):
         with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
             act()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from iha_eval.nightly.series import all_series, report_form
+from iha_eval.nightly.trends import all_series, report_form
 
 
 def result(mean: float, day: int = 1, **changes: Any) -> dict[str, Any]:

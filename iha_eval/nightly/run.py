@@ -17,12 +17,12 @@ from datetime import datetime
 from pathlib import Path
 
 from iha_eval.files import write_whole
-from iha_eval.nightly.child import Stop, run_child, settle_log, tail
 from iha_eval.nightly.config import Config
+from iha_eval.nightly.history import Store
 from iha_eval.nightly.jobs import Job, plan, readable
 from iha_eval.nightly.lock import only_one
 from iha_eval.nightly.night import Night, State, open_night, results_of, set_aside
-from iha_eval.nightly.store import Store
+from iha_eval.nightly.process import Stop, run_child, settle_log, tail
 from iha_eval.redact import redact, secret_values
 
 FINE, REGRESSION, MISSING = 0, 1, 3
@@ -88,7 +88,7 @@ def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> 
 
 def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say) -> str:
     """Run a job unless it is done; returns what went wrong, in words."""
-    from iha_eval.nightly.ledger import note_commit
+    from iha_eval.nightly.record import note_commit
 
     folder, log = night.folder / job.folder, _log(night, job)
     name = f"{job.role} on {', '.join(job.names)}"
@@ -133,8 +133,8 @@ def _close(
 ) -> int:
     """Record, report, and say how it went, with the regressions of nights that were given up."""
     # Slow to import, and not needed for a dry run or a start that is refused.
-    from iha_eval.nightly.ledger import enter
-    from iha_eval.nightly.page import make_report
+    from iha_eval.nightly.record import enter
+    from iha_eval.nightly.report import make_report
 
     outcome = enter(night, reasons, config.rules, store)
     remarks = (*given_up, *outcome.verdict.remarks)
@@ -180,7 +180,7 @@ def _no_report(night: Night, error: Exception) -> str:
 
 def _give_up(old: Night, config: Config, store: Store, say: Say) -> list[str]:
     """Record a night that was begun and never finished; returns its regressions, in words."""
-    from iha_eval.nightly.ledger import enter
+    from iha_eval.nightly.record import enter
 
     say(f"night {old.id} was never finished: it is recorded as it is")
     found = enter(old, {}, config.rules, store).verdict.regressions

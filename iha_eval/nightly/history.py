@@ -3,7 +3,7 @@
 For: adding a night, and reading all of them back. The lines of a night are written at once as a
 batch; a night recorded again gets a new batch, which is read in place of the earlier ones once it
 is there whole. Lines that a crash has cut off count for nothing and harm nothing.
-Not for: judging what the lines say (`series.py`, `rules.py`).
+Not for: judging what the lines say (`trends.py`, `regressions.py`).
 
 Beside the lines lie the scores of all questions, so that nights can be compared question by
 question when their outputs are gone, what the hashes in the lines stand for, and the reports.
