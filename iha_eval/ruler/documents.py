@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from iha_eval.ruler.cache import Sizing, read_sizing, write_sizing
 from iha_eval.ruler.definition import DOCUMENTS, GENERATOR_VERSION, Variant
-from iha_eval.ruler.draft import Document, Draft
+from iha_eval.ruler.drafts import Document, Draft
 from iha_eval.ruler.essay import EssayMaterial
 from iha_eval.ruler.fit import Render, fit_all
 from iha_eval.ruler.haystack import load_haystack

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iha_eval.ruler.definition import DEPTHS, Variant
-from iha_eval.ruler.draft import Draft
+from iha_eval.ruler.drafts import Draft
 from iha_eval.ruler.draw import draw_needles
 from iha_eval.ruler.haystack import Haystack
 from iha_eval.ruler.sentences import sentence_ends

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from iha_eval.errors import UserError
-from iha_eval.ruler.draft import Document, Draft
+from iha_eval.ruler.drafts import Document, Draft
 from iha_eval.ruler.tokens import TokenCounter
 
 #: Turns a document into the prompt the model gets, chat template included.

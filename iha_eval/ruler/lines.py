@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iha_eval.ruler.definition import Variant
-from iha_eval.ruler.draft import Draft
+from iha_eval.ruler.drafts import Draft
 from iha_eval.ruler.draw import draw, draw_needles
 from iha_eval.ruler.stream import Stream
 

@@ -24,7 +24,7 @@ from iha_eval.ruler.definition import (
     task_name,
 )
 from iha_eval.ruler.documents import Cell, Documents, load_documents, plain_prompt
-from iha_eval.ruler.draft import Document
+from iha_eval.ruler.drafts import Document
 from iha_eval.ruler.fit import Render
 from iha_eval.ruler.scoring import METRICS
 from iha_eval.ruler.tokenizer import resolve_tokenizer

@@ -18,7 +18,7 @@ from iha_eval.ruler import documents as module
 from iha_eval.ruler import fit as fit_module
 from iha_eval.ruler.definition import GENERATOR_VERSION, VARIANTS
 from iha_eval.ruler.documents import Cell, Documents, document_sha256, load_documents, plain_prompt
-from iha_eval.ruler.draft import Document
+from iha_eval.ruler.drafts import Document
 from iha_eval.ruler.essay import EssayDraft
 from iha_eval.ruler.tokens import TokenCounter
 
