@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from _gpu_cells import Cell, gpu_cells, tiny_cells
 
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 RESULTS = Path(__file__).with_name("results")
 NO_GPU = (

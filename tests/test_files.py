@@ -1,10 +1,10 @@
-"""`iha_eval/files.py`: a file is there whole, or as it was."""
+"""`iha_eval/util/files.py`: a file is there whole, or as it was."""
 
 from pathlib import Path
 
 import pytest
 
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 
 def test_files_are_written_whole_or_not_at_all(
@@ -17,7 +17,7 @@ def test_files_are_written_whole_or_not_at_all(
     def fail(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("iha_eval.files.os.fsync", fail)
+    monkeypatch.setattr("iha_eval.util.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         write_whole(path, "two")
     assert path.read_text() == "one \\ud800"

@@ -1,8 +1,8 @@
-"""`iha_eval/json_hash.py`: one line and one hash for one value."""
+"""`iha_eval/util/json_hash.py`: one line and one hash for one value."""
 
 from pathlib import Path
 
-from iha_eval.json_hash import compact, sha256
+from iha_eval.util.json_hash import compact, sha256
 
 
 def test_order_of_keys_makes_no_difference() -> None:

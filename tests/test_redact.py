@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.redact import is_secret, redact, redact_words, secret_values, without_secrets
+from iha_eval.util.redact import is_secret, redact, redact_words, secret_values, without_secrets
 
 SECRET = "geheim"
 KEY = "hf_" + "aB3" * 12

@@ -14,11 +14,11 @@ from markupsafe import Markup
 
 from iha_eval.checkpoint_report import table as table
 from iha_eval.checkpoint_report.gather import Inspection
-from iha_eval.compare.page_text import visible
 from iha_eval.compare.render.figures import Figure, maps
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
-from iha_eval.harness.locations import reports_dir
+from iha_eval.util.files import write_whole
+from iha_eval.util.page_text import visible
+from iha_eval.util.paths import reports_dir
 
 #: Nothing loads and no script runs.
 POLICY = (

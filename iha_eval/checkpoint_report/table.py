@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iha_eval.compare.page_numbers import MISSING, count, rate, size, there
+from iha_eval.util.numbers import MISSING, count, rate, size, there
 
 Facts = Mapping[str, Any]
 

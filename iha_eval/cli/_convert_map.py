@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.section import Section, load
+from iha_eval.util.yaml_section import Section, load
 from model_adapters.convert import ConversionError, Mixing, NameMap, Rule, StateDictMap, axes
 from model_adapters.convert.foreign_tensors import check_split
 

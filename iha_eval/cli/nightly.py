@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from iha_eval.errors import UserError
-from iha_eval.redact import redact
+from iha_eval.util.redact import redact
 
 SUMMARY = "nightly CONFIG.yaml: run both models, keep the history, report, find regressions"
 

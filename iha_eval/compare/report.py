@@ -22,9 +22,9 @@ from iha_eval.compare.analysis.score_checks import missing_scores
 from iha_eval.compare.analysis.wrong_scores import without_wrong_scores
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, pair
 from iha_eval.compare.inputs.runs import load_run
-from iha_eval.compare.texts import clean_all
 from iha_eval.errors import UserError
 from iha_eval.statistics import MARGIN
+from iha_eval.util.text import clean_all
 
 SCHEMA = 1
 """Raise it with any change that a reader of report.json has to know of."""

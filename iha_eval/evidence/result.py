@@ -12,10 +12,10 @@ from typing import Any
 
 from iha_eval import __version__
 from iha_eval.compare.render.figures import Panel
-from iha_eval.distributions import installed_version
 from iha_eval.errors import UserError
 from iha_eval.evidence.figures import sheet
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
+from iha_eval.util.versions import installed_version
 
 
 @dataclass(frozen=True)

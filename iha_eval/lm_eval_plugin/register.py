@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from iha_eval.harness.locations import tasks_dir
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
+from iha_eval.util.paths import tasks_dir
 
 __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
 

@@ -31,7 +31,7 @@ from iha_eval.models.requests import (
 )
 from iha_eval.models.run_stats import SPLIT, Call, KVCache
 from iha_eval.models.tokenizer import Text
-from iha_eval.redact import without_secrets
+from iha_eval.util.redact import without_secrets
 
 # Engine arguments about memory and scheduling: one may change them to go on after running out.
 SCHEDULING = (

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
-from iha_eval.harness.log import logger
-from iha_eval.json_hash import compact, sha256
 from iha_eval.models.requests import Answer, GenerateRequest
+from iha_eval.util.files import write_whole
+from iha_eval.util.json_hash import compact, sha256
+from iha_eval.util.log import logger
 
 FORMAT = 1
 # Seconds between forcing lines out of the system's cache, which only a power cut empties.

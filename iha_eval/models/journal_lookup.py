@@ -11,11 +11,11 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from iha_eval.harness.log import logger
 from iha_eval.models import invocation
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.journal import Journal, answer_key, document_sha256, others
 from iha_eval.models.requests import Answer, GenerateRequest
+from iha_eval.util.log import logger
 
 # Fields named of those in which a journal differs; the first say enough.
 SHOWN = 4

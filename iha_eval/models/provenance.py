@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from iha_eval.distributions import installed_version
 from iha_eval.models.source import Source
-from iha_eval.redact import redact_words
+from iha_eval.util.redact import redact_words
+from iha_eval.util.versions import installed_version
 
 # The CPU build of vLLM is a distribution of another name.
 DISTRIBUTIONS = {

@@ -11,7 +11,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from iha_eval.errors import UserError
-from iha_eval.harness.log import logger
+from iha_eval.util.log import logger
 from model_adapters import checkpoint, default_checkpoint
 from model_adapters.errors import AdapterError
 

@@ -13,10 +13,10 @@ import jinja2
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from iha_eval.errors import UserError
-from iha_eval.harness.log import logger
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.requests import Sampling, cut
 from iha_eval.models.source import Source, locate
+from iha_eval.util.log import logger
 
 # Prompts tokenized at a time, and characters of them: enough for the tokenizer's threads, little
 # for memory, of which a token takes a hundred bytes meanwhile.

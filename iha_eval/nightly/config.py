@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.section import Section, is_number, load, shown
+from iha_eval.util.yaml_section import Section, is_number, load, shown
 
 Role = Literal["iha", "baseline"]
 ROLES: tuple[Role, Role] = ("iha", "baseline")

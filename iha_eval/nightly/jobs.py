@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iha_eval.json_hash import compact, sha256
 from iha_eval.nightly.config import ROLES, Config, Model, Role, Task
-from iha_eval.redact import redact_words
+from iha_eval.util.json_hash import compact, sha256
+from iha_eval.util.redact import redact_words
 
 # Model arguments that name a folder or something on a hub.
 _PLACES = ("pretrained", "tokenizer", "peft")

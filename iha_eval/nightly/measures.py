@@ -16,7 +16,7 @@ from iha_eval.compare.inputs.arguments import longest_input
 from iha_eval.compare.inputs.runs import Run, load_run
 from iha_eval.compare.inputs.samples import Sample, TaskSamples, read_samples
 from iha_eval.compare.inputs.settings import task_settings
-from iha_eval.json_hash import sha256
+from iha_eval.util.json_hash import sha256
 
 
 @dataclass(frozen=True)

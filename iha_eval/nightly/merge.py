@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.inputs.runs import load_run
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 # Parts of a results file that are mappings by task; everything else is one for the run.
 _BY_TASK = (

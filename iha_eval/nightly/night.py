@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
 from iha_eval.nightly.jobs import Job, plan_sha256
+from iha_eval.util.files import write_whole
 
 STATE = "night.json"
 # An unfinished night is gone on with for less than the time to the next one.

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from iha_eval.files import write_whole
-from iha_eval.redact import redact, secret_values
+from iha_eval.util.files import write_whole
+from iha_eval.util.redact import redact, secret_values
 
 # Seconds between SIGTERM and SIGKILL; the journal needs none of them.
 GRACE = 10.0

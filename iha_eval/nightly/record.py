@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
 from iha_eval.nightly.config import ROLES, Config, Model, Rules
 from iha_eval.nightly.earlier import part_of, results
 from iha_eval.nightly.history import Line, Store, score_key
@@ -22,6 +21,7 @@ from iha_eval.nightly.missing import Gap, vanished
 from iha_eval.nightly.night import Night, Part, results_of
 from iha_eval.nightly.regressions import Verdict, judge
 from iha_eval.statistics import level
+from iha_eval.util.files import write_whole
 
 _COMMIT = "commit.json"
 

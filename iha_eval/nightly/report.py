@@ -53,7 +53,7 @@ def make_report(config: Config, night: Night, outcome: Outcome, store: Store) ->
         UserError: it cannot be written.
     """
     from iha_eval.compare import write_report
-    from iha_eval.compare.texts import clean_all
+    from iha_eval.util.text import clean_all
 
     refusal: UserError | None = None
     try:

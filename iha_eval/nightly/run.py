@@ -16,14 +16,14 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from iha_eval.files import write_whole
 from iha_eval.nightly.config import Config
 from iha_eval.nightly.history import Store
 from iha_eval.nightly.jobs import Job, plan, readable
 from iha_eval.nightly.lock import only_one
 from iha_eval.nightly.night import Night, State, open_night, results_of, set_aside
 from iha_eval.nightly.process import Stop, run_child, settle_log, tail
-from iha_eval.redact import redact, secret_values
+from iha_eval.util.files import write_whole
+from iha_eval.util.redact import redact, secret_values
 
 FINE, REGRESSION, MISSING = 0, 1, 3
 """Exit codes; 2 is a mistake of the user, and a signal makes 128 and its number."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iha_eval.distributions import installed_version
 from iha_eval.errors import UserError
+from iha_eval.util.versions import installed_version
 from iha_eval.verify.reading import Reading, Row, Sequence
 
 NAME = "vLLM"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 from model_adapters import checkpoint
 from recipes.needle.curve import draw_curves
 from recipes.needle.models import build, set_window

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 from recipes.needle.presets import PRESETS, Preset
 
 SETTINGS, LOG, STATE = "run.json", "log.jsonl", "state.pt"

@@ -16,7 +16,7 @@ from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 from iha_eval.checkpoint_report.page import sections
 from iha_eval.checkpoint_report.table import flops, ratio, span
 from iha_eval.cli import inspect, main
-from iha_eval.compare.page_numbers import MISSING
+from iha_eval.util.numbers import MISSING
 from model_adapters.cost import model_shape
 
 CHROMIUM = shutil.which("chromium")

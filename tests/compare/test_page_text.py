@@ -3,7 +3,7 @@
 import pytest
 import report_dicts
 
-from iha_eval.compare.page_text import one_line, visible
+from iha_eval.util.page_text import one_line, visible
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from iha_eval import distributions
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import parse
 from iha_eval.models.vllm import engine, engine_arguments
+from iha_eval.util import versions
 from model_adapters import IHAConfig, checkpoint, default_checkpoint
 
 
@@ -219,7 +219,7 @@ def test_the_cpu_builds_warnings_about_the_machine_are_kept_quiet(
             raise PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(distributions, "version", version)
+    monkeypatch.setattr(versions, "version", version)
     # Set first, so that what the code sets is undone too.
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "")
     monkeypatch.delenv("VLLM_LOGGING_LEVEL")

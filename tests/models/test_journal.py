@@ -112,7 +112,7 @@ def test_what_cannot_be_forgotten_for_want_of_room_stays(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("iha_eval.files.os.fsync", full)
+    monkeypatch.setattr("iha_eval.util.files.os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
         journal.forget({"key 1"})
     monkeypatch.undo()

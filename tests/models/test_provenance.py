@@ -4,7 +4,7 @@ from importlib.metadata import version
 import pytest
 
 from iha_eval.models import provenance
-from iha_eval.redact import without_secrets
+from iha_eval.util.redact import without_secrets
 
 
 def test_versions_name_what_is_installed_whatever_vllm_is_called() -> None:

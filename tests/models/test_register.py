@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from lm_eval.api import registry
 
-from iha_eval.harness.locations import tasks_dir
 from iha_eval.lm_eval_plugin import register
+from iha_eval.util.paths import tasks_dir
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 from iha_eval.compare.analysis.benchmarks import Benchmark, Part, metric_name
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.samples import Key, read_lines
-from iha_eval.compare.texts import clean, shorten
+from iha_eval.util.text import clean, shorten
 
 MOST_ROWS = 1000
 """Questions that are shown."""

@@ -12,7 +12,7 @@ from typing import Any
 from iha_eval.compare.inputs.arguments import arguments
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.runs import Run
-from iha_eval.redact import without_secrets
+from iha_eval.util.redact import without_secrets
 
 _UNKNOWN = "not recorded"
 

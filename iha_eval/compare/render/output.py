@@ -10,7 +10,7 @@ from typing import Any
 
 from iha_eval.compare.render.markdown import to_markdown
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 
 def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:

@@ -20,10 +20,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from iha_eval.compare import page_numbers
-from iha_eval.compare.page_text import visible
 from iha_eval.compare.render.figures import ROLES, draw_all
-from iha_eval.harness.locations import reports_dir
+from iha_eval.util import numbers
+from iha_eval.util.page_text import visible
+from iha_eval.util.paths import reports_dir
 
 #: Verdict -> its sign and the name of its style; the word itself always stands beside.
 BADGES = {
@@ -97,7 +97,7 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         finalize=_final,
     )
-    made.filters |= {name: _strict(getattr(page_numbers, name)) for name in _FILTERS}
+    made.filters |= {name: _strict(getattr(numbers, name)) for name in _FILTERS}
     made.filters |= {
         "command": command,
         "listed": listed,
@@ -123,7 +123,7 @@ def _strict(write: Callable[..., Any]) -> Callable[..., Any]:
 def _final(value: Any) -> Any:
     """What every expression of a template goes through before it is escaped."""
     if value is None:
-        return page_numbers.MISSING
+        return numbers.MISSING
     return value if isinstance(value, Markup) else visible(value)
 
 

@@ -21,7 +21,7 @@ from iha_eval.errors import UserError
 from iha_eval.evidence.composition.network import MODELS
 from iha_eval.evidence.composition.relations import Task
 from iha_eval.evidence.composition.training import Say, Settings, train
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 #: The paper's learning rates.
 RATES = (1e-3, 1e-4)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from iha_eval.errors import UserError
-from iha_eval.files import write_whole
+from iha_eval.util.files import write_whole
 
 
 def save(path: Path, state: dict[str, Any], settings: object) -> None:

@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 # Registers IHA's configuration and model with Transformers.
 import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
-from iha_eval.harness.log import logger
 from iha_eval.models.arguments import refuse_unknown
 from iha_eval.models.base import HarnessModel
 from iha_eval.models.hf import generate, hf_batches
@@ -23,6 +22,7 @@ from iha_eval.models.provenance import device_name
 from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.models.run_stats import Call
 from iha_eval.models.vllm import engine_arguments
+from iha_eval.util.log import logger
 
 KNOWN = ("attn_implementation",)
 

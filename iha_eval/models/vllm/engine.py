@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from iha_eval.distributions import installed_version
 from iha_eval.errors import UserError
 from iha_eval.models.provenance import processor
 from iha_eval.models.requests import Sampling
 from iha_eval.models.run_stats import KVCache
 from iha_eval.models.vllm.engine_arguments import MISSING
+from iha_eval.util.versions import installed_version
 
 # Requests queued beyond those that run: prompts are handed over when they are near their turn,
 # since vLLM keeps several copies of each.

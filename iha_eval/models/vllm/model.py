@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from iha_eval.errors import UserError
-from iha_eval.harness.log import logger
 from iha_eval.models.arguments import count
 from iha_eval.models.base import HarnessModel
 from iha_eval.models.progress import Progress
@@ -26,6 +25,7 @@ from iha_eval.models.vllm.engine import (
 )
 from iha_eval.models.vllm.replicas import ReplicaError, Replicas
 from iha_eval.models.vllm.sample_groups import cut, grouped
+from iha_eval.util.log import logger
 
 
 class IHAVLLM(HarnessModel):

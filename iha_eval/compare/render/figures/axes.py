@@ -12,8 +12,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from iha_eval.compare.page_numbers import there
 from iha_eval.compare.render.figures import theme
+from iha_eval.util.numbers import there
 
 Numbers = Sequence[float | None]
 

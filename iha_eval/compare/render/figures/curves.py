@@ -6,10 +6,10 @@ Not for: other curves.
 
 from typing import Any
 
-from iha_eval.compare.page_numbers import percent
-from iha_eval.compare.page_text import one_line
 from iha_eval.compare.render.figures import axes, svg
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.util.numbers import percent
+from iha_eval.util.page_text import one_line
 
 
 def draw_majority(report: Report) -> Figure | None:

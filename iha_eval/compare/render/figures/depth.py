@@ -6,12 +6,12 @@ Not for: drawing the grids (heat.py).
 
 from typing import Any
 
-from iha_eval.compare.page_numbers import count, percent, points, there, tokens
-from iha_eval.compare.page_text import one_line
 from iha_eval.compare.render.figures import theme
 from iha_eval.compare.render.figures.axes import drawable
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
 from iha_eval.compare.render.figures.heat import Grid, heat_map
+from iha_eval.util.numbers import count, percent, points, there, tokens
+from iha_eval.util.page_text import one_line
 
 #: Points that are at least the strongest color of a difference, so that noise stays faint.
 _LEAST_REACH = 20.0

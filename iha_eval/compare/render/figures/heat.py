@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
-from iha_eval.compare.page_numbers import MISSING, percent, points, there
 from iha_eval.compare.render.figures import svg, theme
+from iha_eval.util.numbers import MISSING, percent, points, there
 
 Grid = Sequence[Sequence[float | None]]
 

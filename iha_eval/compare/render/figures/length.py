@@ -7,10 +7,10 @@ Not for: accuracy by the depth of the needle (depth.py).
 from collections.abc import Iterator
 from typing import Any
 
-from iha_eval.compare.page_numbers import levels, percent, tokens
-from iha_eval.compare.page_text import one_line
 from iha_eval.compare.render.figures import axes, svg
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.util.numbers import levels, percent, tokens
+from iha_eval.util.page_text import one_line
 
 Cell = dict[str, Any]
 

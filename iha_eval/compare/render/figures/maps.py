@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from iha_eval.compare.page_text import one_line
 from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.figure import Figure, Group, Panel, Report
+from iha_eval.util.page_text import one_line
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 

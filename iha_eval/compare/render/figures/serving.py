@@ -7,9 +7,9 @@ Not for: comparing runs on different devices; the page names the devices.
 from collections.abc import Callable
 from typing import Any
 
-from iha_eval.compare.page_numbers import MISSING, rate, size, there
 from iha_eval.compare.render.figures import axes, svg, theme
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.util.numbers import MISSING, rate, size, there
 
 _HEIGHT = 84.0
 

@@ -10,10 +10,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from iha_eval.compare.page_numbers import p_value, percent, there
-from iha_eval.compare.page_text import one_line
 from iha_eval.compare.render.figures import axes, svg, theme
 from iha_eval.compare.render.figures.figure import Figure, Group, Panel, Report
+from iha_eval.util.numbers import p_value, percent, there
+from iha_eval.util.page_text import one_line
 
 _WIDTH = 532.0
 

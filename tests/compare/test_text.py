@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from iha_eval.compare.texts import clean, clean_all, shorten
+from iha_eval.util.text import clean, clean_all, shorten
 
 
 @pytest.mark.parametrize(

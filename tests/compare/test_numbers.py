@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from iha_eval.compare import page_numbers as numbers
+from iha_eval.util import numbers as numbers
 
 
 @pytest.mark.parametrize(

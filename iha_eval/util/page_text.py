@@ -7,7 +7,7 @@ unfit (texts.py).
 
 from typing import Any
 
-from iha_eval.compare.texts import clean, shorten
+from iha_eval.util.text import clean, shorten
 
 #: Characters kept of any one text; reports cut theirs shorter before.
 KEPT = 6000
