@@ -1,7 +1,7 @@
 """How far two readings are apart, and whether greedy text would be the same.
 
 For: differences in log-probability, judged against a limit. Not for: what the limit should be
-(`limits.py`), nor what follows (`verdict.py`).
+(`limits.py`), nor what follows (`report.py`).
 """
 
 import math

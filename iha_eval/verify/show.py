@@ -1,6 +1,6 @@
 """A report as a table for people, and as JSON for machines.
 
-For: `iha-eval verify`. Not for: deciding anything (`verdict.py`).
+For: `iha-eval verify`. Not for: deciding anything (`report.py`).
 """
 
 import math
@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from iha_eval.verify.compare import Difference, pooled_mean
+from iha_eval.verify.report import Verdict, of_pair, pairs
 from iha_eval.verify.run import Report
-from iha_eval.verify.verdict import Verdict, of_pair, pairs
 
 GOOD, BAD = "green", "bold red"
 

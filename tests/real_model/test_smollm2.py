@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from iha_eval.ruler.cache import cache_folder
+from iha_eval.verify.report import judge
 from iha_eval.verify.run import Request, verify
-from iha_eval.verify.verdict import judge
 from model_adapters import checkpoint
 from model_adapters.convert import Recipe, upcycle
 from model_adapters.convert.gguf import unpack

@@ -16,9 +16,9 @@ from iha_eval.cli import main
 from iha_eval.errors import UserError
 from iha_eval.verify import limits, naive_model, run
 from iha_eval.verify.reading import Reading, Row
+from iha_eval.verify.report import Verdict, judge
 from iha_eval.verify.run import Report, Request, verify
 from iha_eval.verify.transformers_model import TransformersModel
-from iha_eval.verify.verdict import Verdict, judge
 from iha_eval.verify.vllm_model import Served
 from model_adapters import naive
 from model_adapters.checkpoint import SINGLE

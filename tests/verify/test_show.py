@@ -10,9 +10,9 @@ from rich.console import Console
 from iha_eval.verify.compare import choices, differences
 from iha_eval.verify.limits import Limit, exact
 from iha_eval.verify.reading import Reading, Sequence
+from iha_eval.verify.report import judge
 from iha_eval.verify.run import Report
 from iha_eval.verify.show import as_json, show
-from iha_eval.verify.verdict import judge
 
 Make = Callable[..., Reading]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from iha_eval.verify.report import judge
 from iha_eval.verify.run import Request, verify
-from iha_eval.verify.verdict import judge
 
 
 @pytest.mark.slow

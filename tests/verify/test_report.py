@@ -8,8 +8,8 @@ import pytest
 from iha_eval.verify.compare import choices, differences
 from iha_eval.verify.limits import Limit, exact
 from iha_eval.verify.reading import Reading, Sequence
+from iha_eval.verify.report import judge, of_pair, pairs
 from iha_eval.verify.run import Report
-from iha_eval.verify.verdict import judge, of_pair, pairs
 
 Make = Callable[..., Reading]
 
