@@ -12,11 +12,11 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from model_adapters.convert import outcome
+    from model_adapters.convert import output
 
 
 @contextlib.contextmanager
-def shown(console: Console) -> "Iterator[outcome.Progress]":
+def shown(console: Console) -> "Iterator[output.Progress]":
     """Draw a bar while the block runs, and take it away afterwards.
 
     Args:
@@ -32,7 +32,7 @@ def shown(console: Console) -> "Iterator[outcome.Progress]":
         yield teller(bar)
 
 
-def teller(bar: Progress) -> "outcome.Progress":
+def teller(bar: Progress) -> "output.Progress":
     """What tells a bar: one line for each phase, in place of the last one.
 
     A line without a total pulses, so that a phase of one long step is seen to be alive.

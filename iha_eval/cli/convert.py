@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from model_adapters.convert import Outcome
-    from model_adapters.convert.outcome import Progress
+    from model_adapters.convert.output import Progress
 
 SUMMARY = "make an IHA checkpoint from a plain model or a foreign state dict, or a plain one again"
 

@@ -28,7 +28,7 @@ from model_adapters.convert.folder import (
     write_json,
     write_provenance,
 )
-from model_adapters.convert.outcome import (
+from model_adapters.convert.output import (
     CHECKING,
     READING,
     WRITING,

@@ -24,7 +24,7 @@ from model_adapters.convert.folder import (
     write_json,
     write_provenance,
 )
-from model_adapters.convert.outcome import READING, WRITING, Outcome, Progress, checked, silent
+from model_adapters.convert.output import READING, WRITING, Outcome, Progress, checked, silent
 from model_adapters.convert.rules import Move, NameMap, assign
 from model_adapters.convert.state_dict import open_state_dict
 from model_adapters.layout import expected_shapes

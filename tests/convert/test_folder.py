@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 import pytest
 from plain_models import save_plain
 
-from model_adapters.convert import ConversionError, Recipe, folder, outcome, shards, upcycle
+from model_adapters.convert import ConversionError, Recipe, folder, output, shards, upcycle
 
 
 class Usage(NamedTuple):
@@ -116,7 +116,7 @@ def test_what_could_not_be_served_does_not_appear(
     def spoil(made: Path, out: Path) -> object:
         file = made / "config.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {"num_pseudo_heads": 3}))
-        return outcome.checked(made, out)
+        return output.checked(made, out)
 
     monkeypatch.setattr("model_adapters.convert.to_iha.checked", spoil)
     with pytest.raises(ConversionError) as caught:
