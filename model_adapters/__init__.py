@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from model_adapters.config import IHAConfig
 from model_adapters.errors import AdapterError, BackendError, CheckpointError, ConfigError
-from model_adapters.modeling import IHALlamaForCausalLM, IHALlamaModel
+from model_adapters.hf.modeling import IHALlamaForCausalLM, IHALlamaModel
 
 AutoConfig.register(IHAConfig.model_type, IHAConfig, exist_ok=True)
 AutoModelForCausalLM.register(IHAConfig, IHALlamaForCausalLM, exist_ok=True)

@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaForCausalLM, PretrainedConfig
 
 from model_adapters.config import IHAConfig
-from model_adapters.modeling import IHALlamaForCausalLM
+from model_adapters.hf.modeling import IHALlamaForCausalLM
 
 Shapes = Mapping[str, tuple[int, ...]]
 IHA_TENSORS = ("alpha_q", "alpha_k", "alpha_v", "collapse")

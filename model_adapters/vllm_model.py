@@ -1,7 +1,7 @@
 """The served IHA model: vLLM's Llama with an attention layer that mixes, interleaves, collapses.
 
 For: vLLM, which loads `IHALlamaForCausalLM` from here by name (see `vllm_plugin.py`).
-Not for: paged attention itself (`vllm_backend.py`) or training (`modeling.py`).
+Not for: paged attention itself (`vllm_backend.py`) or training (`hf/modeling.py`).
 """
 
 from collections.abc import Callable, Iterable

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from iha_eval.errors import UserError
 from model_adapters.config import IHAConfig
-from model_adapters.modeling import IHALlamaForCausalLM
+from model_adapters.hf.modeling import IHALlamaForCausalLM
 from recipes.needle.presets import Preset
 from recipes.needle.tokenizer import key_entries
 

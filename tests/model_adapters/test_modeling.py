@@ -8,8 +8,9 @@ from tiny_models import GLOBAL, HYBRID, MIXED, random_ids, tiny_config, tiny_mod
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from model_adapters import IHALlamaForCausalLM, attend, naive
-from model_adapters.cache import make_cache
+from model_adapters import IHALlamaForCausalLM, naive
+from model_adapters.hf import attention
+from model_adapters.hf.cache import make_cache
 
 SCHEDULES = {"global": GLOBAL, "hybrid": HYBRID, "mixed": MIXED}
 SHAPES = [
@@ -67,7 +68,7 @@ def in_pieces(model: IHALlamaForCausalLM, ids: list[int], size: int) -> Tensor:
 def test_a_thousand_tokens_cross_the_query_blocks() -> None:
     """1000 tokens of P=3 are 3000 virtual queries, blocks where windowed, one call where not."""
     model = tiny_model(["iha_sliding", "iha_global"], num_pseudo_heads=3)
-    assert 2 * attend.BLOCK < 3 * 1000
+    assert 2 * attention.BLOCK < 3 * 1000
     ids = random_ids(1000)
     got = model(torch.tensor([ids])).logits[0]
     assert (got - reference(model, ids)).abs().max() < 1e-4

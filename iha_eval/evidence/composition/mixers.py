@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from iha_eval.evidence.composition import blockwise
 from model_adapters import naive
 
-# Noise on IHA's identities at the start, as in `model_adapters/modeling.py`.
+# Noise on IHA's identities at the start, as in `model_adapters/hf/modeling.py`.
 _NOISE = 0.02
 
 

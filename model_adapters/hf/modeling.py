@@ -21,9 +21,9 @@ from transformers.models.llama.modeling_llama import (
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from model_adapters.attend import Span, eager, sdpa
-from model_adapters.cache import make_cache, pack, unpack
 from model_adapters.config import IHA_KINDS, IHAConfig
+from model_adapters.hf.attention import Span, eager, sdpa
+from model_adapters.hf.cache import make_cache, pack, unpack
 
 
 class IHALlamaAttention(LlamaAttention):
@@ -161,7 +161,7 @@ class IHALlamaPreTrainedModel(LlamaPreTrainedModel):
 
 
 class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
-    """Llama's decoder with IHA layers; masks are made per block in `attend.py`, never whole."""
+    """Llama's decoder with IHA layers; masks are made per block in `attention.py`, never whole."""
 
     def __init__(self, config: IHAConfig) -> None:
         super().__init__(config)

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model_adapters import attend
-from model_adapters.attend import Span
+from model_adapters.hf import attention
+from model_adapters.hf.attention import Span
 
 
 @pytest.mark.parametrize("window", [None, 1, 2, 64, 2000], ids=lambda w: f"W{w}")
@@ -20,13 +20,13 @@ def test_blocks_equal_the_whole(
     """Grouped heads, a cache behind, and a block size that does or does not divide."""
     if block == 1 and queries > 200:
         block = 7
-    monkeypatch.setattr(attend, "BLOCK", block)
+    monkeypatch.setattr(attention, "BLOCK", block)
     generator = torch.Generator().manual_seed(queries + past)
     query = torch.randn(2, 4, queries, 16, generator=generator)
     key, value = torch.randn(2, 2, 2, queries + past, 16, generator=generator)
     span = Span(first_query=past, first_key=0, window=window, padding=None)
-    want, _ = attend.eager(query, key, value, span, 0.25)
-    got = attend.sdpa(query, key, value, span, 0.25)
+    want, _ = attention.eager(query, key, value, span, 0.25)
+    got = attention.sdpa(query, key, value, span, 0.25)
     assert (got - want).abs().max() < 1e-5
 
 
@@ -41,7 +41,7 @@ def test_gradients_are_those_of_the_whole(tokens: int, window: int | None) -> No
     for one in inputs:
         one.requires_grad_()
     span = Span(first_query=0, first_key=0, window=window, padding=None)
-    outputs = attend.sdpa(*inputs, span, 0.25), attend.eager(*inputs, span, 0.25)[0]
+    outputs = attention.sdpa(*inputs, span, 0.25), attention.eager(*inputs, span, 0.25)[0]
     assert (outputs[0] - outputs[1]).abs().max() < 1e-5
     got, want = (torch.autograd.grad(one, inputs, towards) for one in outputs)
     assert (
@@ -57,7 +57,7 @@ def test_no_scores_are_formed_where_nothing_but_the_future_is_hidden(window: int
     key, value = torch.randn(2, 1, 2, 300, 16)
     span = Span(first_query=0, first_key=0, window=window, padding=None)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        attend.sdpa(query, key, value, span, 0.25).sum().backward()
+        attention.sdpa(query, key, value, span, 0.25).sum().backward()
     assert query.grad is not None
 
 
@@ -68,7 +68,7 @@ def test_dropout_goes_block_by_block(
     block: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has no fused kernel on a CPU: a call over everything would form all scores."""
-    monkeypatch.setattr(attend, "BLOCK", block)
+    monkeypatch.setattr(attention, "BLOCK", block)
     sizes = []
 
     def counted(query: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_dropout_goes_block_by_block(
     monkeypatch.setattr(functional, "scaled_dot_product_attention", counted)
     query, key, value = torch.randn(3, 1, 2, 300, 16)
     span = Span(first_query=0, first_key=0, window=None, padding=None)
-    attend.sdpa(query, key, value, span, 0.25, dropout=0.5)
+    attention.sdpa(query, key, value, span, 0.25, dropout=0.5)
     assert (len(sizes), sum(sizes)) == (calls, 300)
 
 
@@ -88,7 +88,7 @@ def test_dropout_goes_block_by_block(
     ("window", "block"), [(None, 1024), (1, 64), (129, 64), (1000, 500), (10**6, 1024)]
 )
 def test_a_block_is_half_a_window_within_bounds(window: int | None, block: int) -> None:
-    assert attend._block(window) == block
+    assert attention._block(window) == block
 
 
 def test_padded_rows_ignore_padding_and_stay_finite() -> None:
@@ -97,8 +97,8 @@ def test_padded_rows_ignore_padding_and_stay_finite() -> None:
     padding = torch.ones(2, 9, dtype=torch.bool)
     padding[1, :4] = False
     span = Span(first_query=0, first_key=0, window=None, padding=padding)
-    whole, weights = attend.eager(query, key, value, span, 0.25)
-    blocks = attend.sdpa(query, key, value, span, 0.25)
+    whole, weights = attention.eager(query, key, value, span, 0.25)
+    blocks = attention.sdpa(query, key, value, span, 0.25)
     assert torch.isfinite(whole).all()
     assert (whole - blocks).abs().max() < 1e-5
     assert weights[1, :, 4:, :4].abs().max() == 0
@@ -110,6 +110,6 @@ def test_keys_before_the_cache_are_not_asked_for() -> None:
     query, key, value = torch.randn(3, 1, 2, 20, 16, generator=torch.Generator().manual_seed(1))
     whole = Span(first_query=0, first_key=0, window=5, padding=None)
     late = Span(first_query=16, first_key=12, window=5, padding=None)
-    want = attend.sdpa(query, key, value, whole, 0.25)[:, :, 16:]
-    got = attend.sdpa(query[:, :, 16:], key[:, :, 12:], value[:, :, 12:], late, 0.25)
+    want = attention.sdpa(query, key, value, whole, 0.25)[:, :, 16:]
+    got = attention.sdpa(query[:, :, 16:], key[:, :, 12:], value[:, :, 12:], late, 0.25)
     assert (got - want).abs().max() < 1e-6
