@@ -4,6 +4,7 @@ For: `iha-eval inspect` and the maps of a report. Reads four small tensors a lay
 Not for: checking a checkpoint (`model_adapters.checkpoint`), nor for what it computes.
 """
 
+from model_adapters.inspection.matrices import LayerTensors, magnitudes, read_layers
 from model_adapters.inspection.measures import (
     DEAD,
     CollapseMeasures,
@@ -11,7 +12,6 @@ from model_adapters.inspection.measures import (
     measure_alpha,
     measure_collapse,
 )
-from model_adapters.inspection.tensors import LayerTensors, magnitudes, read_layers
 
 __all__ = [
     "DEAD",
