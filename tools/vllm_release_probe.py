@@ -92,8 +92,8 @@ def wrong_specifications() -> list[str]:
     import torch
     from vllm.v1.kv_cache_interface import SlidingWindowSpec
 
-    from model_adapters.vllm_backend import iha_backend
-    from model_adapters.vllm_cache_spec import CacheShape
+    from model_adapters.vllm.backend import iha_backend
+    from model_adapters.vllm.cache_spec import CacheShape
 
     shape = CacheShape(4, 17)
     stated = SlidingWindowSpec(
@@ -121,9 +121,9 @@ def serve() -> float:
 
     from tiny_models import engine, generate, random_ids, tiny_model, worst_logprob
 
-    from model_adapters import vllm_plugin
+    from model_adapters.vllm import plugin
 
-    vllm_plugin.register()
+    plugin.register()
     model = tiny_model(num_pseudo_heads=3)
     prompts = [random_ids(length) for length in (1, 17, 129, 600)]
     with tempfile.TemporaryDirectory() as folder:
@@ -137,10 +137,10 @@ def main() -> None:
     import vllm
 
     # Every name that the adapters import has to be there.
-    import model_adapters.vllm_model
-    from model_adapters.vllm_cache_spec import HAS_TOKENS_PER_STATE
+    import model_adapters.vllm.model
+    from model_adapters.vllm.cache_spec import HAS_TOKENS_PER_STATE
 
-    assert model_adapters.vllm_model
+    assert model_adapters.vllm.model
     states = "tokens_per_state" if HAS_TOKENS_PER_STATE else "num_kv_heads * P"
     print(f"  vLLM {vllm.__version__}, states the cache by {states}")
     problems = missing_parameters() + wrong_specifications()

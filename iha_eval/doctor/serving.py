@@ -2,7 +2,7 @@
 
 For: the backend that cannot serve IHA, named before an engine starts. The order is read from
 vLLM's own (`platforms/cuda.py`, `platforms/cpu.py`), without importing it.
-Not for: the rules themselves, which `model_adapters.serving_rules` keeps.
+Not for: the rules themselves, which `model_adapters.vllm.serving_rules` keeps.
 """
 
 from collections.abc import Iterator

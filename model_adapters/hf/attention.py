@@ -1,7 +1,7 @@
 """Attention over virtual tokens for the Transformers model: whole at once, or in blocks of queries.
 
 For: `modeling.py`, both of its attention implementations, with padding, caches and windows.
-Not for: paged caches (see `vllm_backend.py`) and not the definition (see `naive.py`).
+Not for: paged caches (see `vllm/backend.py`) and not the definition (see `naive.py`).
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 For: generation. A token's P states lie side by side in the last dimension, so that Transformers'
 own cache layers, which count one entry per token, can hold, crop and reorder them unchanged.
-Not for: serving; there vLLM's paged cache holds them (see `vllm_backend.py`).
+Not for: serving; there vLLM's paged cache holds them (see `vllm/backend.py`).
 """
 
 from torch import Tensor

@@ -1,7 +1,7 @@
 """`IHALlamaForCausalLM`: IHA on Transformers' Llama classes, trainable and able to generate.
 
 For: training, fine-tuning, small-scale generation, and checking what the served model says.
-Not for: serving (see `vllm_model.py`) and not the definition (see `naive.py`).
+Not for: serving (see `vllm/model.py`) and not the definition (see `naive.py`).
 """
 
 from typing import Any

@@ -8,7 +8,7 @@ import pytest
 from model_adapters import IHAConfig
 from model_adapters.cost import Device, Paging, capacity, model_shape
 from model_adapters.cost.communication import exchange
-from model_adapters.serving_rules import check_parallelism
+from model_adapters.vllm.serving_rules import check_parallelism
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
 DEVICE = Device(memory=80e9, bandwidth=3350e9)

@@ -10,7 +10,7 @@ import pytest
 from iha_eval.doctor import serving
 from iha_eval.doctor.finding import run
 from iha_eval.doctor.machine import Gpu, Machine
-from model_adapters.serving_rules import SUPPORTED_BACKENDS
+from model_adapters.vllm.serving_rules import SUPPORTED_BACKENDS
 
 Make = Callable[..., Machine]
 GIB = 2**30

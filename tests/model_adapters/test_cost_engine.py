@@ -103,7 +103,7 @@ def specifications(model: Any, settings_: Paging) -> dict[str, Any]:
     import torch
     from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
 
-    from model_adapters.vllm_cache_spec import CacheShape
+    from model_adapters.vllm.cache_spec import CacheShape
 
     mixed = len({layer.is_iha for layer in model.layers}) == 2
     plain, iha = block_tokens(settings_, max(one.pseudo_heads for one in model.layers), mixed)
@@ -157,9 +157,9 @@ def test_any_schedule_is_grouped_and_charged_as_vllm_does(
 def test_blocks_are_those_of_the_served_model(pseudo: int, mixed: bool) -> None:
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
-    from model_adapters import vllm_cache_spec
+    from model_adapters.vllm import cache_spec
 
     settings_ = Paging(block_size=BLOCK, unit=32)
-    served = vllm_cache_spec.block_tokens(CPUAttentionBackend, BLOCK, pseudo, mixed)
+    served = cache_spec.block_tokens(CPUAttentionBackend, BLOCK, pseudo, mixed)
     assert block_tokens(settings_, pseudo, mixed) == served
     assert math.lcm(32, pseudo) <= 160

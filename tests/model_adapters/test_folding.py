@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from model_adapters import BackendError, CheckpointError, folding
+from model_adapters import BackendError, CheckpointError
+from model_adapters.vllm import folding
 
 HIDDEN, WIDTH = 24, 8
 SIZES = [(pseudo, heads) for pseudo in (1, 2, 3, 4) for heads in (1, 2, 5)]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from model_adapters import BackendError
-from model_adapters.serving_rules import check_backend, check_engine, check_parallelism
+from model_adapters.vllm.serving_rules import check_backend, check_engine, check_parallelism
 
 
 @pytest.mark.parametrize("name", ["CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN"])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model_adapters import small_products
-from model_adapters.small_products import FEW_PRODUCTS, times, widened
+from model_adapters.vllm import small_products
+from model_adapters.vllm.small_products import FEW_PRODUCTS, times, widened
 
 
 @pytest.mark.parametrize("tokens", [1, 8, 63, 129, 1000])

@@ -20,7 +20,7 @@ from tiny_models import (
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from model_adapters import BackendError, CheckpointError
-from model_adapters.vllm_cache_spec import CacheShape
+from model_adapters.vllm.cache_spec import CacheShape
 
 Save = Callable[[Any], Path]
 # From one token over both sides of block and chunk borders to several chunks.

@@ -37,7 +37,7 @@ def test_a_new_metadata_field_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_specification_that_comes_out_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that the scheduler would cut short."""
-    from model_adapters.vllm_cache_spec import CacheShape
+    from model_adapters.vllm.cache_spec import CacheShape
 
     probe = load()
     assert probe.wrong_specifications() == []

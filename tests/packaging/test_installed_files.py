@@ -73,7 +73,7 @@ def test_entry_points(installed):
         ("console_scripts", "iha-eval", "iha_eval.cli:main"),
         ("lm_eval.models", "iha-vllm", "iha_eval.models.vllm.model:IHAVLLM"),
         ("lm_eval.models", "iha-hf", "iha_eval.models.hf.model:IHAHF"),
-        ("vllm.general_plugins", "iha", "model_adapters.vllm_plugin:register"),
+        ("vllm.general_plugins", "iha", "model_adapters.vllm.plugin:register"),
     }
 
 

@@ -16,11 +16,11 @@ from iha_eval.errors import UserError
 from iha_eval.models.arguments import ModelArguments, count, refuse_unknown
 from iha_eval.models.vllm.memory import free_memory
 from iha_eval.util.redact import without_secrets
-from model_adapters import folding
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.cost import model_shape
 from model_adapters.errors import AdapterError
-from model_adapters.serving_rules import check_engine
+from model_adapters.vllm import folding
+from model_adapters.vllm.serving_rules import check_engine
 
 MISSING = (
     "vLLM is not installed: pip install 'iha-eval[cpu]' on a machine without a GPU, "

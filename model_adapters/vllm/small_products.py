@@ -1,6 +1,6 @@
 """A small matrix times every token's states, in the type in which that takes least time.
 
-For: mixing and collapsing a few tokens (`vllm_mixing.py`).
+For: mixing and collapsing a few tokens (`mixing.py`).
 Not for: projections, nor for batches that have to round alike whatever their size.
 """
 

@@ -1,7 +1,7 @@
 """The served IHA model: vLLM's Llama with an attention layer that mixes, interleaves, collapses.
 
-For: vLLM, which loads `IHALlamaForCausalLM` from here by name (see `vllm_plugin.py`).
-Not for: paged attention itself (`vllm_backend.py`) or training (`hf/modeling.py`).
+For: vLLM, which loads `IHALlamaForCausalLM` from here by name (see `plugin.py`).
+Not for: paged attention itself (`backend.py`) or training (`hf/modeling.py`).
 """
 
 from collections.abc import Callable, Iterable
@@ -17,15 +17,15 @@ from vllm.model_executor.models.utils import extract_layer_index
 from vllm.v1.attention.selector import get_attn_backend
 from vllm.v1.kv_cache_interface import KVCacheSpec
 
-from model_adapters import folding
 from model_adapters.config import IHA_KINDS, IHAConfig
 from model_adapters.errors import BackendError, CheckpointError
 from model_adapters.fused.packed import Packed, equip
-from model_adapters.serving_rules import check_parallelism
-from model_adapters.vllm_backend import iha_backend
-from model_adapters.vllm_cache_spec import CacheShape, block_tokens
-from model_adapters.vllm_mixing import PseudoHeads
-from model_adapters.vllm_rotary import VirtualRotaryEmbedding
+from model_adapters.vllm import folding
+from model_adapters.vllm.backend import iha_backend
+from model_adapters.vllm.cache_spec import CacheShape, block_tokens
+from model_adapters.vllm.mixing import PseudoHeads
+from model_adapters.vllm.rotary import VirtualRotaryEmbedding
+from model_adapters.vllm.serving_rules import check_parallelism
 
 
 class IHAPagedAttention(Attention):

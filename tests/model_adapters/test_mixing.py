@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_adapters import vllm_mixing
-from model_adapters.vllm_mixing import FEW_TOKENS, PseudoHeads
+from model_adapters.vllm import mixing
+from model_adapters.vllm.mixing import FEW_TOKENS, PseudoHeads
 
 WIDTH = 8
 SHAPES = [(1, 4, 4), (2, 4, 4), (2, 4, 1), (3, 4, 2), (4, 3, 3)]
@@ -24,8 +24,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     """One rank's layer with the same matrices whatever the number of ranks."""
 
     def built(pseudo: int, heads: int, kv_heads: int, *, ranks: int = 1, rank: int = 0) -> Any:
-        monkeypatch.setattr(vllm_mixing, "get_tensor_model_parallel_world_size", lambda: ranks)
-        monkeypatch.setattr(vllm_mixing, "get_tensor_model_parallel_rank", lambda: rank)
+        monkeypatch.setattr(mixing, "get_tensor_model_parallel_world_size", lambda: ranks)
+        monkeypatch.setattr(mixing, "get_tensor_model_parallel_rank", lambda: rank)
         layer = PseudoHeads(heads, kv_heads, WIDTH, pseudo)
         layer.add_mixing()
         stored = matrices(pseudo, heads, kv_heads)
@@ -131,7 +131,7 @@ def test_each_rank_makes_its_own_pseudo_heads_after_one_exchange(
         exchanges.append(states)
         return torch.cat(projected, dim=1)
 
-    monkeypatch.setattr(vllm_mixing, "tensor_model_parallel_all_gather", exchange)
+    monkeypatch.setattr(mixing, "tensor_model_parallel_all_gather", exchange)
     for rank in range(ranks):
         layer = make(pseudo, heads, kv_heads, ranks=ranks, rank=rank)
         found = layer.mix(projected[rank])
@@ -151,7 +151,7 @@ def test_ranks_add_up_to_the_collapse(make: Make, monkeypatch: pytest.MonkeyPatc
         parts.append(states)
         return states
 
-    monkeypatch.setattr(vllm_mixing, "tensor_model_parallel_reduce_scatter", kept)
+    monkeypatch.setattr(mixing, "tensor_model_parallel_reduce_scatter", kept)
     attended = random(7, 3, 4, WIDTH)
     for rank in range(2):
         own = attended[:, :, 2 * rank : 2 * rank + 2].reshape(21, -1)

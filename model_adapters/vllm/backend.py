@@ -1,8 +1,8 @@
 """Serves P virtual tokens per token through vLLM's own attention backends, unchanged kernels.
 
-For: `vllm_model.py`. A backend class is derived per (base backend, P, window): its metadata builder
+For: `model.py`. A backend class is derived per (base backend, P, window): its metadata builder
 hands the base everything in virtual tokens, its implementation writes P cache states per token, and
-`vllm_cache_spec.py` tells the scheduler, which keeps counting in tokens.
+`cache_spec.py` tells the scheduler, which keeps counting in tokens.
 Not for: kernels of its own, and not the mixing and collapsing around attention.
 
 vLLM's block pooling for causal Whisper (`models/whisper_causal.py`) is the precedent.
@@ -26,9 +26,9 @@ from vllm.v1.attention.backend import (
 )
 from vllm.v1.kv_cache_interface import AttentionSpec
 
-from model_adapters import vllm_cache_spec
-from model_adapters.serving_rules import check_backend
-from model_adapters.vllm_cache_spec import CacheShape
+from model_adapters.vllm import cache_spec
+from model_adapters.vllm.cache_spec import CacheShape
+from model_adapters.vllm.serving_rules import check_backend
 
 # What counts tokens in a batch's metadata, over all supported vLLM releases.
 _COUNTS = ("num_actual_tokens", "max_query_len", "max_seq_len")
@@ -88,7 +88,7 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
         ),
         "forward_includes_kv_cache_update": True,
     }
-    if not vllm_cache_spec.HAS_TOKENS_PER_STATE:
+    if not cache_spec.HAS_TOKENS_PER_STATE:
         overrides["get_kv_cache_shape"] = staticmethod(
             functools.partial(_stretched_cache_shape, base, shape.pseudo_heads)
         )

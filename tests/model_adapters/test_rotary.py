@@ -5,7 +5,7 @@ import torch
 from tiny_models import tiny_config
 from vllm.config import VllmConfig, set_current_vllm_config
 
-from model_adapters.vllm_rotary import VirtualRotaryEmbedding
+from model_adapters.vllm.rotary import VirtualRotaryEmbedding
 
 
 def rotary(rope: str) -> VirtualRotaryEmbedding:

@@ -7,8 +7,9 @@ import torch
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
 
-from model_adapters import BackendError, vllm_cache_spec
-from model_adapters.vllm_cache_spec import CacheShape, block_tokens
+from model_adapters import BackendError
+from model_adapters.vllm import cache_spec
+from model_adapters.vllm.cache_spec import CacheShape, block_tokens
 
 
 def full_spec(block: int = 128) -> FullAttentionSpec:
@@ -73,5 +74,5 @@ def test_a_block_that_the_kernel_cannot_run_is_refused() -> None:
 
 def test_tokens_per_state_is_a_fraction_where_it_exists() -> None:
     """The pinned release has it."""
-    assert vllm_cache_spec.HAS_TOKENS_PER_STATE
+    assert cache_spec.HAS_TOKENS_PER_STATE
     assert CacheShape(4, None).for_scheduler(full_spec(), 32).tokens_per_state == Fraction(1, 4)

@@ -17,4 +17,4 @@ def register() -> None:
 
     AutoConfig.register(IHAConfig.model_type, IHAConfig, exist_ok=True)
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model(ARCHITECTURE, f"model_adapters.vllm_model:{ARCHITECTURE}")
+        ModelRegistry.register_model(ARCHITECTURE, f"model_adapters.vllm.model:{ARCHITECTURE}")

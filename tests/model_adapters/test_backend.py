@@ -16,9 +16,10 @@ from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 from vllm.v1.attention.backends.triton_attn import TritonAttentionBackend
 from vllm.v1.kv_cache_interface import FullAttentionSpec
 
-from model_adapters import BackendError, vllm_cache_spec
-from model_adapters.vllm_backend import iha_backend
-from model_adapters.vllm_cache_spec import CacheShape
+from model_adapters import BackendError
+from model_adapters.vllm import cache_spec
+from model_adapters.vllm.backend import iha_backend
+from model_adapters.vllm.cache_spec import CacheShape
 
 
 class FlashInfer(CPUAttentionBackend):
@@ -230,7 +231,7 @@ def test_graph_sizes_count_virtual_tokens_and_only_single_token_decode_is_captur
 
 def test_releases_without_tokens_per_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """There P times the key heads stand in the specification and the cache is stretched back."""
-    monkeypatch.setattr(vllm_cache_spec, "HAS_TOKENS_PER_STATE", False)
+    monkeypatch.setattr(cache_spec, "HAS_TOKENS_PER_STATE", False)
     shape = CacheShape(3, None)
     spec = shape.for_scheduler(full_spec(), 64)
     assert (spec.num_kv_heads, spec.block_size) == (6, 64)

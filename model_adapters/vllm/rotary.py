@@ -1,6 +1,6 @@
 """The served model's rotary embedding at virtual positions, one table for all layers.
 
-For: `vllm_model.py`. Not for: the Transformers model, whose frequencies it takes; nor for the pass
+For: `model.py`. Not for: the Transformers model, whose frequencies it takes; nor for the pass
 that rotates and writes the cache at once (`fused/`), which reads the same table.
 """
 

@@ -1,6 +1,6 @@
 """Heads to pseudo-heads and back in the served model: alpha, collapse, and ways to apply them.
 
-For: `vllm_model.py`, whose attention layer these parameters belong to.
+For: `model.py`, whose attention layer these parameters belong to.
 Not for: what comes between (rotation, cache, attention), nor for folding alpha and collapse into
 the projections, which does away with this (`folding.py`).
 """
@@ -14,8 +14,8 @@ from vllm.distributed import (
     tensor_model_parallel_reduce_scatter,
 )
 
-from model_adapters.folding import check_shape
-from model_adapters.small_products import times, widened
+from model_adapters.vllm.folding import check_shape
+from model_adapters.vllm.small_products import times, widened
 
 # Up to here one product with zeros in it beats three without: calls cost more than arithmetic.
 FEW_TOKENS = 64

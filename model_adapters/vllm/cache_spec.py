@@ -1,6 +1,6 @@
 """How one layer's KV cache is described to vLLM: states per token, window, size of blocks.
 
-For: `vllm_model.py`, whose layers answer with it when vLLM sizes its cache, and `vllm_backend.py`,
+For: `model.py`, whose layers answer with it when vLLM sizes its cache, and `backend.py`,
 which turns it back into what a kernel sees.
 Not for: the arithmetic of whole models, which needs no vLLM (`cost/blocks.py`).
 """

@@ -1,0 +1,1 @@
+"""The IHA model in vLLM: network, attention backend, cache, mixing."""
