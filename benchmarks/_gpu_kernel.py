@@ -15,9 +15,9 @@ import torch
 from _gpu_cells import SHAPES, Cell
 from torch import Tensor
 
-from model_adapters.fused import Mixing, naive
-from model_adapters.fused.launch import plan
-from model_adapters.fused.packed import cache_views
+from model_adapters.vllm.fused import Mixing, naive
+from model_adapters.vllm.fused.launch import plan
+from model_adapters.vllm.fused.packed import cache_views
 
 BLOCK = 16
 # Of bfloat16 results: half a unit in the last place is 2^-9.
@@ -133,7 +133,7 @@ def error(work: Work, kernel: Callable[..., Tensor]) -> dict[str, float]:
 
 def row(work: Work, device: str, ceiling: float) -> dict[str, Any]:
     """Times of the kernel, of plain PyTorch (compiled too, on a GPU) and of collapsing."""
-    from model_adapters.fused.kernel import mix_rotate_cache
+    from model_adapters.vllm.fused.kernel import mix_rotate_cache
 
     processors = (
         torch.cuda.get_device_properties(0).multi_processor_count if device == "cuda" else 1

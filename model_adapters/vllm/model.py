@@ -19,10 +19,10 @@ from vllm.v1.kv_cache_interface import KVCacheSpec
 
 from model_adapters.config import IHA_KINDS, IHAConfig
 from model_adapters.errors import BackendError, CheckpointError
-from model_adapters.fused.packed import Packed, equip
 from model_adapters.vllm import folding
 from model_adapters.vllm.backend import iha_backend
 from model_adapters.vllm.cache_spec import CacheShape, block_tokens
+from model_adapters.vllm.fused.packed import Packed, equip
 from model_adapters.vllm.mixing import PseudoHeads
 from model_adapters.vllm.rotary import VirtualRotaryEmbedding
 from model_adapters.vllm.serving_rules import check_parallelism

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-import model_adapters.fused
-from model_adapters.fused import Mixing
-from model_adapters.fused.packed import cache_views
+import model_adapters.vllm.fused
+from model_adapters.vllm.fused import Mixing
+from model_adapters.vllm.fused.packed import cache_views
 
 # Of a rotary table; no sequence is longer.
 POSITIONS = 3000
-KERNEL = Path(model_adapters.fused.__file__).with_name("kernel.py")
+KERNEL = Path(model_adapters.vllm.fused.__file__).with_name("kernel.py")
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from model_adapters.fused import kernel
-from model_adapters.fused.launch import plan
+from model_adapters.vllm.fused import kernel
+from model_adapters.vllm.fused.launch import plan
 
 ADDRESSES = {"positions": "*i64", "slots": "*i64"}
 

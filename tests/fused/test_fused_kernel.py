@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from model_adapters.fused import naive
-from model_adapters.fused.launch import plan
+from model_adapters.vllm.fused import naive
+from model_adapters.vllm.fused.launch import plan
 
 # Tokens, H, G, d, P.
 SHAPES = [
@@ -111,7 +111,7 @@ def test_no_tokens(interpreted: ModuleType, make_batch: Any) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("shape", SHAPES)
 def test_on_a_gpu(shape: tuple[int, ...], make_batch: Any) -> None:
-    from model_adapters.fused.kernel import mix_rotate_cache
+    from model_adapters.vllm.fused.kernel import mix_rotate_cache
 
     for dtype, tolerance in (
         (torch.float32, 1e-5),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from model_adapters.fused.launch import ACCUMULATOR, plan, power_of_two
-from model_adapters.fused.mixing import Sizes
+from model_adapters.vllm.fused.launch import ACCUMULATOR, plan, power_of_two
+from model_adapters.vllm.fused.mixing import Sizes
 
 SIZES = [
     Sizes(20, 20, 128, 4),

@@ -8,7 +8,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from model_adapters import IHAConfig
 from model_adapters import naive as mechanism
-from model_adapters.fused import Mixing, naive
+from model_adapters.vllm.fused import Mixing, naive
 
 TOKENS = 7
 

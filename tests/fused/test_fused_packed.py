@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from model_adapters.errors import BackendError
-from model_adapters.fused import KERNEL, PLAIN, naive
-from model_adapters.fused.packed import Packed, cache_views, equip
+from model_adapters.vllm.fused import KERNEL, PLAIN, naive
+from model_adapters.vllm.fused.packed import Packed, cache_views, equip
 
 
 def unpacked(batch: Any, mode: str, cache: torch.Tensor) -> Any:
@@ -22,9 +22,9 @@ def test_kernel_leaves_nothing_to_write(
 ) -> None:
     """The interpreter in the compiled kernel's place; all else is what runs on a device."""
     monkeypatch.setattr(
-        "model_adapters.fused.kernel.mix_rotate_cache", interpreted.mix_rotate_cache
+        "model_adapters.vllm.fused.kernel.mix_rotate_cache", interpreted.mix_rotate_cache
     )
-    monkeypatch.setattr("model_adapters.fused.packed._processors", lambda device: 132)
+    monkeypatch.setattr("model_adapters.vllm.fused.packed._processors", lambda device: 132)
     batch = make_batch(3, 4, 2, 64, 3)
     cache = batch.cache.clone()
     query, key, value = unpacked(batch, KERNEL, cache)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model_adapters.errors import BackendError
-from model_adapters.fused import chosen, why_not
+from model_adapters.vllm.fused import chosen, why_not
 
 FIT: dict[str, Any] = {
     "device": "cuda",

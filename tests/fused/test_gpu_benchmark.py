@@ -134,7 +134,7 @@ def test_kernel_cell(
     import _gpu_kernel
 
     monkeypatch.setattr(
-        "model_adapters.fused.kernel.mix_rotate_cache", interpreted.mix_rotate_cache
+        "model_adapters.vllm.fused.kernel.mix_rotate_cache", interpreted.mix_rotate_cache
     )
     work = _gpu_kernel.Work(_gpu_kernel.SHAPES["tiny"], 2, 1, "cpu", torch.float32)
     # 4 + 2 * 2 heads of 32 numbers of 4 bytes, read once and written twice.

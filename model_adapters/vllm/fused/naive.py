@@ -7,8 +7,8 @@ own, in float32 or wider. Not for: speed: the cache is written row by row.
 import torch
 from torch import Tensor
 
-from model_adapters.fused.mixing import Mixing
 from model_adapters.naive import interleave, mix
+from model_adapters.vllm.fused.mixing import Mixing
 
 
 def mix_rotate(

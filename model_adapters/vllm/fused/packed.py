@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from model_adapters.errors import BackendError
-from model_adapters.fused import naive
-from model_adapters.fused.launch import plan
-from model_adapters.fused.mixing import Mixing
-from model_adapters.fused.support import KERNEL, SWITCH, chosen, why_not
+from model_adapters.vllm.fused import naive
+from model_adapters.vllm.fused.launch import plan
+from model_adapters.vllm.fused.mixing import Mixing
+from model_adapters.vllm.fused.support import KERNEL, SWITCH, chosen, why_not
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Packed:
             rows = len(qkv) * mixing.pseudo_heads
             return qkv.new_empty((rows, mixing.heads * mixing.width)).view(shape), None, None
         if self.mode == KERNEL:
-            from model_adapters.fused.kernel import mix_rotate_cache
+            from model_adapters.vllm.fused.kernel import mix_rotate_cache
 
             slots = metadata.slot_mapping
             caches = cache_views(kv_cache, mixing.width)

@@ -8,7 +8,7 @@ has been checked in Triton's interpreter and compiled for CUDA devices, but time
 `packed.py` is the way from vLLM's attention layer to either. Importing this imports no Triton.
 """
 
-from model_adapters.fused.mixing import Mixing
-from model_adapters.fused.support import KERNEL, PLAIN, SWITCH, chosen, why_not
+from model_adapters.vllm.fused.mixing import Mixing
+from model_adapters.vllm.fused.support import KERNEL, PLAIN, SWITCH, chosen, why_not
 
 __all__ = ["KERNEL", "PLAIN", "SWITCH", "Mixing", "chosen", "why_not"]

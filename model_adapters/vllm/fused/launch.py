@@ -11,7 +11,7 @@ embedding needs a number of the first half beside its partner in the second.
 import functools
 from dataclasses import dataclass
 
-from model_adapters.fused.mixing import Sizes
+from model_adapters.vllm.fused.mixing import Sizes
 
 # Matrix units take no side shorter than this.
 SHORTEST = 16

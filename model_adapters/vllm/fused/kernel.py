@@ -19,8 +19,8 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
-from model_adapters.fused.launch import Launch
-from model_adapters.fused.mixing import Mixing
+from model_adapters.vllm.fused.launch import Launch
+from model_adapters.vllm.fused.mixing import Mixing
 
 
 @triton.jit
