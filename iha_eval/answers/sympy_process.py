@@ -1,8 +1,8 @@
 """The process that asks math-verify, so that the process that runs the evaluation need not.
 
-For: `python -m iha_eval.answers.sympy_process LIMIT BYTES`, which `workers` starts and may kill any time.
-Questions come as JSON lines on its standard input: two LaTeX texts. For each it writes one line for
-every text that it has read, then the verdict.
+For: `python -m iha_eval.answers.sympy_process LIMIT BYTES`, which `sympy_pool.py` starts and may
+kill any time. Questions come as JSON lines on its standard input: two LaTeX texts. For each it
+writes one line for every text that it has read, then the verdict.
 Not for: anything else; nothing here is meant to be imported by the evaluation.
 
 A comparison that takes more than LIMIT seconds of processor time ends the process: the kernel sends

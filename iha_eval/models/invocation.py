@@ -1,8 +1,8 @@
 """What was said on the command line and lm-eval does not pass on to a model class.
 
-For: the journal, which lies beside the output. Set by `lm_eval_plugin/command_line.py`; programs that call
-`lm_eval.simple_evaluate` have no invocation, and name a folder with the argument `journal`.
-Not for: anything lm-eval does hand over.
+For: the journal, which lies beside the output. Set by `lm_eval_plugin/command_line.py`; programs
+that call `lm_eval.simple_evaluate` have no invocation, and name a folder with the argument
+`journal`. Not for: anything lm-eval does hand over.
 """
 
 import json

@@ -2,7 +2,8 @@
 
 For: reading generation kwargs strictly, and giving every sampled answer a seed that depends on
 nothing but the run's seed, the task, the document and the repeat.
-Not for: how an engine draws tokens, nor for putting repeats together (see `models/vllm/sample_groups.py`).
+Not for: how an engine draws tokens, nor for putting repeats together (see
+`models/vllm/sample_groups.py`).
 """
 
 import hashlib

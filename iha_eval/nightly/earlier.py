@@ -128,10 +128,9 @@ def _different(one: Measure, line: Line, store: Store) -> str:
 def named_settings(one: Measure, other: Mapping[str, object], room: object = None) -> str:
     """The settings in which a measure differs from another, in words; empty if in none.
 
-    As in `iha_eval.compare.inputs.settings`, a seed of the engine that one side does not tell is not held
-    against it, and the room that a model has of itself counts as given where the other was given
-    one.
-
+    As in `iha_eval.compare.inputs.settings`, a seed of the engine that one side does not tell is
+    not held against it, and the room that a model has of itself counts as given where the other was
+    given one.
     Args:
         one: measured tonight.
         other: how the other was asked.

@@ -4,8 +4,8 @@ For: the IHA model against its own last good night and against tonight's baselin
 that is watched: a drop counts if it is significant after Holm's correction over all that a rule
 looks at, and as large as the configuration asks for. Against the baseline it counts on the night on
 which it is new, and is told as long as it lasts.
-Not for: single comparisons (`comparisons.py`), nor for slow declines that no two nights show; those are
-steps of the trend (`trends.py`).
+Not for: single comparisons (`comparisons.py`), nor for slow declines that no two nights show; those
+are steps of the trend (`trends.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """What alpha and collapse start as: exact, as in the paper, or exact with noise.
 
 For: the four tensors of a layer, alike for every sharding, and seeded by layer and tensor.
-Not for: the random start of a new model, which `modeling.py` does.
+Not for: the random start of a new model, which `hf/modeling.py` does.
 """
 
 import numpy

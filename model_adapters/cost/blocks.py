@@ -1,7 +1,7 @@
 """How vLLM's paged KV cache rounds a model's states up to blocks, and what it charges a request.
 
 For: telling before an engine is started how many requests its cache will hold; the arithmetic is
-that of vLLM's cache manager for the layers of `vllm_model.py`, tested against it.
+that of vLLM's cache manager for the layers of `vllm/model.py`, tested against it.
 Not for: allocating anything; imports nothing of vLLM.
 """
 

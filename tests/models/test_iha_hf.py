@@ -15,7 +15,6 @@ from lm_eval.tasks import TaskManager
 from iha_eval import current_model
 from iha_eval.errors import UserError
 from iha_eval.models.base import Pair
-from iha_eval.models.hf import model
 from iha_eval.models.hf.model import IHAHF
 
 Make = Callable[..., Instance]

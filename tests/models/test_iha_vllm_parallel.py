@@ -8,7 +8,8 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from iha_eval.errors import UserError
-from iha_eval.models.vllm import engine_arguments, model
+from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.devices import Slice
 from iha_eval.models.vllm.model import IHAVLLM
 from iha_eval.models.vllm.replicas import ReplicaError
@@ -42,10 +43,10 @@ class Recorded:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recorded]:
     """What a model with these arguments starts, on a CPU with 3 GB free."""
-    monkeypatch.setattr(model, "set_environment", lambda *_, **__: True)
+    monkeypatch.setattr(iha_vllm, "set_environment", lambda *_, **__: True)
     monkeypatch.setattr(engine_arguments, "free_memory", lambda: 3 * 10**9)
-    monkeypatch.setattr(model, "Replicas", Recorded)
-    monkeypatch.setattr(model, "slices", lambda *given, cpu: [(*given, cpu)])
+    monkeypatch.setattr(iha_vllm, "Replicas", Recorded)
+    monkeypatch.setattr(iha_vllm, "slices", lambda *given, cpu: [(*given, cpu)])
 
     def start(folder: Path, **given: Any) -> Recorded:
         model = IHAVLLM(folder, **given)
@@ -113,8 +114,8 @@ def test_engines_share_the_memory_that_is_free(
 
 
 def test_one_replica_is_a_plain_engine(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "set_environment", lambda *_, **__: True)
-    monkeypatch.setattr(model, "Engine", lambda *_, **__: "an engine")
+    monkeypatch.setattr(iha_vllm, "set_environment", lambda *_, **__: True)
+    monkeypatch.setattr(iha_vllm, "Engine", lambda *_, **__: "an engine")
     model = IHAVLLM(llama, data_parallel_size=1)
     model._prepare(256, [256])
     assert model._engine == "an engine"
@@ -152,7 +153,7 @@ def test_samples_of_one_question_are_asked_of_all_engines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each part from the seed that its first sample has in the whole."""
-    monkeypatch.setattr(model, "sampling_params", lambda sampling, n: (sampling.seed, n))
+    monkeypatch.setattr(iha_vllm, "sampling_params", lambda sampling, n: (sampling.seed, n))
     model = IHAVLLM(llama, data_parallel_size=copies)
     model._engine = found = started(llama, data_parallel_size=3)  # type: ignore[assignment]
     with pytest.raises(ReplicaError):

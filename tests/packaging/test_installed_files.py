@@ -41,7 +41,7 @@ def test_no_generic_name_becomes_importable(installed, source_tree, name):
 
 def test_data_folders_are_found_where_they_were_installed(installed, source_tree):
     code = (
-        "from iha_eval.harness import locations as l;"
+        "from iha_eval.util import paths as l;"
         "import json; print(json.dumps([str(l.tasks_dir()), str(l.reports_dir())]))"
     )
     tasks, reports = map(Path, json.loads(installed.check("python", "-c", code)))
@@ -80,7 +80,7 @@ def test_entry_points(installed):
 def test_entry_points_and_hook_name_the_same_models(installed):
     code = (
         "from importlib.metadata import entry_points as e\n"
-        "from iha_eval.harness import register as r\n"
+        "from iha_eval.lm_eval_plugin import register as r\n"
         "print({p.name: p.value for p in e(group='lm_eval.models')} == r.MODELS)"
     )
     assert installed.check("python", "-c", code).strip() == "True"

@@ -119,7 +119,7 @@ def test_interpreter_start_loads_nothing_foreign(hooked, record_property):
     on = set(json.loads(hooked.check("python", "-c", code)))
     bare = set(json.loads(hooked.check("python", "-S", "-c", code)))
     assert on == off
-    ours = {"iha_eval", "iha_eval.harness", "iha_eval.lm_eval_plugin.startup"}
+    ours = {"iha_eval", "iha_eval.lm_eval_plugin", "iha_eval.lm_eval_plugin.startup"}
     assert {name for name in on - bare if name.startswith("iha_eval")} == ours
     assert not {name for name in on if name.split(".")[0] in ("torch", "lm_eval", "model_adapters")}
     code = (
@@ -137,7 +137,7 @@ def test_a_damaged_project_never_disturbs_python(
 ):
     environment = packaging.make_environment(tmp_path / "venv", "wheel", shared_packages)
     packaging.install(environment, source_tree, sdist)
-    startup = environment.site / "iha_eval" / "harness" / "startup.py"
+    startup = environment.site / "iha_eval" / "lm_eval_plugin" / "startup.py"
     if damage == "gone":
         startup.unlink()
     else:

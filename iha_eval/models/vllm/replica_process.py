@@ -1,6 +1,6 @@
 """One replica: an engine in a process of its own, which takes prompts from its parent.
 
-For: `replicas.py`, which starts `python -m iha_eval.models.vllm.replica_process FD` and talks over that socket.
+For: `replicas.py`, which starts this module as a process and talks to it over a socket.
 Not for: dealing prompts out, nor for anything of lm-eval. The process ends when its parent does.
 """
 

@@ -1,6 +1,6 @@
 """From vLLM's attention layer to the fused pass: one operator takes the projection's raw output.
 
-For: `vllm_model.py` and `vllm_backend.py`. The layer hands qkv, positions and the rotary table to
+For: `vllm/model.py` and `vllm/backend.py`. The layer hands qkv, positions and the rotary table to
 vLLM's own attention operator in place of query, key and value. That operator is where vLLM cuts
 its compiled graph and where it knows cache and slots, so nothing has to be registered; the
 implementation behind it calls `Packed.unpack` first.
