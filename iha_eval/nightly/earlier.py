@@ -131,6 +131,7 @@ def named_settings(one: Measure, other: Mapping[str, object], room: object = Non
     As in `iha_eval.compare.inputs.settings`, a seed of the engine that one side does not tell is
     not held against it, and the room that a model has of itself counts as given where the other was
     given one.
+
     Args:
         one: measured tonight.
         other: how the other was asked.
