@@ -10,7 +10,11 @@ from typing import Any
 
 __all__ = ["build_report", "to_markdown", "write_report"]
 
-_PLACES = {"build_report": "report", "to_markdown": "markdown", "write_report": "output"}
+_PLACES = {
+    "build_report": "report",
+    "to_markdown": "render.markdown",
+    "write_report": "render.output",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -276,7 +276,7 @@ def test_glyphs_that_matplotlib_lacks_are_the_browsers_business(
 
 _PRINT = """
 import hashlib, report_dicts
-from iha_eval.compare import figures
+from iha_eval.compare.render import figures
 print(hashlib.sha256(repr(figures.length.draw(report_dicts.full())).encode()).hexdigest())
 """
 

@@ -247,7 +247,7 @@ def test_mistakes_show_at_once(llama: Path, given: dict[str, object], message: s
 
 
 def test_a_gpu_that_is_not_there_is_refused(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(iha_hf.torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds none: say cpu"):
         IHAHF(llama, device="cuda:1")
 
@@ -255,7 +255,7 @@ def test_a_gpu_that_is_not_there_is_refused(llama: Path, monkeypatch: pytest.Mon
 def test_lm_evals_default_device_is_the_cpu_where_there_is_no_gpu(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(iha_hf.torch.cuda, "is_available", lambda: False)
     assert IHAHF(llama, device="cuda:0")._device == torch.device("cpu")
 
 

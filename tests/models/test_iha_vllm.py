@@ -124,7 +124,7 @@ def test_samples_of_a_question_asked_at_once_are_those_asked_one_by_one(
     at_once = model.generate_until(asked)
     assert len(set(at_once)) == 15
     assert model.calls[-1].requests == 15
-    monkeypatch.setattr(model, "grouped", lambda jobs: [Group((job,)) for job in jobs])
+    monkeypatch.setattr(iha_vllm, "grouped", lambda jobs: [Group((job,)) for job in jobs])
     assert model.generate_until(asked) == at_once
 
 

@@ -60,7 +60,7 @@ def test_prompts_are_held_once_and_shared_by_samples(
     monkeypatch.setattr(model, "_prepare", lambda *_: setattr(model, "_engine", engine))
     # Importing vLLM would be counted.
     for name in ("sampling_params", "scoring_params"):
-        monkeypatch.setattr(model, name, lambda *_: None)
+        monkeypatch.setattr(iha_vllm, name, lambda *_: None)
     texts = [f"{number} " + "abcd " * (LENGTH // 5) for number in range(DOCUMENTS)]
     if kind == "generate":
         asked = [
