@@ -15,6 +15,7 @@ from lm_eval.tasks import TaskManager
 from iha_eval import current_model
 from iha_eval.errors import UserError
 from iha_eval.models.base import Pair
+from iha_eval.models.hf import model as iha_hf
 from iha_eval.models.hf.model import IHAHF
 
 Make = Callable[..., Instance]

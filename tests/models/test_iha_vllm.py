@@ -18,6 +18,7 @@ from iha_eval.errors import UserError
 from iha_eval.models.base import Pair
 from iha_eval.models.hf.model import IHAHF
 from iha_eval.models.vllm import engine as engine_module
+from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.model import IHAVLLM
 from iha_eval.models.vllm.sample_groups import Group
 from iha_eval.util.log import logger

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 
+from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.model import IHAVLLM
 
 DOCUMENTS, LENGTH = 100, 2000
