@@ -113,7 +113,7 @@ GRANDCHILD = """
 import pathlib, signal, subprocess, sys, time
 {deaf}
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-pathlib.Path("pid").write_text(str(process.pid))
+pathlib.Path("pid").write_text(str(child.pid))
 time.sleep(600)
 """
 
