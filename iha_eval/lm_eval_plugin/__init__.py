@@ -1,5 +1,4 @@
-"""lm-eval's side of the project: start-up hook, model classes, and what goes into result files.
+"""How the project gets into lm-eval: start-up hook, registration, and what its command line says.
 
-For: everything that talks to lm-eval's interfaces. Not for: tasks, documents and scores, nor for
-models.
+Not for: the model classes that lm-eval then calls (see `iha_eval.models`).
 """

@@ -2,7 +2,7 @@
 
 For: everything on the page that a model, a data set or a user's file wrote.
 Not for: escaping HTML, which the template engine does, everywhere; nor for which characters are
-unfit (texts.py).
+unfit (text.py).
 """
 
 from typing import Any

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from iha_eval.errors import UserError
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent.parent
 """The folder of the package `iha_eval`."""
 
 

@@ -1,6 +1,5 @@
 """Whole nights, with real processes: going on, crashes, regressions, exit codes, the report."""
 
-import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -9,28 +8,12 @@ from typing import Any
 
 import fake_nights
 import pytest
-from fake_nights import NOON, FakeNights
+from fake_nights import BAD, BOTH, DAY, GOOD, NOON, FakeNights, recorded, report
 
 from iha_eval.nightly.history import Store
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
-DAY = timedelta(days=1)
-GOOD, BAD = [1.0] * 45 + [0.0] * 15, [1.0] * 25 + [0.0] * 35
 FIRST_NIGHT = "Nothing was held against an earlier night: there is no earlier night with a result."
-BOTH = ["iha: math", "baseline: math"]
-
-
-def report(nights: FakeNights, night: str = "2026-03-01") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((nights.output / night / "report.json").read_text())
-    return found
-
-
-def recorded(nights: FakeNights) -> dict[str, list[tuple[str, str, Any]]]:
-    """Model, task, and mean or None, of each line of each night."""
-    return {
-        name: [(one["model"], one["task"], one.get("mean")) for one in lines]
-        for name, lines in Store(nights.history).read().nights.items()
-    }
 
 
 def test_a_fine_night(nights: FakeNights) -> None:

@@ -11,11 +11,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 NOON = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
+DAY = timedelta(days=1)
+GOOD, BAD = [1.0] * 45 + [0.0] * 15, [1.0] * 25 + [0.0] * 35
+BOTH = ["iha: math", "baseline: math"]
 STARTS = "starts.jsonl"
 
 
@@ -92,6 +95,22 @@ def quick_page(monkeypatch: Any) -> Iterator[None]:
         "iha_eval.compare.render.page.render", lambda report: f"<p>{report['title']}"
     )
     yield
+
+
+def report(nights: FakeNights, night: str = "2026-03-01") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((nights.output / night / "report.json").read_text())
+    return found
+
+
+def recorded(nights: FakeNights) -> dict[str, list[tuple[str, str, Any]]]:
+    """Model, task, and mean or None, of each line of each night."""
+    # The processes of a night are this file, and start sooner without.
+    from iha_eval.nightly.history import Store
+
+    return {
+        name: [(one["model"], one["task"], one.get("mean")) for one in lines]
+        for name, lines in Store(nights.history).read().nights.items()
+    }
 
 
 def _option(arguments: Sequence[str], name: str) -> str:

@@ -6,19 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_nights import NOON, FakeNights
+from fake_nights import BAD, DAY, GOOD, NOON, FakeNights, report
 
 from iha_eval.nightly.history import Store
 from iha_eval.nightly.process import unredacted
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
-
-DAY = timedelta(days=1)
-GOOD, BAD = [1.0] * 45 + [0.0] * 15, [1.0] * 25 + [0.0] * 35
-
-
-def report(nights: FakeNights, night: str = "2026-03-01") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((nights.output / night / "report.json").read_text())
-    return found
 
 
 def lines(nights: FakeNights, night: str) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Nights that are started again: after a crash, a stop, an end that never came, or anew."""
 
-import json
 import os
 import signal
 import threading
@@ -9,30 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fake_nights import NOON, FakeNights
+from fake_nights import BOTH, DAY, GOOD, NOON, FakeNights, recorded, report
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import read_config
 from iha_eval.nightly.history import Store
 from iha_eval.nightly.lock import only_one
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION, intend
-
-DAY = timedelta(days=1)
-GOOD = [1.0] * 45 + [0.0] * 15
-BOTH = ["iha: math", "baseline: math"]
-
-
-def report(nights: FakeNights, night: str = "2026-03-01") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((nights.output / night / "report.json").read_text())
-    return found
-
-
-def recorded(nights: FakeNights) -> dict[str, list[tuple[str, str, Any]]]:
-    """Model, task, and mean or None, of each line of each night."""
-    return {
-        name: [(one["model"], one["task"], one.get("mean")) for one in lines]
-        for name, lines in Store(nights.history).read().nights.items()
-    }
 
 
 def test_going_on_after_a_crash_repeats_only_what_failed(nights: FakeNights) -> None:
