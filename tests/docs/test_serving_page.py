@@ -1,4 +1,4 @@
-"""docs/scaling.md: what it computes is what the cost model says, and its commands are known."""
+"""docs/serving.md: what it computes is what the cost model says, and its commands are known."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from model_adapters.cost import Device, Paging, capacity, model_shape
 from model_adapters.cost.communication import exchange
 from model_adapters.vllm.serving_rules import check_parallelism
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 DEVICE = Device(memory=80e9, bandwidth=3350e9)
 PAGING = Paging(batched_tokens=2048)
 
