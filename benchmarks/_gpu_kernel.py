@@ -15,7 +15,7 @@ import torch
 from _gpu_cells import SHAPES, Cell
 from torch import Tensor
 
-from model_adapters.vllm.fused import Mixing, naive
+from model_adapters.vllm.fused import MixingMatrices, naive
 from model_adapters.vllm.fused.launch import plan
 from model_adapters.vllm.fused.packed import cache_views
 
@@ -64,7 +64,7 @@ class Work:
         width, virtual = shape["head_dim"], tokens * pseudo_heads
         make = functools.partial(torch.randn, device=device, dtype=dtype)
         alphas = [make(pseudo_heads * count, count) for count in (heads, kv_heads, kv_heads)]
-        self.mixing = Mixing(*alphas, width=width, virtual=True)
+        self.mixing = MixingMatrices(*alphas, width=width, virtual=True)
         self.collapse = make(heads, pseudo_heads * heads)
         self.qkv = make(tokens, self.mixing.packed_width)
         self.attended = make(virtual, heads * width)

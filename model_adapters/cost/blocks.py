@@ -36,7 +36,7 @@ class Paging:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _CacheGroup:
     """Layers that share a table of blocks.
 
     Attributes:
@@ -79,7 +79,8 @@ class BlockPool:
         mixed = len({layer.is_iha for layer in model.layers}) == 2
         plain, iha = block_tokens(paging, pseudo_heads, mixed)
         kinds = Counter(
-            _Group(iha if layer.pseudo_heads > 1 else plain, _kept(layer)) for layer in model.layers
+            _CacheGroup(iha if layer.pseudo_heads > 1 else plain, _kept(layer))
+            for layer in model.layers
         )
         share = _layers_a_block(list(kinds.values()))
         self._groups = [group for group, n in kinds.items() for _ in range(math.ceil(n / share))]

@@ -15,10 +15,13 @@ from vllm.distributed import (
 )
 
 from model_adapters.vllm.folding import check_shape
-from model_adapters.vllm.small_products import times, widened
 
 # Up to here one product with zeros in it beats three without: calls cost more than arithmetic.
 FEW_TOKENS = 64
+# Multiply-adds up to which a CPU is done sooner in float32: getting a product in a narrow type
+# under way costs more than its arithmetic.
+FEW_PRODUCTS = 2**19
+NARROW = (torch.bfloat16, torch.float16)
 
 
 class PseudoHeads(nn.Module):
@@ -121,7 +124,7 @@ class PseudoHeads(nn.Module):
     def mix_at_once(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`mix` in one product, for one rank; the results are columns of one tensor."""
         heads = qkv.unflatten(1, (-1, self.head_dim))
-        mixed = times(self.block_alpha, self.wide_alpha, heads)
+        mixed = times_each(self.block_alpha, self.wide_alpha, heads)
         query, key, value = mixed.view(len(qkv) * self.pseudo_heads, -1).split(self.sizes, dim=-1)
         return query, key, value
 
@@ -148,14 +151,39 @@ class PseudoHeads(nn.Module):
 
     def _product(self, alpha: Tensor, heads: Tensor) -> Tensor:
         """[T, M, d] to [T*P, h*d]."""
-        mixed = times(alpha, None, heads)
+        mixed = times_each(alpha, None, heads)
         return mixed.view(len(heads) * self.pseudo_heads, -1)
 
     def collapsed(self, attended: Tensor) -> Tensor:
         """[T*P, h*d] to [T, h*d], summed over every rank's heads."""
         stacked = attended.reshape(-1, self.collapse.shape[1], self.head_dim)
         wide = self.wide_collapse if self._may_choose() else None
-        heads = times(self.collapse, wide, stacked).flatten(1)
+        heads = times_each(self.collapse, wide, stacked).flatten(1)
         if self.ranks > 1:
             heads = tensor_model_parallel_reduce_scatter(heads)
         return heads
+
+
+def widened(matrix: Tensor) -> Tensor | None:
+    """The matrix in float32 where that can be of use, on a CPU and from a narrow type."""
+    if matrix.device.type != "cpu" or matrix.dtype not in NARROW:
+        return None
+    return matrix.float()
+
+
+def times_each(matrix: Tensor, wide: Tensor | None, states: Tensor) -> Tensor:
+    """The product with each token's states.
+
+    Args:
+        matrix: [m, n].
+        wide: what `widened` made of it.
+        states: [T, n, d].
+
+    Returns:
+        [T, m, d] in the states' type.
+    """
+    tokens, _, width = states.shape
+    if wide is None or matrix.numel() * tokens * width > FEW_PRODUCTS:
+        # Spelled as a batch, or the states would be transposed in memory, there and back.
+        return torch.bmm(matrix.expand(tokens, -1, -1), states)
+    return torch.bmm(wide.expand(tokens, -1, -1), states.float()).to(states.dtype)

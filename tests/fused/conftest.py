@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import model_adapters.vllm.fused
-from model_adapters.vllm.fused import Mixing
+from model_adapters.vllm.fused import MixingMatrices
 from model_adapters.vllm.fused.packed import cache_views
 
 # Of a rotary table; no sequence is longer.
@@ -67,7 +67,7 @@ class Batch:
         def draw(*shape: int) -> Tensor:
             return torch.randn(shape, generator=random).to(device, dtype)
 
-        self.mixing = Mixing(
+        self.mixing = MixingMatrices(
             draw(pseudo_heads * heads, heads) / heads**0.5,
             draw(pseudo_heads * kv_heads, kv_heads) / kv_heads**0.5,
             draw(pseudo_heads * kv_heads, kv_heads) / kv_heads**0.5,

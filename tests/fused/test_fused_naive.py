@@ -8,7 +8,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from model_adapters import IHAConfig
 from model_adapters import naive as mechanism
-from model_adapters.vllm.fused import Mixing, naive
+from model_adapters.vllm.fused import MixingMatrices, naive
 
 TOKENS = 7
 
@@ -32,7 +32,7 @@ def test_states(heads: int, kv_heads: int, pseudo: int, rope: str) -> None:
     counts = (heads, kv_heads, kv_heads)
     stored = [torch.randn(count, count, pseudo).double() for count in counts]
     served = [alpha.permute(2, 1, 0).flatten(0, 1) for alpha in stored]
-    mixing = Mixing(*served, width=width, virtual=rope == "virtual")
+    mixing = MixingMatrices(*served, width=width, virtual=rope == "virtual")
     assert mixing.sizes == (heads, kv_heads, width, pseudo)
     qkv = torch.randn(TOKENS, mixing.packed_width).double()
 

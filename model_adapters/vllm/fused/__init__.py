@@ -1,6 +1,6 @@
 """Mixing, rotary embedding and cache write of an IHA layer in one pass on a GPU.
 
-For: the served model, where its engine is asked for it; see `support.py` for when it can be.
+For: the served model, where its engine is asked for it; see `launch.py` for when it can be.
 Not for: attention itself, collapsing, or any machine without CUDA. It is off by default: the kernel
 has been checked in Triton's interpreter and compiled for CUDA devices, but timed on none.
 
@@ -8,7 +8,7 @@ has been checked in Triton's interpreter and compiled for CUDA devices, but time
 `packed.py` is the way from vLLM's attention layer to either. Importing this imports no Triton.
 """
 
-from model_adapters.vllm.fused.mixing import Mixing
-from model_adapters.vllm.fused.support import KERNEL, PLAIN, SWITCH, chosen, why_not
+from model_adapters.vllm.fused.launch import KERNEL, PLAIN, SWITCH, chosen, why_not
+from model_adapters.vllm.fused.mixing import MixingMatrices
 
-__all__ = ["KERNEL", "PLAIN", "SWITCH", "Mixing", "chosen", "why_not"]
+__all__ = ["KERNEL", "PLAIN", "SWITCH", "MixingMatrices", "chosen", "why_not"]

@@ -20,7 +20,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from model_adapters.vllm.fused.launch import Launch
-from model_adapters.vllm.fused.mixing import Mixing
+from model_adapters.vllm.fused.mixing import MixingMatrices
 
 
 @triton.jit
@@ -297,7 +297,7 @@ def mix_rotate_cache(
     positions: Tensor,
     slots: Tensor,
     table: Tensor,
-    mixing: Mixing,
+    mixing: MixingMatrices,
     key_cache: Tensor,
     value_cache: Tensor,
     launch: Launch,
@@ -345,7 +345,7 @@ def mix_rotate_cache(
     return query
 
 
-def constants(mixing: Mixing, launch: Launch, wide: bool = False) -> dict[str, Any]:
+def constants(mixing: MixingMatrices, launch: Launch, wide: bool = False) -> dict[str, Any]:
     """What the kernel is compiled for.
 
     Args:

@@ -20,7 +20,7 @@ class Sizes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mixing:
+class MixingMatrices:
     """The matrices of one IHA layer, and how its pseudo-heads are rotated.
 
     Row p * M + h of an alpha makes pseudo-head p of head h from all M heads of a token; the

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from model_adapters.naive import interleave, mix
-from model_adapters.vllm.fused.mixing import Mixing
+from model_adapters.vllm.fused.mixing import MixingMatrices
 
 
 def mix_rotate(
-    qkv: Tensor, positions: Tensor, table: Tensor, mixing: Mixing
+    qkv: Tensor, positions: Tensor, table: Tensor, mixing: MixingMatrices
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of the virtual tokens.
 
@@ -60,7 +60,7 @@ def mix_rotate_cache(
     positions: Tensor,
     slots: Tensor,
     table: Tensor,
-    mixing: Mixing,
+    mixing: MixingMatrices,
     key_cache: Tensor,
     value_cache: Tensor,
 ) -> Tensor:
@@ -84,7 +84,7 @@ def mix_rotate_cache(
     return query.flatten(1).to(qkv.dtype)
 
 
-def virtual_rows(positions: Tensor, mixing: Mixing) -> Tensor:
+def virtual_rows(positions: Tensor, mixing: MixingMatrices) -> Tensor:
     """Row of the rotary table for each virtual token, [T] to [T*P]."""
     pseudo_heads = mixing.pseudo_heads
     if not mixing.virtual:

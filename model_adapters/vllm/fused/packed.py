@@ -4,7 +4,7 @@ For: `vllm/model.py` and `vllm/backend.py`. The layer hands qkv, positions and t
 vLLM's own attention operator in place of query, key and value. That operator is where vLLM cuts
 its compiled graph and where it knows cache and slots, so nothing has to be registered; the
 implementation behind it calls `Packed.unpack` first.
-Not for: any other model's attention, nor for deciding whether to (see `support.py`).
+Not for: any other model's attention, nor for deciding whether to (see `launch.py`).
 """
 
 import functools
@@ -18,9 +18,8 @@ from torch import Tensor
 
 from model_adapters.errors import BackendError
 from model_adapters.vllm.fused import naive
-from model_adapters.vllm.fused.launch import plan
-from model_adapters.vllm.fused.mixing import Mixing
-from model_adapters.vllm.fused.support import KERNEL, SWITCH, chosen, why_not
+from model_adapters.vllm.fused.launch import KERNEL, SWITCH, chosen, plan, why_not
+from model_adapters.vllm.fused.mixing import MixingMatrices
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +53,10 @@ class Packed:
 
     Attributes:
         mixing: the layer's matrices, loaded in place later.
-        mode: `support.KERNEL` or `support.PLAIN`.
+        mode: `launch.KERNEL` or `launch.PLAIN`.
     """
 
-    mixing: Mixing
+    mixing: MixingMatrices
     mode: str
 
     def attend(self, layer: Any, qkv: Tensor, positions: Tensor, table: Tensor) -> Tensor:
@@ -148,7 +147,7 @@ def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
     virtual = vllm_config.model_config.hf_config.pseudo_rope == "virtual"
     for layer in found:
         alphas = (layer.alpha_q, layer.alpha_k, layer.alpha_v)
-        mixing = Mixing(*alphas, width=layer.head_dim, virtual=virtual)
+        mixing = MixingMatrices(*alphas, width=layer.head_dim, virtual=virtual)
         layer.attn.packed = Packed(mixing, mode)
     logger.info("%s: %s in %d layers", SWITCH, mode, len(found))
     return mode
