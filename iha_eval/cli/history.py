@@ -1,13 +1,21 @@
 """`iha-eval history`: the trend over all nights, first bad nights, and what changed there.
 
-For: reading what `iha-eval nightly` has recorded, and accepting a night as the new normal.
-Not for: running anything.
+For: showing what `iha-eval nightly` has recorded, in a table and sentences, and taking a night as
+the new normal.
+Not for: running anything, nor finding anything out (`iha_eval.nightly.trends`).
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from rich import box
+from rich.console import JustifyMethod
+from rich.markup import escape
+from rich.table import Table
+
+from iha_eval.nightly.trends import Lookback, MetricSeries, SeriesRow
 
 SUMMARY = "history DIR: the trend over all nights, first bad nights and what changed there"
 
@@ -24,23 +32,22 @@ def main(arguments: Sequence[str]) -> int:
     # Slow to import, and not needed for the help of `iha-eval`.
     from rich.console import Console
 
-    from iha_eval.cli._history_table import sentences, table
     from iha_eval.errors import UserError
-    from iha_eval.nightly.history import Store
+    from iha_eval.nightly.history import History
     from iha_eval.nightly.lock import only_one
-    from iha_eval.nightly.lookback import look_back
+    from iha_eval.nightly.trends import look_back
 
     options = _parser().parse_args(arguments)
-    store = Store(options.folder.expanduser())
-    if not store.folder.is_dir():
+    history = History(options.folder.expanduser())
+    if not history.folder.is_dir():
         raise UserError(
-            f"{store.folder} is not a folder: name the one that history: in the configuration of "
+            f"{history.folder} is not a folder: name the one that history: in the configuration of "
             "iha-eval nightly names."
         )
     if options.accept:
-        with only_one(store.folder, "an --accept"):
-            store.accept(options.accept)
-    found = look_back(store.read())
+        with only_one(history.folder, "an --accept"):
+            history.accept(options.accept)
+    found = look_back(history.read())
     if options.json:
         print(json.dumps(found.as_dict(), indent=1))
         return 0
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     ]
     console = Console()
     count = len(found.nights)
-    title = f"{store.folder}: {count} {'night' if count == 1 else 'nights'}"
+    title = f"{history.folder}: {count} {'night' if count == 1 else 'nights'}"
     if rows:
         console.print(table(rows, title, console.width))
     else:
@@ -76,3 +83,98 @@ def _parser() -> argparse.ArgumentParser:
         help="take this night for good: later ones are held against it",
     )
     return parser
+
+
+_NIGHTS = 5
+# Measures not judged that are told for each of them.
+_SHOWN = 2
+_COLUMNS = ("benchmark", "metric", "model", "nights", "last", "first bad")
+# Between columns.
+_GAP = 2
+# Nights of a trend, even where there is no room for them.
+_LEAST = 8
+
+
+def table(rows: list[SeriesRow], title: str, width: int) -> Table:
+    """A row for each series, those of a task together; scores in percent, with standard errors.
+
+    Args:
+        rows: what to show.
+        title: what stands above.
+        width: columns of the terminal; what names and numbers leave of it, the trend gets.
+    """
+    order = {task: place for place, task in enumerate(row.series.task for row in rows[::-1])}
+    ranked = sorted(rows, key=lambda row: (-order[row.series.task], row.series.metric))
+    fields = [_fields(row) for row in ranked]
+    columns = zip(_COLUMNS, *fields, strict=True)
+    taken = sum(max(map(len, column)) + _GAP for column in columns)
+    shown = Table(
+        title=escape(title),
+        caption="last: percent with standard error; dots: no result",
+        box=box.SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for name in (*_COLUMNS, "trend"):
+        side: JustifyMethod = "right" if name in ("nights", "last") else "left"
+        # A name that is cut short could be another one.
+        shown.add_column(name, justify=side, overflow="fold")
+    for row, texts in zip(ranked, fields, strict=True):
+        shown.add_row(*map(escape, texts), row.series.sparkline(max(_LEAST, width - taken)))
+    return shown
+
+
+def _fields(row: SeriesRow) -> tuple[str, ...]:
+    series = row.series
+    name = series.task if series.version == 1 else f"{series.task} (questions {series.version})"
+    bad = row.first_bad.night if row.first_bad else "-"
+    return name, series.metric, series.model, _count(series), _last(series), bad
+
+
+def sentences(rows: list[SeriesRow], found: Lookback) -> Iterator[str]:
+    """What the table has no room for: first bad nights, steps, failures, what was not judged."""
+    for row in rows:
+        yield from _steps(row)
+    for night in found.nights[-_NIGHTS:]:
+        for failure in night["failed"]:
+            yield f"night {night['night']} lacks {failure}"
+        for regression in night["regressions"]:
+            yield f"night {night['night']} regressed: {regression}"
+        for what in _few(night["not_judged"]):
+            yield f"night {night['night']} did not judge {what}"
+    yield from found.standing
+    if found.broken:
+        lines = "line" if found.broken == 1 else "lines"
+        yield f"{found.broken} {lines} of the history cannot be read and were passed over"
+
+
+def _steps(row: SeriesRow) -> Iterator[str]:
+    series, bad = row.series, row.first_bad
+    name = f"{series.task} {series.metric}, {series.model}"
+    if bad:
+        yield (
+            f"{name}: bad since {bad.night}, {100 * bad.before:.1f}% -> {100 * bad.after:.1f}% "
+            f"(p = {bad.p:.2g}); last good {bad.last_good}; {bad.cause}"
+        )
+    for step in row.trend.steps:
+        if row.trend.first_bad is None or step.night != row.trend.first_bad.night:
+            before, after = 100 * series.sign * step.before, 100 * series.sign * step.after
+            night = series.points[step.night].night
+            yield f"{name}: step on {night}, {before:.1f}% -> {after:.1f}% (p = {step.p:.2g})"
+
+
+def _few(texts: list[str]) -> Iterator[str]:
+    """The first of them; a change of settings concerns all tasks alike."""
+    yield from texts[:_SHOWN]
+    if len(texts) > _SHOWN:
+        yield f"{len(texts) - _SHOWN} more (see --json)"
+
+
+def _count(series: MetricSeries) -> str:
+    gaps = len(series.points) - len(series.results)
+    return f"{len(series.results)}" + (f" + {gaps} failed" if gaps else "")
+
+
+def _last(series: MetricSeries) -> str:
+    line = series.results[-1].line
+    return f"{100 * line['mean']:.1f} ± {100 * line['se']:.1f}"

@@ -36,17 +36,17 @@ def main(arguments: Sequence[str]) -> int:
     """
     # Slow to import, and not needed for the help of `iha-eval`.
     from iha_eval.nightly.config import read_config
-    from iha_eval.nightly.run import MISSING, conduct, intend
+    from iha_eval.nightly.run import MISSING, dry_run, run_night
 
     options = _parser().parse_args(arguments)
     config = read_config(options.config)
     now = datetime.now().astimezone()
     if options.dry_run:
-        for line in intend(config, now, fresh=options.fresh):
+        for line in dry_run(config, now, fresh=options.fresh):
             print(line)
         return 0
     try:
-        return conduct(config, now, _say, fresh=options.fresh)
+        return run_night(config, now, _say, fresh=options.fresh)
     except UserError:
         raise
     except Exception:

@@ -1,7 +1,7 @@
 """What a night does, as its YAML file says: two models, tasks, folders, rules.
 
 For: reading and checking the file of `iha-eval nightly`; `examples/nightly.yaml` explains each key.
-Not for: commands (see `jobs.py`), nor for checking what only lm-eval knows, such as task names.
+Not for: commands (see `night.py`), nor for checking what only lm-eval knows, such as task names.
 
 Every relative path, in model arguments too, counts from the folder of the file.
 """
@@ -61,7 +61,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Task:
+class NightTask:
     """A task or group, with what lm-eval takes for a whole run only.
 
     Attributes:
@@ -109,7 +109,7 @@ class Config:
 
     file: Path
     models: Mapping[Role, Model]
-    tasks: tuple[Task, ...]
+    tasks: tuple[NightTask, ...]
     output: Path
     history: Path
     timeout: float | None = None
@@ -173,7 +173,7 @@ def _variable(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _tasks(top: Section) -> tuple[Task, ...]:
+def _tasks(top: Section) -> tuple[NightTask, ...]:
     remedy = "give a list of lm-eval's task names, such as [ruler_mk, gsm8k_maj]."
     entries = top.need("tasks", remedy)
     if not isinstance(entries, list) or not entries:
@@ -188,9 +188,9 @@ def _tasks(top: Section) -> tuple[Task, ...]:
     return tasks
 
 
-def _task(entry: Any, where: str) -> Task:
+def _task(entry: Any, where: str) -> NightTask:
     if isinstance(entry, str) and entry.strip():
-        return Task(_name(entry, where), {})
+        return NightTask(_name(entry, where), {})
     if not isinstance(entry, dict):
         raise UserError(
             f"{where} is {shown(entry)}: give a task name, or a mapping with the key task."
@@ -204,7 +204,7 @@ def _task(entry: Any, where: str) -> Task:
         "num_fewshot": _count(section, "num_fewshot"),
         "apply_chat_template": _template(section),
     }
-    return Task(name, {key: value for key, value in settings.items() if value is not None})
+    return NightTask(name, {key: value for key, value in settings.items() if value is not None})
 
 
 def _name(text: str, where: str) -> str:

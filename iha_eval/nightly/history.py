@@ -45,7 +45,7 @@ class Entries:
     broken: int
 
 
-class Store:
+class History:
     """A history folder.
 
     Args:
@@ -98,7 +98,7 @@ class Store:
 
         Args:
             night: its id.
-            lines: what to write, without the fields that belong to the store.
+            lines: what to write, without the fields that belong to the history.
             scores: the scores of questions, by `score_key`.
 
         Raises:
@@ -138,7 +138,7 @@ class Store:
         found = (_read_packed(path) or {}).get(key)
         return found if isinstance(found, list) else None
 
-    def learn(self, sha256: str, value: object) -> None:
+    def keep(self, sha256: str, value: object) -> None:
         """Keep what a hash in the lines stands for, such as a list of questions; once is enough.
 
         Raises:
@@ -153,7 +153,7 @@ class Store:
         except OSError as error:
             raise self._refusal(error) from error
 
-    def recall(self, sha256: str | None) -> Any:
+    def lookup(self, sha256: str | None) -> Any:
         """What was learned of a hash; None if nothing was, or it is gone."""
         return _read_packed(self._known_path(str(sha256)))
 

@@ -58,7 +58,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """A run, measured.
 
     Attributes:
@@ -72,7 +72,7 @@ class Measured:
     warnings: tuple[str, ...] = ()
 
 
-def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
+def measure(results: Path, patterns: Sequence[str] = ()) -> MeasuredRun:
     """Read a run.
 
     Args:
@@ -94,7 +94,7 @@ def measure(results: Path, patterns: Sequence[str] = ()) -> Measured:
             f"{', '.join(sorted(unwatched))} has no score between 0 and 1 of which more is better: "
             "not watched."
         )
-    return Measured((*tasks, *_groups(run, tasks)), _facts(run), tuple(warnings))
+    return MeasuredRun((*tasks, *_groups(run, tasks)), _facts(run), tuple(warnings))
 
 
 def _task(

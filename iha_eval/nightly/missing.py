@@ -1,7 +1,7 @@
 """What of a night was not judged or not measured, and why, in words.
 
-For: `Gap`, and the measures of a finished run that count as missing all the same: without a score,
-or of far fewer questions than were to be asked.
+For: `NotJudged`, and the measures of a finished run that count as missing all the same: without a
+score, or of far fewer questions than were to be asked.
 Not for: runs that failed (see `record.py`), nor for judging (`regressions.py`).
 """
 
@@ -24,7 +24,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Gap:
+class NotJudged:
     """A watched measure that a rule did not judge, or that is not there.
 
     Attributes:
@@ -49,11 +49,11 @@ class Gap:
         return self.model, self.task, self.metric
 
 
-def lacking(model: str, measures: Iterable[Measure]) -> Iterator[Gap]:
+def lacking(model: str, measures: Iterable[Measure]) -> Iterator[NotJudged]:
     """The watched measures of a model that count as missing."""
     for one in measures:
         if one.watched and (reason := _lacks(one)):
-            yield Gap(model, *one.key, None, reason)
+            yield NotJudged(model, *one.key, None, reason)
 
 
 def vanished(
@@ -61,7 +61,7 @@ def vanished(
     there: Iterable[Measure],
     commands: Iterable[str],
     earlier: Mapping[str, Sequence[Line]],
-) -> Iterator[Gap]:
+) -> Iterator[NotJudged]:
     """What the same commands measured the last time and did not tonight.
 
     It is missed every night from then on, until a night without it is accepted.
@@ -81,10 +81,10 @@ def vanished(
             done_with = line.get("lacking") and line.get("accepted")
             if line.get("watched") and key not in tonight and not done_with:
                 reason = "not in the results of a command that gave it on an earlier night"
-                yield Gap(model, *key, None, reason, command)
+                yield NotJudged(model, *key, None, reason, command)
 
 
-def sentences(gaps: Iterable[Gap]) -> Iterator[str]:
+def sentences(gaps: Iterable[NotJudged]) -> Iterator[str]:
     """Gaps in words; those of one kind with one reason share a sentence."""
     alike: dict[tuple[str, Rule | None, str, str], list[str]] = {}
     for gap in gaps:

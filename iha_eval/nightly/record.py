@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.nightly.comparisons import continued_series, results
 from iha_eval.nightly.config import ROLES, Config, Model, Rules
-from iha_eval.nightly.earlier import part_of, results
-from iha_eval.nightly.history import Line, Store, score_key
-from iha_eval.nightly.measures import Measured, measure
-from iha_eval.nightly.missing import Gap, vanished
-from iha_eval.nightly.night import Night, Part, results_of
-from iha_eval.nightly.regressions import Verdict, judge
+from iha_eval.nightly.history import History, Line, score_key
+from iha_eval.nightly.measures import MeasuredRun, measure
+from iha_eval.nightly.missing import NotJudged, vanished
+from iha_eval.nightly.night import Night, NightPart, results_of
+from iha_eval.nightly.regressions import NightVerdict, judge
 from iha_eval.statistics import level
 from iha_eval.util.files import write_whole
 
@@ -27,7 +27,7 @@ _COMMIT = "commit.json"
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run that is there.
 
     Attributes:
@@ -36,13 +36,13 @@ class Finished:
         measured: what it says; a measure that an earlier run of the model has is left out.
     """
 
-    part: Part
+    part: NightPart
     results: Path
-    measured: Measured
+    measured: MeasuredRun
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingRun:
     """A run that is not there.
 
     Attributes:
@@ -50,7 +50,7 @@ class Missing:
         reason: why, in words.
     """
 
-    part: Part
+    part: NightPart
     reason: str
 
     @property
@@ -61,7 +61,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class NightOutcome:
     """A night, recorded.
 
     Attributes:
@@ -70,11 +70,11 @@ class Outcome:
         verdict: what the rules found.
     """
 
-    finished: tuple[Finished, ...]
-    missing: tuple[Missing, ...]
-    verdict: Verdict
+    finished: tuple[FinishedRun, ...]
+    missing: tuple[MissingRun, ...]
+    verdict: NightVerdict
 
-    def of(self, role: str) -> list[Finished]:
+    def of(self, role: str) -> list[FinishedRun]:
         """The finished runs of one model."""
         return [one for one in self.finished if one.part.role == role]
 
@@ -87,14 +87,16 @@ def note_commit(folder: Path, model: Model, config: Config) -> None:
     write_whole(folder / _COMMIT, json.dumps({"commit": commit or _commit(config.folder)}))
 
 
-def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) -> Outcome:
+def record_night(
+    night: Night, reasons: Mapping[str, str], rules: Rules, history: History
+) -> NightOutcome:
     """Measure a night, judge it and record it.
 
     Args:
         night: its folder is read.
         reasons: why runs failed, by the folder of their part.
         rules: what a regression is.
-        store: what the night is held against, and what it is added to.
+        history: what the night is held against, and what it is added to.
 
     Raises:
         UserError: the history cannot be written.
@@ -106,14 +108,14 @@ def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) 
     }
     earlier = {
         name: lines
-        for name, lines in store.read().nights.items()
+        for name, lines in history.read().nights.items()
         if name != night.id and datetime.fromisoformat(lines[0]["date"]) < night.begun
     }
     day = night.started[:10]
-    verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, store, day)
+    verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, history, day)
     verdict = _with_runs(verdict, rules, finished, earlier)
     series: dict[tuple[str, str, str], str | None] = {
-        (role, *one.key): part_of(one, before.get(one.key, ()), store)
+        (role, *one.key): continued_series(one, before.get(one.key, ()), history)
         for role, found in by_role.items()
         for before in [results(role, earlier)]
         for one in found
@@ -124,18 +126,18 @@ def enter(night: Night, reasons: Mapping[str, str], rules: Rules, store: Store) 
         score_key(role, *one.key): one.scores for role, found in by_role.items() for one in found
     }
     for one in (*by_role["iha"], *by_role["baseline"]):
-        store.learn(one.documents, one.questions)
-        store.learn(one.settings, one.asked)
-    store.record(night.id, lines, scores)
-    return Outcome(tuple(finished), tuple(missing), verdict)
+        history.keep(one.documents, one.questions)
+        history.keep(one.settings, one.asked)
+    history.record(night.id, lines, scores)
+    return NightOutcome(tuple(finished), tuple(missing), verdict)
 
 
 def _with_runs(
-    verdict: Verdict,
+    verdict: NightVerdict,
     rules: Rules,
-    finished: Sequence[Finished],
+    finished: Sequence[FinishedRun],
     earlier: Mapping[str, Sequence[Line]],
-) -> Verdict:
+) -> NightVerdict:
     """A verdict with what only the runs as a whole can tell."""
     gaps, remarks = [*verdict.gaps], [*verdict.remarks]
     for role in ROLES:
@@ -146,25 +148,25 @@ def _with_runs(
         if role == "iha" and runs and not any(one.watched for one in there):
             what = f"regression.metrics {list(rules.metrics)}" if rules.metrics else "every task"
             reason = f"{what} has none that is a share between 0 and 1"
-            gaps.append(Gap(role, "a score to judge", "", None, reason))
+            gaps.append(NotJudged(role, "a score to judge", "", None, reason))
     return replace(verdict, gaps=tuple(gaps), remarks=tuple(remarks))
 
 
 def _collect(
     night: Night, reasons: Mapping[str, str], patterns: Sequence[str]
-) -> tuple[list[Finished], list[Missing]]:
-    finished: list[Finished] = []
+) -> tuple[list[FinishedRun], list[MissingRun]]:
+    finished: list[FinishedRun] = []
     missing = []
     for part in night.parts:
         folder = night.folder / part.folder
         results = results_of(folder)
         if results is None:
-            missing.append(Missing(part, reasons.get(part.folder) or "it left no whole results"))
+            missing.append(MissingRun(part, reasons.get(part.folder) or "it left no whole results"))
             continue
         try:
             measured = measure(results, patterns)
         except UserError as error:
-            missing.append(Missing(part, str(error)))
+            missing.append(MissingRun(part, str(error)))
             continue
         seen = {
             one.key
@@ -173,14 +175,14 @@ def _collect(
             for one in run.measured.measures
         }
         own = tuple(one for one in measured.measures if one.key not in seen)
-        finished.append(Finished(part, results, replace(measured, measures=own)))
+        finished.append(FinishedRun(part, results, replace(measured, measures=own)))
     return finished, missing
 
 
 def _lines(
     night: Night,
-    run: Finished,
-    verdict: Verdict,
+    run: FinishedRun,
+    verdict: NightVerdict,
     series: Mapping[tuple[str, str, str], str | None],
 ) -> Iterator[Line]:
     role = run.part.role
@@ -215,7 +217,7 @@ def _lines(
             yield common | names | numbers | judged(role, key, verdict)
 
 
-def judged(role: str, key: tuple[str, str], verdict: Verdict) -> dict[str, Any]:
+def judged(role: str, key: tuple[str, str], verdict: NightVerdict) -> dict[str, Any]:
     """What the rules say of one measure."""
     gaps = [gap for gap in verdict.gaps if gap.key == (role, *key)]
     checks = [check for check in verdict.checks if role == "iha" and check.key == key]
@@ -228,7 +230,7 @@ def judged(role: str, key: tuple[str, str], verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _failures(night: Night, run: Missing) -> Iterator[Line]:
+def _failures(night: Night, run: MissingRun) -> Iterator[Line]:
     for task in run.part.tasks:
         yield _common(night, run.part) | {
             "task": task,
@@ -238,7 +240,7 @@ def _failures(night: Night, run: Missing) -> Iterator[Line]:
         }
 
 
-def _common(night: Night, part: Part) -> dict[str, Any]:
+def _common(night: Night, part: NightPart) -> dict[str, Any]:
     return {
         "date": night.started,
         "model": part.role,

@@ -1,25 +1,125 @@
 """The report of a night: the comparison, with what the history and the rules add to it.
 
 For: writing it into the folder of the night, keeping it in the history, pointing `latest` at it.
+Tasks whose settings differ run in processes of their own; `merged` makes one run on disk of them,
+which is what a comparison reads.
 Not for: how a report is made or looks (`iha_eval.compare`).
 """
 
 import contextlib
+import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iha_eval.compare.inputs.runs import load_run
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config
-from iha_eval.nightly.history import Line, Store
-from iha_eval.nightly.merge import merged
+from iha_eval.nightly.history import History, Line
 from iha_eval.nightly.missing import sentences
 from iha_eval.nightly.night import Night
-from iha_eval.nightly.record import Outcome
+from iha_eval.nightly.record import NightOutcome
 from iha_eval.nightly.trends import all_series, report_form
 from iha_eval.statistics import MARGIN
+from iha_eval.util.files import write_whole
+
+# Parts of a results file that are mappings by task; everything else is one for the run.
+_BY_TASK = (
+    *("results", "groups", "group_subtasks", "configs", "versions", "n-shot"),
+    *("higher_is_better", "n-samples", "task_hashes"),
+)
+
+# Of a whole run, and different where jobs were asked for different templates.
+_TEMPLATES = (
+    *("chat_template", "chat_template_sha", "fewshot_as_multiturn"),
+    *("system_instruction", "system_instruction_sha"),
+)
+
+
+def merged(results: Sequence[Path], place: Path) -> Path:
+    """One results file for all of them.
+
+    Args:
+        results: results files, at least one; of a task that two of them have, the first counts.
+        place: folder for the merged files; thrown away and made anew.
+
+    Returns:
+        The results file; with one alone, that one itself.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    if len(results) == 1:
+        return results[0]
+    runs = [load_run(path) for path in results]
+    stamp = max(run.stamp for run in runs)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for run in reversed(runs):
+        for task, path in run.samples.items():
+            _link(path, place / f"samples_{task}_{stamp}.jsonl")
+    file = place / f"results_{stamp}.json"
+    content = _merge([dict(run.results) for run in runs])
+    write_whole(file, json.dumps(content, ensure_ascii=False))
+    return file
+
+
+def _merge(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    whole = dict(contents[0])
+    for name in _BY_TASK:
+        parts = [one[name] for one in contents if isinstance(one.get(name), dict)]
+        if parts:
+            whole[name] = {key: value for part in reversed(parts) for key, value in part.items()}
+    # In the order of the runs, which the reversal above has turned round.
+    order = [task for one in contents for task in one["configs"]]
+    whole["configs"] = {task: whole["configs"][task] for task in dict.fromkeys(order)}
+    whole["config"] = _config([one.get("config") or {} for one in contents])
+    _tell_templates(whole, contents)
+    return whole
+
+
+def _tell_templates(whole: dict[str, Any], contents: Sequence[dict[str, Any]]) -> None:
+    """What the runs differ in stands by task where a comparison looks for it, and not once for all.
+
+    lm-eval has one chat template and one system instruction a run; a file of several runs has none
+    that holds for all of it.
+    """
+    for name in _TEMPLATES:
+        values = [one.get(name) for one in contents]
+        if any(value != values[0] for value in values):
+            whole[name] = None
+    by_run = [one.get("chat_template_sha") for one in contents]
+    if any(value != by_run[0] for value in by_run):
+        whole["config"]["iha_eval_chat_template_sha"] = {
+            task: sha
+            for one, sha in reversed(list(zip(contents, by_run, strict=True)))
+            for task in one["configs"]
+        }
+
+
+def _config(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    whole = dict(configs[0])
+    for name in ("limit", "gen_kwargs"):
+        values = [one.get(name) for one in configs]
+        whole[name] = values[0] if all(value == values[0] for value in values) else values
+    ours = [one["iha_eval"] for one in configs if isinstance(one.get("iha_eval"), dict)]
+    if ours:
+        calls = [call for one in ours for call in one.get("summary") or []]
+        words = [word for one in ours for word in ("&&", *(one.get("command") or []))]
+        whole["iha_eval"] = {**ours[0], "summary": calls, "command": words[1:]}
+    return whole
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
 
 if TYPE_CHECKING:
     from iha_eval.compare.inputs.runs import Run
@@ -30,7 +130,7 @@ _NAMES = {"iha": "IHA", "baseline": "baseline"}
 
 
 @dataclass(frozen=True)
-class Report:
+class NightReport:
     """A report on disk.
 
     Attributes:
@@ -43,7 +143,9 @@ class Report:
     refusal: str
 
 
-def make_report(config: Config, night: Night, outcome: Outcome, store: Store) -> Report:
+def make_report(
+    config: Config, night: Night, outcome: NightOutcome, history: History
+) -> NightReport:
     """Write the report of a night from whatever is there.
 
     Tasks that both models have are compared. Where there are none, or they cannot be compared, the
@@ -61,7 +163,7 @@ def make_report(config: Config, night: Night, outcome: Outcome, store: Store) ->
     except UserError as error:
         report, refusal = _bare(night, outcome), error
     left_out = report["provenance"]["pairing"]["tasks_not_compared"] if report["tables"] else []
-    report["trend"] = trend(store.read().nights) or None
+    report["trend"] = trend(history.read().nights) or None
     report["warnings"] = [
         *(check.sentence for check in outcome.verdict.regressions),
         *(run.sentence for run in outcome.missing),
@@ -71,11 +173,11 @@ def make_report(config: Config, night: Night, outcome: Outcome, store: Store) ->
     ]
     report["night"] = _told(night, outcome)
     files: list[Path] = write_report(clean_all(report), night.folder)
-    store.keep_report(night.id, night.folder)
+    history.keep_report(night.id, night.folder)
     _point(night.folder.parent / LATEST, night.id)
     if refusal is None and left_out:
-        return Report(files, f"NOT COMPARED: {', '.join(left_out)}; the report says why.")
-    return Report(files, f"NO COMPARISON: {refusal}" if refusal else "")
+        return NightReport(files, f"NOT COMPARED: {', '.join(left_out)}; the report says why.")
+    return NightReport(files, f"NO COMPARISON: {refusal}" if refusal else "")
 
 
 def trend(nights: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
@@ -87,7 +189,7 @@ def trend(nights: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
     ]
 
 
-def _compared(config: Config, night: Night, outcome: Outcome) -> dict[str, Any]:
+def _compared(config: Config, night: Night, outcome: NightOutcome) -> dict[str, Any]:
     from iha_eval.compare import build_report
 
     # The same runs on both sides, so that what is compared was asked alike.
@@ -101,12 +203,12 @@ def _compared(config: Config, night: Night, outcome: Outcome) -> dict[str, Any]:
     return report
 
 
-def _merged(night: Night, outcome: Outcome, role: str, numbers: Set[str]) -> Path:
+def _merged(night: Night, outcome: NightOutcome, role: str, numbers: Set[str]) -> Path:
     runs = [run for run in outcome.of(role) if run.part.folder.partition("/")[2] in numbers]
     return merged([run.results for run in runs], night.folder / "merged" / role)
 
 
-def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
+def _bare(night: Night, outcome: NightOutcome) -> dict[str, Any]:
     """A report without a comparison, complete in form."""
     from iha_eval.compare.analysis.provenance import provenance
     from iha_eval.compare.inputs.pairing import Pairing
@@ -133,7 +235,7 @@ def _bare(night: Night, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _run(night: Night, outcome: Outcome, role: str) -> "Run | None":
+def _run(night: Night, outcome: NightOutcome, role: str) -> "Run | None":
     """All runs of a model as one; None without any."""
     from iha_eval.compare.inputs.runs import load_run
 
@@ -166,7 +268,7 @@ def _model(run: "Run | None", role: str) -> dict[str, Any]:
     }
 
 
-def _told(night: Night, outcome: Outcome) -> dict[str, Any]:
+def _told(night: Night, outcome: NightOutcome) -> dict[str, Any]:
     return {
         "id": night.id,
         "started": night.started,

@@ -1,6 +1,6 @@
 """A night from start to report.
 
-For: `conduct`, which goes on with the night that is open or begins one, and `intend`, which says
+For: `run_night`, which goes on with the night that is open or begins one, and `dry_run`, which says
 what it would do. Not for: the command line.
 
 Whatever fails, the rest is done: a run that fails leaves the others, and a report is made of what
@@ -17,10 +17,18 @@ from datetime import datetime
 from pathlib import Path
 
 from iha_eval.nightly.config import Config
-from iha_eval.nightly.history import Store
-from iha_eval.nightly.jobs import Job, plan, readable
+from iha_eval.nightly.history import History
 from iha_eval.nightly.lock import only_one
-from iha_eval.nightly.night import Night, State, open_night, results_of, set_aside
+from iha_eval.nightly.night import (
+    Job,
+    Night,
+    State,
+    open_night,
+    plan,
+    readable,
+    results_of,
+    set_aside,
+)
 from iha_eval.nightly.process import Stop, run_child, settle_log, tail
 from iha_eval.util.files import write_whole
 from iha_eval.util.redact import redact, secret_values
@@ -34,8 +42,8 @@ CRASH = "report.log"
 Say = Callable[[str], None]
 
 
-def intend(config: Config, now: datetime, *, fresh: bool = False) -> Iterator[str]:
-    """What `conduct` would do at this moment, a line each."""
+def dry_run(config: Config, now: datetime, *, fresh: bool = False) -> Iterator[str]:
+    """What `run_night` would do at this moment, a line each."""
     jobs = plan(config)
     night, _ = open_night(config.output, jobs, now, fresh=fresh)
     yield f"night {night.id} in {night.folder}"
@@ -44,7 +52,7 @@ def intend(config: Config, now: datetime, *, fresh: bool = False) -> Iterator[st
         yield f"{'done ' if done else 'to do'} $ {readable(job.command(night.folder))}"
 
 
-def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> int:
+def run_night(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> int:
     """Run a night; must be called in the main thread.
 
     Args:
@@ -60,13 +68,13 @@ def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> 
         UserError: another night is under way, or a folder cannot be written.
     """
     jobs = plan(config)
-    store = Store(config.history)
+    history = History(config.history)
     with (
         only_one(config.history, now.isoformat(timespec="seconds")) as lock,
         Stop().listening() as stop,
     ):
         night, left = open_night(config.output, jobs, now, fresh=fresh)
-        told = [sentence for old in left for sentence in _give_up(old, config, store, say)]
+        told = [sentence for old in left for sentence in _give_up(old, config, history, say)]
         if fresh and (place := set_aside(night)):
             say(f"what night {night.id} had so far is kept in {place}")
         say(f"night {night.id} in {night.folder}")
@@ -79,7 +87,7 @@ def conduct(config: Config, now: datetime, say: Say, *, fresh: bool = False) -> 
             name = signal.Signals(stop.signal).name
             say(f"stopped by {name}: the same command goes on from here")
             return stop.exit_code
-        code = _close(config, night, reasons, store, say, told)
+        code = _close(config, night, reasons, history, say, told)
         for old in left:
             # Not before its regressions were told, or else nobody would ever learn of them.
             old.put("given up")
@@ -127,16 +135,16 @@ def _close(
     config: Config,
     night: Night,
     reasons: dict[str, str],
-    store: Store,
+    history: History,
     say: Say,
     given_up: Sequence[str],
 ) -> int:
     """Record, report, and say how it went, with the regressions of nights that were given up."""
     # Slow to import, and not needed for a dry run or a start that is refused.
-    from iha_eval.nightly.record import enter
+    from iha_eval.nightly.record import record_night
     from iha_eval.nightly.report import make_report
 
-    outcome = enter(night, reasons, config.rules, store)
+    outcome = record_night(night, reasons, config.rules, history)
     remarks = (*given_up, *outcome.verdict.remarks)
     outcome = replace(outcome, verdict=replace(outcome.verdict, remarks=remarks))
     regressions = outcome.verdict.regressions
@@ -149,7 +157,7 @@ def _close(
         say(sentence)
     state: State = "failed" if outcome.missing else "finished"
     try:
-        report = make_report(config, night, outcome, store)
+        report = make_report(config, night, outcome, history)
     except Exception as error:
         # What was measured is recorded by now, and the verdict still has to be told.
         say(_no_report(night, error))
@@ -178,12 +186,12 @@ def _no_report(night: Night, error: Exception) -> str:
     )
 
 
-def _give_up(old: Night, config: Config, store: Store, say: Say) -> list[str]:
+def _give_up(old: Night, config: Config, history: History, say: Say) -> list[str]:
     """Record a night that was begun and never finished; returns its regressions, in words."""
-    from iha_eval.nightly.record import enter
+    from iha_eval.nightly.record import record_night
 
     say(f"night {old.id} was never finished: it is recorded as it is")
-    found = enter(old, {}, config.rules, store).verdict.regressions
+    found = record_night(old, {}, config.rules, history).verdict.regressions
     return [f"night {old.id}, which was never finished: {check.sentence}" for check in found]
 
 

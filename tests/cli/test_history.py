@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from iha_eval.cli import main
-from iha_eval.nightly.history import Store
+from iha_eval.nightly.history import History
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "history").mkdir()
-    return Store(Path("history"))
+    return History(Path("history"))
 
 
-def night(store: Store, number: int, mean: float | None, **changes: Any) -> None:
+def night(history: History, number: int, mean: float | None, **changes: Any) -> None:
     line = {
         "date": f"2026-03-{number:02d}T02:00:00+00:00",
         "model": "iha",
@@ -35,7 +35,7 @@ def night(store: Store, number: int, mean: float | None, **changes: Any) -> None
         "failed": mean is None,
         **changes,
     }
-    store.record(f"2026-03-{number:02d}", [line])
+    history.record(f"2026-03-{number:02d}", [line])
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -54,10 +54,10 @@ def rows(printed: str) -> list[list[str]]:
 
 
 def test_a_step_down_is_shown_with_what_changed(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, mean in enumerate((0.8, 0.8, None, 0.6, 0.6), 1):
-        night(store, number, mean, commit=f"{number}" * 40, reason="exit code 5")
+        night(history, number, mean, commit=f"{number}" * 40, reason="exit code 5")
     printed = shown(capsys, "history")
     [row] = rows(printed)
     assert row == [
@@ -73,11 +73,11 @@ def test_a_step_down_is_shown_with_what_changed(
 
 
 def test_other_steps_and_regressions_are_told(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = {"rule": "last_good", "against": "2026-03-01", "points": -30.0, "p_corrected": 1e-9}
     for number, mean in enumerate((0.8, 0.8, 0.5, 0.9, 0.9), 1):
-        night(store, number, mean, regressions=[wrong] if number == 3 else [])
+        night(history, number, mean, regressions=[wrong] if number == 3 else [])
     printed = shown(capsys, "history")
     assert rows(printed)[0][-2] == "-"
     assert "ruler_mk string_match, iha: step on 2026-03-03, 80.0% -> 50.0% (p = " in printed
@@ -88,7 +88,7 @@ def test_other_steps_and_regressions_are_told(
 
 
 def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
     worse = {"points": -20.0, "p_corrected": 0.001, "worse": True}
     line = {
@@ -100,7 +100,7 @@ def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
         "watched": True,
         "not_judged": {"last_good": "other settings", "baseline": "no result"},
     }
-    store.record("n", [{**line, "task": "a", "baseline": worse}, {**line, "task": "b"}])
+    history.record("n", [{**line, "task": "a", "baseline": worse}, {**line, "task": "b"}])
     standing = (
         "a m is 20.0 points worse than the baseline (p = 0.001), as on every night judged since n"
     )
@@ -116,17 +116,17 @@ def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_few_nights(count: int, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_nights(count: int, history: History, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(count):
-        night(store, number + 1, 0.5)
+        night(history, number + 1, 0.5)
     printed = shown(capsys, "history")
     assert len(rows(printed)) == (1 if count else 0)
     if not count:
         assert printed == "history: 0 nights, no results\n"
 
 
-def test_only_failed_nights(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    night(store, 1, None, metric=None, reason="exit code 1")
+def test_only_failed_nights(history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    night(history, 1, None, metric=None, reason="exit code 1")
     printed = shown(capsys, "history")
     assert printed.splitlines() == [
         "history: 1 night, no results",
@@ -135,11 +135,11 @@ def test_only_failed_nights(store: Store, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_all_shows_what_is_not_watched_and_older_questions(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    night(store, 1, 0.5, documents="a")
-    night(store, 2, 0.7, documents="b")
-    night(store, 3, 0.1, task="other", watched=False)
+    night(history, 1, 0.5, documents="a")
+    night(history, 2, 0.7, documents="b")
+    night(history, 3, 0.1, task="other", watched=False)
     assert [row[0] for row in rows(shown(capsys, "history"))] == ["ruler_mk (questions 2)"]
     assert [row[0] for row in rows(shown(capsys, "history", "--all"))] == [
         *("ruler_mk", "ruler_mk (questions 2)", "other")
@@ -147,11 +147,11 @@ def test_all_shows_what_is_not_watched_and_older_questions(
 
 
 def test_a_task_of_both_models_stands_together_and_no_name_is_cut(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    history: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = {"date": "2026-03-01T02:00:00+00:00", "metric": "m", "mean": 0.5, "se": 0.01}
     long = "b" * 70
-    store.record(
+    history.record(
         "n",
         [
             {**line, "model": model, "task": task, "watched": True}
@@ -166,10 +166,10 @@ def test_a_task_of_both_models_stands_together_and_no_name_is_cut(
 
 
 def test_the_trend_takes_the_room_that_is_left(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    history: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(1, 29):
-        night(store, number, 0.5)
+        night(history, number, 0.5)
     shapes = {}
     for width in (200, 80, 20):
         monkeypatch.setenv("COLUMNS", str(width))
@@ -178,14 +178,14 @@ def test_the_trend_takes_the_room_that_is_left(
     assert 8 < shapes[80] < 28
 
 
-def test_names_are_text(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    night(store, 1, 0.5, task="[red]x[/red]", metric="[b]", model="[i]")
+def test_names_are_text(history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    night(history, 1, 0.5, task="[red]x[/red]", metric="[b]", model="[i]")
     assert rows(shown(capsys, "history"))[0][:3] == ["[red]x[/red]", "[b]", "[i]"]
 
 
-def test_json_has_everything(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    night(store, 1, 0.5)
-    with store.path.open("a") as file:
+def test_json_has_everything(history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    night(history, 1, 0.5)
+    with history.path.open("a") as file:
         file.write("torn")
     told = json.loads(shown(capsys, "history", "--json"))
     assert (len(told["nights"]), len(told["series"]), told["broken_lines"]) == (1, 1, 1)
@@ -200,7 +200,7 @@ def test_json_has_everything(store: Store, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: list[str], said: str, store: Store, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["history", *arguments])

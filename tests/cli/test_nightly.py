@@ -11,7 +11,7 @@ import pytest
 from fake_nights import FakeNights, quick_page
 
 from iha_eval.cli import main, nightly
-from iha_eval.nightly.history import Store
+from iha_eval.nightly.history import History
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_after_a_kill_what_still_runs_is_not_disturbed(
     assert gone(child["pid"])
     assert main(["nightly", str(nights.file)]) == 0
     assert nights.started() == ["iha: math", "baseline: math"]
-    assert list(Store(nights.history).read().nights) == [
+    assert list(History(nights.history).read().nights) == [
         path.name for path in nights.output.iterdir() if not path.is_symlink()
     ]
 
@@ -121,7 +121,7 @@ def test_fresh_reaches_the_night(nights: FakeNights, quick: None) -> None:
     assert main(["nightly", str(nights.file)]) == 0
     assert main(["nightly", str(nights.file), "--fresh"]) == 0
     assert len(nights.starts()) == 4
-    assert len(Store(nights.history).read().nights) == 1
+    assert len(History(nights.history).read().nights) == 1
 
 
 def test_a_mistake_is_one_line(nights: FakeNights, capsys: pytest.CaptureFixture[str]) -> None:

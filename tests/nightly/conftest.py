@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_nights import FakeNights, quick_page
-from judged_nights import History
+from judged_nights import JudgedNights
 
 from iha_eval.nightly.config import Rules
 
@@ -19,11 +19,11 @@ def nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNights:
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[Callable[..., History]]:
-    made: list[History] = []
+def history(tmp_path: Path) -> Iterator[Callable[..., JudgedNights]]:
+    made: list[JudgedNights] = []
 
-    def make(**rules: Any) -> History:
-        made.append(History(tmp_path / str(len(made)), Rules(**rules)))
+    def make(**rules: Any) -> JudgedNights:
+        made.append(JudgedNights(tmp_path / str(len(made)), Rules(**rules)))
         return made[-1]
 
     return make

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import pytest
-from judged_nights import BAD, GOOD, History, measure, only
+from judged_nights import BAD, GOOD, JudgedNights, measure, only
 
 from iha_eval.nightly.measures import Measure
 
 
-def test_against_the_baseline(history: Callable[..., History]) -> None:
+def test_against_the_baseline(history: Callable[..., JudgedNights]) -> None:
     found = history()
     check = only(found.night([measure(BAD)], [measure(GOOD)]))
     assert (check.rule, check.against, check.regression) == ("baseline", "baseline", True)
@@ -30,7 +30,7 @@ def test_against_the_baseline(history: Callable[..., History]) -> None:
 
 
 def test_a_drop_against_the_baseline_counts_when_it_is_new(
-    history: Callable[..., History],
+    history: Callable[..., JudgedNights],
 ) -> None:
     """Good nights: g; bad ones: b; nights on which the baseline is missing: -."""
     found = history(last_good=False)
@@ -42,7 +42,9 @@ def test_a_drop_against_the_baseline_counts_when_it_is_new(
     assert "".join(counted) == ".Rs.s.Rs"
 
 
-def test_accepting_covers_the_baseline_until_it_is_mended(history: Callable[..., History]) -> None:
+def test_accepting_covers_the_baseline_until_it_is_mended(
+    history: Callable[..., JudgedNights],
+) -> None:
     found = history(last_good=False)
 
     def accepted_of(iha: Sequence[float]) -> tuple[bool, bool]:
@@ -50,7 +52,7 @@ def test_accepting_covers_the_baseline_until_it_is_mended(history: Callable[...,
         return bool(verdict.regressions), any("accepted" in text for text in verdict.standing)
 
     assert accepted_of(BAD) == (True, False)
-    found.store.accept("n1")
+    found.history.accept("n1")
     assert [accepted_of(BAD), accepted_of(BAD)] == [(False, True)] * 2
     assert accepted_of(GOOD) == (False, False)
     assert [accepted_of(BAD), accepted_of(BAD)] == [(True, False), (False, False)]
@@ -73,7 +75,7 @@ NOT_JUDGED = "NOT JUDGED against its baseline: t m: "
     ids=["questions", "task", "settings", "both"],
 )
 def test_a_baseline_that_says_nothing_is_not_judged_by(
-    theirs: Measure, reason: str, history: Callable[..., History]
+    theirs: Measure, reason: str, history: Callable[..., JudgedNights]
 ) -> None:
     verdict = history(last_good=False).night([measure(BAD)], [theirs])
     assert verdict.checks == ()
@@ -81,7 +83,7 @@ def test_a_baseline_that_says_nothing_is_not_judged_by(
 
 
 def test_a_baseline_with_some_of_the_questions_is_compared_on_those(
-    history: Callable[..., History],
+    history: Callable[..., JudgedNights],
 ) -> None:
     lost = measure(GOOD[1:], documents="y", questions=tuple(f"d{i}" for i in range(1, 100)))
     verdict = history(last_good=False).night([measure(BAD)], [lost])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.history import Store, score_key
+from iha_eval.nightly.history import History, score_key
 
 
 def lines(day: int, *means: float, model: str = "iha", **more: Any) -> list[dict[str, Any]]:
@@ -29,64 +29,64 @@ def lines(day: int, *means: float, model: str = "iha", **more: Any) -> list[dict
     ]
 
 
-def means(store: Store) -> dict[str, list[float]]:
-    return {name: [one["mean"] for one in found] for name, found in store.read().nights.items()}
+def means(history: History) -> dict[str, list[float]]:
+    return {name: [one["mean"] for one in found] for name, found in history.read().nights.items()}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "history")
+def history(tmp_path: Path) -> History:
+    return History(tmp_path / "history")
 
 
-def test_a_history_begins_empty(store: Store) -> None:
-    assert (store.read().nights, store.read().broken) == ({}, 0)
-    assert not store.folder.exists()
+def test_a_history_begins_empty(history: History) -> None:
+    assert (history.read().nights, history.read().broken) == ({}, 0)
+    assert not history.folder.exists()
 
 
-def test_nights_come_back_in_order_of_time(store: Store) -> None:
-    store.record("b", lines(9, 0.9))
-    store.record("a", lines(10, 0.1, 0.2))
-    store.record("c", lines(1, 0.3))
-    assert means(store) == {"c": [0.3], "b": [0.9], "a": [0.1, 0.2]}
+def test_nights_come_back_in_order_of_time(history: History) -> None:
+    history.record("b", lines(9, 0.9))
+    history.record("a", lines(10, 0.1, 0.2))
+    history.record("c", lines(1, 0.3))
+    assert means(history) == {"c": [0.3], "b": [0.9], "a": [0.1, 0.2]}
 
 
-def test_a_repeated_night_counts_once_and_its_first_lines_stay(store: Store) -> None:
-    store.record("a", lines(1, 0.1, 0.2))
-    store.record("b", lines(2, 0.5))
-    store.record("a", lines(1, 0.3))
-    assert means(store) == {"a": [0.3], "b": [0.5]}
-    assert len(store.path.read_text().splitlines()) == 4
+def test_a_repeated_night_counts_once_and_its_first_lines_stay(history: History) -> None:
+    history.record("a", lines(1, 0.1, 0.2))
+    history.record("b", lines(2, 0.5))
+    history.record("a", lines(1, 0.3))
+    assert means(history) == {"a": [0.3], "b": [0.5]}
+    assert len(history.path.read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize("cut", [1, 20, 150, -1], ids=["byte", "line", "more", "line feed"])
-def test_a_batch_that_was_cut_off_does_not_hide_the_one_before(store: Store, cut: int) -> None:
-    store.record("a", lines(1, 0.1, 0.2))
-    size = store.path.stat().st_size
-    store.record("a", lines(1, 0.8, 0.9))
-    whole = store.path.stat().st_size
-    os.truncate(store.path, size + cut if cut > 0 else whole - 1)
+def test_a_batch_that_was_cut_off_does_not_hide_the_one_before(history: History, cut: int) -> None:
+    history.record("a", lines(1, 0.1, 0.2))
+    size = history.path.stat().st_size
+    history.record("a", lines(1, 0.8, 0.9))
+    whole = history.path.stat().st_size
+    os.truncate(history.path, size + cut if cut > 0 else whole - 1)
     # With all but its line feed the last line is whole.
-    assert means(store) == {"a": [0.1, 0.2] if cut > 0 else [0.8, 0.9]}
-    store.record("b", lines(2, 0.5))
-    store.record("a", lines(1, 0.6, 0.7))
-    assert means(store) == {"a": [0.6, 0.7], "b": [0.5]}
-    assert store.read().broken == (1 if cut > 0 else 0)
+    assert means(history) == {"a": [0.1, 0.2] if cut > 0 else [0.8, 0.9]}
+    history.record("b", lines(2, 0.5))
+    history.record("a", lines(1, 0.6, 0.7))
+    assert means(history) == {"a": [0.6, 0.7], "b": [0.5]}
+    assert history.read().broken == (1 if cut > 0 else 0)
 
 
-def test_a_first_batch_that_was_cut_off_is_better_than_nothing(store: Store) -> None:
-    store.record("a", lines(1, 0.1, 0.2))
-    os.truncate(store.path, store.path.stat().st_size - 10)
-    assert means(store) == {"a": [0.1]}
+def test_a_first_batch_that_was_cut_off_is_better_than_nothing(history: History) -> None:
+    history.record("a", lines(1, 0.1, 0.2))
+    os.truncate(history.path, history.path.stat().st_size - 10)
+    assert means(history) == {"a": [0.1]}
 
 
-def test_any_length_of_a_torn_file_can_be_read_and_added_to(store: Store) -> None:
-    store.record("a", lines(1, 0.1))
-    store.record("b", lines(2, 0.2))
-    data = store.path.read_bytes()
+def test_any_length_of_a_torn_file_can_be_read_and_added_to(history: History) -> None:
+    history.record("a", lines(1, 0.1))
+    history.record("b", lines(2, 0.2))
+    data = history.path.read_bytes()
     for length in range(0, len(data), 9):
-        store.path.write_bytes(data[:length])
-        store.record("c", lines(3, 0.3))
-        found = means(store)
+        history.path.write_bytes(data[:length])
+        history.record("c", lines(3, 0.3))
+        found = means(history)
         assert found["c"] == [0.3]
         assert found.get("a") == ([0.1] if length >= data.index(b"\n") else None)
 
@@ -112,31 +112,31 @@ def test_any_length_of_a_torn_file_can_be_read_and_added_to(store: Store) -> Non
         *("no mean", "no error", "batch that is none"),
     ],
 )
-def test_lines_that_say_nothing_are_counted(junk: bytes, store: Store) -> None:
-    store.record("a", lines(1, 0.1))
-    with store.path.open("ab") as file:
+def test_lines_that_say_nothing_are_counted(junk: bytes, history: History) -> None:
+    history.record("a", lines(1, 0.1))
+    with history.path.open("ab") as file:
         file.write(junk + b"\n\n")
-    store.record("b", lines(2, 0.2))
-    assert means(store) == {"a": [0.1], "b": [0.2]}
-    assert store.read().broken == 1
+    history.record("b", lines(2, 0.2))
+    assert means(history) == {"a": [0.1], "b": [0.2]}
+    assert history.read().broken == 1
 
 
 # Adds nights until it is killed.
 WRITER = """
 import pathlib, sys
-from iha_eval.nightly.history import Store
-store = Store(pathlib.Path(sys.argv[1]))
+from iha_eval.nightly.history import History
+history = History(pathlib.Path(sys.argv[1]))
 for number in range(100000):
     line = {"date": "2026-03-01T02:00:00+00:00", "model": "iha", "task": "t", "metric": "m"}
     line |= {"mean": number / 1e6, "se": 0}
-    store.record(f"n{number}", [{**line, "pad": "x" * 5000}] * 3)
+    history.record(f"n{number}", [{**line, "pad": "x" * 5000}] * 3)
     print(number, flush=True)
 """
 
 
-def test_a_kill_loses_nothing_that_was_recorded(store: Store) -> None:
+def test_a_kill_loses_nothing_that_was_recorded(history: History) -> None:
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(store.folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(history.folder)], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout
     for _ in range(20):
@@ -144,136 +144,136 @@ def test_a_kill_loses_nothing_that_was_recorded(store: Store) -> None:
     writer.send_signal(signal.SIGKILL)
     last = max([last, *map(int, writer.stdout.read().split())])
     writer.wait()
-    found = means(store)
+    found = means(history)
     for number in range(last + 1):
         assert found[f"n{number}"] == [number / 1e6] * 3
 
 
-def test_scores_stay_with_their_batch(store: Store) -> None:
+def test_scores_stay_with_their_batch(history: History) -> None:
     key = score_key("iha", "t0", "m")
-    store.record("a", lines(1, 0.5), {key: [1.0, 0.0, None]})
-    old = store.read().nights["a"][0]
-    store.record("a", lines(1, 0.5), {key: [0.0, 1.0, 1.0]})
-    assert store.scores(store.read().nights["a"][0]) == [0.0, 1.0, 1.0]
-    assert store.scores(old) == [1.0, 0.0, None]
-    assert store.scores({**old, "metric": "other"}) is None
-    assert store.scores({**old, "night": "other"}) is None
-    [first, _] = sorted((store.folder / "scores").iterdir())
+    history.record("a", lines(1, 0.5), {key: [1.0, 0.0, None]})
+    old = history.read().nights["a"][0]
+    history.record("a", lines(1, 0.5), {key: [0.0, 1.0, 1.0]})
+    assert history.scores(history.read().nights["a"][0]) == [0.0, 1.0, 1.0]
+    assert history.scores(old) == [1.0, 0.0, None]
+    assert history.scores({**old, "metric": "other"}) is None
+    assert history.scores({**old, "night": "other"}) is None
+    [first, _] = sorted((history.folder / "scores").iterdir())
     first.write_bytes(first.read_bytes()[:-5])
-    assert store.scores(old) is None
+    assert history.scores(old) is None
 
 
-def test_what_a_hash_stands_for_is_kept_once(store: Store) -> None:
-    assert store.recall("a" * 64) is None
-    store.learn("a" * 64, ["é", 1])
-    [path] = (store.folder / "known").iterdir()
+def test_what_a_hash_stands_for_is_kept_once(history: History) -> None:
+    assert history.lookup("a" * 64) is None
+    history.keep("a" * 64, ["é", 1])
+    [path] = (history.folder / "known").iterdir()
     written = path.stat().st_mtime_ns
-    store.learn("a" * 64, ["é", 1])
-    assert (store.recall("a" * 64), path.stat().st_mtime_ns) == (["é", 1], written)
+    history.keep("a" * 64, ["é", 1])
+    assert (history.lookup("a" * 64), path.stat().st_mtime_ns) == (["é", 1], written)
     data = path.read_bytes()
     # A bit that has turned in the packed part, and one that is cut off.
     for broken in (data[:10] + bytes([data[10] ^ 255]) + data[11:], data[:-5], b"{"):
         path.write_bytes(broken)
-        assert store.recall("a" * 64) is None
-    assert store.recall(None) is None
+        assert history.lookup("a" * 64) is None
+    assert history.lookup(None) is None
 
 
-def test_accepting_a_night_takes_its_regressions_away(store: Store) -> None:
-    store.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
-    store.record("b", lines(2, 0.5, regressions=[{"rule": "baseline"}]))
-    store.accept("a")
-    found = store.read().nights
+def test_accepting_a_night_takes_its_regressions_away(history: History) -> None:
+    history.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
+    history.record("b", lines(2, 0.5, regressions=[{"rule": "baseline"}]))
+    history.accept("a")
+    found = history.read().nights
     assert (found["a"][0]["regressions"], found["a"][0]["accepted"]) == ([], True)
     assert "accepted" not in found["b"][0]
     assert found["b"][0]["regressions"] == [{"rule": "baseline"}]
     with pytest.raises(UserError, match="has no night 'c': the last ones are a, b"):
-        store.accept("c")
+        history.accept("c")
     with pytest.raises(UserError, match="has no night 'a': it is empty"):
-        Store(store.folder / "other").accept("a")
+        History(history.folder / "other").accept("a")
 
 
-def test_what_was_accepted_is_what_was_there(store: Store) -> None:
-    store.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
-    store.accept("a")
-    store.record("a", lines(1, 0.1, regressions=[{"rule": "last_good"}]))
-    [line] = store.read().nights["a"]
+def test_what_was_accepted_is_what_was_there(history: History) -> None:
+    history.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
+    history.accept("a")
+    history.record("a", lines(1, 0.1, regressions=[{"rule": "last_good"}]))
+    [line] = history.read().nights["a"]
     assert (line.get("accepted"), len(line["regressions"])) == (None, 1)
-    store.accept("a")
-    assert store.read().nights["a"][0]["accepted"]
+    history.accept("a")
+    assert history.read().nights["a"][0]["accepted"]
 
 
-def test_an_acceptance_without_a_batch_is_of_what_was_recorded_before_it(store: Store) -> None:
-    store.record("a", lines(1, 0.5))
-    with store.path.open("a") as file:
+def test_an_acceptance_without_a_batch_is_of_what_was_recorded_before_it(history: History) -> None:
+    history.record("a", lines(1, 0.5))
+    with history.path.open("a") as file:
         file.write('{"history": 1, "accept": "a"}\n')
-    assert store.read().nights["a"][0]["accepted"]
-    store.record("a", lines(1, 0.1))
-    assert "accepted" not in store.read().nights["a"][0]
+    assert history.read().nights["a"][0]["accepted"]
+    history.record("a", lines(1, 0.1))
+    assert "accepted" not in history.read().nights["a"][0]
 
 
-def test_a_failed_run_needs_no_numbers(store: Store) -> None:
+def test_a_failed_run_needs_no_numbers(history: History) -> None:
     whole = lines(1, 0.5, failed=True)[0]
-    store.record("a", [{name: whole[name] for name in whole if name not in ("mean", "se")}])
-    assert store.read().nights["a"][0]["failed"]
+    history.record("a", [{name: whole[name] for name in whole if name not in ("mean", "se")}])
+    assert history.read().nights["a"][0]["failed"]
 
 
-def test_reports_are_kept_and_replaced(store: Store, tmp_path: Path) -> None:
+def test_reports_are_kept_and_replaced(history: History, tmp_path: Path) -> None:
     made = tmp_path / "night"
     made.mkdir()
     for text in ("one", "two", "two"):
         (made / "report.md").unlink(missing_ok=True)
         (made / "report.md").write_text(text)
         for _ in range(2):
-            [kept] = store.keep_report("a", made)
-            assert kept == store.folder / "reports" / "a" / "report.md"
+            [kept] = history.keep_report("a", made)
+            assert kept == history.folder / "reports" / "a" / "report.md"
             assert kept.read_text() == text
     assert [path.name for path in kept.parent.iterdir()] == ["report.md"]
 
 
 def test_where_links_cannot_be_made_reports_are_copied(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError("another disk")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     (tmp_path / "report.json").write_text("{}")
-    [kept] = store.keep_report("a", tmp_path)
+    [kept] = history.keep_report("a", tmp_path)
     assert kept.read_text() == "{}"
     assert kept.stat().st_nlink == 1
 
 
 def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    blocked = Store(tmp_path / "file")
+    blocked = History(tmp_path / "file")
     with pytest.raises(UserError, match="cannot be read"):
         blocked.record("a", lines(1, 0.5))
     with pytest.raises(UserError, match="cannot be written"):
-        blocked.learn("a" * 64, [])
+        blocked.keep("a" * 64, [])
     with pytest.raises(UserError, match="cannot be written"):
         blocked.keep_report("a", tmp_path)
-    folder = Store(tmp_path)
+    folder = History(tmp_path)
     folder.path.mkdir()
     with pytest.raises(UserError, match="cannot be read"):
         folder.read()
 
 
-def test_full_disks_are_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.record("a", lines(1, 0.5, regressions=[]))
+def test_full_disks_are_said(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    history.record("a", lines(1, 0.5, regressions=[]))
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("iha_eval.nightly.history.os.write", full)
-    for act in (lambda: store.record("b", lines(2, 0.5)), lambda: store.accept("a")):
+    for act in (lambda: history.record("b", lines(2, 0.5)), lambda: history.accept("a")):
         with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
             act()
-    assert means(store) == {"a": [0.5]}
+    assert means(history) == {"a": [0.5]}
 
 
-def test_a_line_is_json_on_its_own(store: Store) -> None:
-    store.record("a", lines(1, 0.5, name="été \ud800"))
-    [line] = store.path.read_text().splitlines()
+def test_a_line_is_json_on_its_own(history: History) -> None:
+    history.record("a", lines(1, 0.5, name="été \ud800"))
+    [line] = history.path.read_text().splitlines()
     assert json.loads(line) | {"name": ""} == {
         **lines(1, 0.5)[0],
         "history": 1,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from judged_nights import GOOD, History, measure, only
+from judged_nights import GOOD, JudgedNights, measure, only
 
 from iha_eval.nightly.missing import vanished
 
@@ -34,7 +34,7 @@ def test_a_measure_without_scores_is_missing(
     expected: int | None,
     reason: str,
     side: str,
-    history: Callable[..., History],
+    history: Callable[..., JudgedNights],
 ) -> None:
     found = history()
     found.night([measure(GOOD)], [measure(GOOD)])
@@ -46,7 +46,7 @@ def test_a_measure_without_scores_is_missing(
     assert [check.rule for check in verdict.checks] == ([] if side == "iha" else ["last_good"])
 
 
-def test_a_few_lost_questions_are_not_missing(history: Callable[..., History]) -> None:
+def test_a_few_lost_questions_are_not_missing(history: Callable[..., JudgedNights]) -> None:
     found = history(baseline=False)
     found.night([measure(GOOD)])
     lost = measure([1.0] * 90, documents="y", expected=100)
@@ -55,7 +55,7 @@ def test_a_few_lost_questions_are_not_missing(history: Callable[..., History]) -
 
 
 def test_what_lacked_scores_is_no_night_to_be_held_against(
-    history: Callable[..., History],
+    history: Callable[..., JudgedNights],
 ) -> None:
     found = history(baseline=False)
     found.night([measure(GOOD)])

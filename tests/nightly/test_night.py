@@ -11,13 +11,14 @@ from lm_eval_runs import FakeTask, lines, samples_file, write_run
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import read_config
-from iha_eval.nightly.jobs import Job, plan
 from iha_eval.nightly.night import (
     STATE,
+    Job,
     Night,
     State,
     nights_in,
     open_night,
+    plan,
     results_of,
     set_aside,
 )

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judged_nights import BAD, GOOD, History, measure, only
+from judged_nights import BAD, GOOD, JudgedNights, measure, only
 
 
 def test_the_first_night_is_held_against_nothing_and_says_so(
-    history: Callable[..., History],
+    history: Callable[..., JudgedNights],
 ) -> None:
     found = history().night([measure(BAD)], [measure(BAD)])
     assert (only(found).rule, found.gaps) == ("baseline", ())
@@ -19,7 +19,7 @@ def test_the_first_night_is_held_against_nothing_and_says_so(
     assert history(last_good=False).night([measure(BAD)], [measure(BAD)]).notes == ()
 
 
-def test_a_drop_counts_until_it_is_mended(history: Callable[..., History]) -> None:
+def test_a_drop_counts_until_it_is_mended(history: Callable[..., JudgedNights]) -> None:
     found = history(baseline=False)
     found.night([measure(GOOD)])
     for _ in range(2):
@@ -32,24 +32,24 @@ def test_a_drop_counts_until_it_is_mended(history: Callable[..., History]) -> No
     assert only(found.night([measure(BAD)])).against == "n4"
 
 
-def test_a_rise_is_none(history: Callable[..., History]) -> None:
+def test_a_rise_is_none(history: Callable[..., JudgedNights]) -> None:
     found = history()
     found.night([measure(BAD)])
     assert not only(found.night([measure(GOOD)])).regression
 
 
-def test_where_less_is_better_a_rise_counts(history: Callable[..., History]) -> None:
+def test_where_less_is_better_a_rise_counts(history: Callable[..., JudgedNights]) -> None:
     found = history()
     found.night([measure(BAD, higher=False)])
     check = only(found.night([measure(GOOD, higher=False)]))
     assert (check.regression, check.points) == (True, pytest.approx(-20))
 
 
-def test_an_accepted_night_is_the_new_normal(history: Callable[..., History]) -> None:
+def test_an_accepted_night_is_the_new_normal(history: Callable[..., JudgedNights]) -> None:
     found = history()
     found.night([measure(GOOD)])
     found.night([measure(BAD)])
-    found.store.accept("n2")
+    found.history.accept("n2")
     check = only(found.night([measure(BAD)]))
     assert (check.regression, check.against) == (False, "n2")
 
@@ -63,7 +63,7 @@ def test_an_accepted_night_is_the_new_normal(history: Callable[..., History]) ->
     ids=["questions", "settings"],
 )
 def test_other_questions_are_not_compared_and_that_is_said(
-    changes: dict[str, str], reason: str, history: Callable[..., History]
+    changes: dict[str, str], reason: str, history: Callable[..., JudgedNights]
 ) -> None:
     found = history(baseline=False)
     found.night([measure(GOOD)])
@@ -71,14 +71,14 @@ def test_other_questions_are_not_compared_and_that_is_said(
     assert verdict.checks == ()
     assert verdict.notes == (f"NOT JUDGED against an earlier night: t m: {reason}.",)
     assert verdict.missing == []
-    line = found.store.read().nights["n2"][0]
+    line = found.history.read().nights["n2"][0]
     assert line["not_judged"] == {"last_good": reason}
     # And the earlier ones are still known when they come back.
     assert only(found.night([measure(BAD)])).against == "n1"
 
 
 def test_questions_without_hashes_are_not_taken_for_equal(
-    history: Callable[..., History],
+    history: Callable[..., JudgedNights],
 ) -> None:
     reason = "some of its samples have no hashes, so nobody knows which questions they are"
     for unhashed in ("both", "baseline"):
@@ -93,7 +93,7 @@ def test_questions_without_hashes_are_not_taken_for_equal(
         )
 
 
-def test_what_is_not_watched_is_not_judged(history: Callable[..., History]) -> None:
+def test_what_is_not_watched_is_not_judged(history: Callable[..., JudgedNights]) -> None:
     found = history()
     found.night([measure(GOOD)])
     verdict = found.night([measure(BAD, watched=False)], [measure(GOOD)])
@@ -111,7 +111,7 @@ def test_what_is_not_watched_is_not_judged(history: Callable[..., History]) -> N
     ids=str,
 )
 def test_thresholds(
-    rules: dict[str, Any], counts: bool | None, history: Callable[..., History]
+    rules: dict[str, Any], counts: bool | None, history: Callable[..., JudgedNights]
 ) -> None:
     found = history(baseline=False, **rules)
     found.night([measure(GOOD)])
@@ -119,7 +119,7 @@ def test_thresholds(
     assert [check.regression for check in checks] == ([] if counts is None else [counts])
 
 
-def test_watching_more_asks_for_more(history: Callable[..., History]) -> None:
+def test_watching_more_asks_for_more(history: Callable[..., JudgedNights]) -> None:
     """By hand: 8 of 8 changes downward have p = 2 / 2^8, times 7 tasks more than 5%."""
     same = [measure([1.0] * 8, f"same{i}") for i in range(6)]
     for others, regression in ((same[:5], True), (same, False)):
@@ -131,10 +131,10 @@ def test_watching_more_asks_for_more(history: Callable[..., History]) -> None:
         assert check.regression is regression
 
 
-def test_scores_that_are_gone_leave_the_means(history: Callable[..., History]) -> None:
+def test_scores_that_are_gone_leave_the_means(history: Callable[..., JudgedNights]) -> None:
     found = history()
     found.night([measure(GOOD)])
-    for path in (found.store.folder / "scores").iterdir():
+    for path in (found.history.folder / "scores").iterdir():
         path.unlink()
     check = only(found.night([measure(BAD)]))
     # By hand: errors of the shares 42/104 and 62/104 are 0.0481 each, so z = 0.2 / 0.0680 = 2.94.
@@ -148,7 +148,7 @@ def test_scores_that_are_gone_leave_the_means(history: Callable[..., History]) -
     ids=["none", "some", "fractions"],
 )
 def test_missing_and_fractional_scores(
-    tonight: list[float | None], points: float | None, history: Callable[..., History]
+    tonight: list[float | None], points: float | None, history: Callable[..., JudgedNights]
 ) -> None:
     found = history()
     found.night([measure(GOOD)])
@@ -158,7 +158,9 @@ def test_missing_and_fractional_scores(
     assert [check.points for check in checks] == ([] if points is None else [pytest.approx(points)])
 
 
-def test_questions_without_a_common_score_show_nothing(history: Callable[..., History]) -> None:
+def test_questions_without_a_common_score_show_nothing(
+    history: Callable[..., JudgedNights],
+) -> None:
     found = history()
     found.night([measure(GOOD)])
     # Of the ten questions that the earlier night and the baseline have too, none has a score here.
@@ -176,7 +178,7 @@ def drawn(rng: np.random.Generator, skill: np.ndarray, shift: float = 0.0) -> li
     return [float(x) for x in rng.random(skill.size) < np.clip(skill + shift, 0, 1)]
 
 
-def test_nights_without_a_change_raise_few_alarms(history: Callable[..., History]) -> None:
+def test_nights_without_a_change_raise_few_alarms(history: Callable[..., JudgedNights]) -> None:
     """120 nights, four tasks each: at most 2.5% may show a drop, for the tests are two-sided."""
     rng = np.random.default_rng(1)
     alarms = 0
@@ -192,7 +194,7 @@ def test_nights_without_a_change_raise_few_alarms(history: Callable[..., History
     assert alarms <= 8
 
 
-def test_true_drops_are_found(history: Callable[..., History]) -> None:
+def test_true_drops_are_found(history: Callable[..., JudgedNights]) -> None:
     """15 points on 400 questions, in one of four tasks, behind Holm's correction."""
     rng = np.random.default_rng(2)
     hits, right_task = 0, 0

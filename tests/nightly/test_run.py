@@ -10,7 +10,7 @@ import fake_nights
 import pytest
 from fake_nights import BAD, BOTH, DAY, GOOD, NOON, FakeNights, recorded, report
 
-from iha_eval.nightly.history import Store
+from iha_eval.nightly.history import History
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
 FIRST_NIGHT = "Nothing was held against an earlier night: there is no earlier night with a result."
@@ -50,7 +50,7 @@ def test_a_fine_night(nights: FakeNights) -> None:
 
 def test_lines_of_the_history_say_where_a_number_comes_from(nights: FakeNights) -> None:
     nights.night()
-    line = Store(nights.history).read().nights["2026-03-01"][0]
+    line = History(nights.history).read().nights["2026-03-01"][0]
     assert {name: line[name] for name in ("date", "metric", "n", "left_out", "name")} == {
         "date": "2026-03-01T12:00:00+00:00",
         "metric": "p@1",
@@ -271,7 +271,7 @@ def test_the_commit_of_the_checkpoint_is_recorded(nights: FakeNights) -> None:
         git("init", "-q", folder=folder)
         git("commit", "-q", "--allow-empty", "-m", folder.name, folder=folder)
     nights.night()
-    lines = Store(nights.history).read().nights["2026-03-01"]
+    lines = History(nights.history).read().nights["2026-03-01"]
     assert [one["commit"] for one in lines] == [
         git("rev-parse", "HEAD", folder=nights.folder / "iha"),
         git("rev-parse", "HEAD", folder=nights.folder),
@@ -283,4 +283,4 @@ def test_without_git_there_is_no_commit(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     nights.night()
-    assert Store(nights.history).read().nights["2026-03-01"][0]["commit"] is None
+    assert History(nights.history).read().nights["2026-03-01"][0]["commit"] is None

@@ -12,9 +12,9 @@ from fake_nights import BOTH, DAY, GOOD, NOON, FakeNights, recorded, report
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import read_config
-from iha_eval.nightly.history import Store
+from iha_eval.nightly.history import History
 from iha_eval.nightly.lock import only_one
-from iha_eval.nightly.run import FINE, MISSING, REGRESSION, intend
+from iha_eval.nightly.run import FINE, MISSING, REGRESSION, dry_run
 
 
 def test_going_on_after_a_crash_repeats_only_what_failed(nights: FakeNights) -> None:
@@ -67,7 +67,7 @@ def test_a_night_that_was_never_finished_is_recorded_by_the_next(
     assert said[0] == "night 2026-03-01 was never finished: it is recorded as it is"
     found = recorded(nights)
     assert found["2026-03-01"] == [("iha", "math", None), ("baseline", "math", None)]
-    reasons = {one["reason"] for one in Store(nights.history).read().nights["2026-03-01"]}
+    reasons = {one["reason"] for one in History(nights.history).read().nights["2026-03-01"]}
     assert reasons == {"it left no whole results"}
     assert nights.night(NOON + 2 * DAY)[1][0].startswith("night 2026-03-03 in ")
 
@@ -128,7 +128,7 @@ def test_fresh_repeats_a_night_and_keeps_what_it_had(nights: FakeNights) -> None
 
 def test_a_dry_run_shows_and_touches_nothing(nights: FakeNights) -> None:
     def shown(**options: Any) -> list[str]:
-        return list(intend(read_config(nights.file), NOON, **options))
+        return list(dry_run(read_config(nights.file), NOON, **options))
 
     lines = shown()
     assert lines[0] == f"night 2026-03-01 in {nights.output / '2026-03-01'}"

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from fake_nights import BAD, DAY, GOOD, NOON, FakeNights, report
 
-from iha_eval.nightly.history import Store
+from iha_eval.nightly.history import History
 from iha_eval.nightly.process import unredacted
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
 
 def lines(nights: FakeNights, night: str) -> dict[tuple[str, str, str], dict[str, Any]]:
     """What the history has of a night, by model, task and metric."""
-    found = Store(nights.history).read().nights[night]
+    found = History(nights.history).read().nights[night]
     return {(one["model"], one["task"], one["metric"]): dict(one) for one in found}
 
 
@@ -79,7 +79,7 @@ def test_a_score_that_is_there_no_more_is_missed(nights: FakeNights) -> None:
     assert (line["mean"], line["watched"], bool(line["lacking"])) == (None, True, True)
     [gap] = [one for one in report(nights, "2026-03-03")["trend"] if one["metric"] == "other"]
     assert [night["failed"] for night in gap["nights"]] == [False, True, True]
-    Store(nights.history).accept("2026-03-03")
+    History(nights.history).accept("2026-03-03")
     assert nights.night(NOON + 3 * DAY)[0] == FINE
 
 
@@ -171,7 +171,7 @@ def test_worse_than_the_baseline_fails_one_night_and_stands(nights: FakeNights) 
     nights.ask("iha", right=BAD)
     nights.ask("baseline", right=GOOD)
     assert nights.night()[0] == REGRESSION
-    Store(nights.history).accept("2026-03-01")
+    History(nights.history).accept("2026-03-01")
     code, said = nights.night(NOON + DAY)
     assert code == FINE
     [standing] = [line for line in said if line.startswith("STANDING: ")]

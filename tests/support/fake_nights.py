@@ -82,10 +82,10 @@ class FakeNights:
     def night(self, now: datetime = NOON, **options: Any) -> tuple[int, list[str]]:
         """Run a night in this process; returns the exit code and what was said."""
         from iha_eval.nightly.config import read_config
-        from iha_eval.nightly.run import conduct
+        from iha_eval.nightly.run import run_night
 
         said: list[str] = []
-        return conduct(read_config(self.file), now, said.append, **options), said
+        return run_night(read_config(self.file), now, said.append, **options), said
 
 
 @contextmanager
@@ -105,11 +105,11 @@ def report(nights: FakeNights, night: str = "2026-03-01") -> dict[str, Any]:
 def recorded(nights: FakeNights) -> dict[str, list[tuple[str, str, Any]]]:
     """Model, task, and mean or None, of each line of each night."""
     # The processes of a night are this file, and start sooner without.
-    from iha_eval.nightly.history import Store
+    from iha_eval.nightly.history import History
 
     return {
         name: [(one["model"], one["task"], one.get("mean")) for one in lines]
-        for name, lines in Store(nights.history).read().nights.items()
+        for name, lines in History(nights.history).read().nights.items()
     }
 
 

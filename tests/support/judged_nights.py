@@ -10,10 +10,10 @@ from typing import Any
 
 from iha_eval.nightly.comparisons import Check
 from iha_eval.nightly.config import Rules
-from iha_eval.nightly.history import Store, score_key
+from iha_eval.nightly.history import History, score_key
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.record import judged
-from iha_eval.nightly.regressions import Verdict, judge
+from iha_eval.nightly.regressions import NightVerdict, judge
 from iha_eval.statistics import level
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
@@ -34,21 +34,21 @@ def measure(
     return Measure(task, "m", tuple(scores), **sha256s, **fields)
 
 
-class History:
+class JudgedNights:
     """Nights that are judged and recorded one after the other."""
 
     def __init__(self, folder: Path, rules: Rules) -> None:
-        self.store, self.rules, self.count, self.begun = Store(folder), rules, 0, START
+        self.history, self.rules, self.count, self.begun = History(folder), rules, 0, START
 
     def night(
         self, iha: Sequence[Measure], baseline: Sequence[Measure] = (), days: int = 1
-    ) -> Verdict:
+    ) -> NightVerdict:
         """Judge and record a night that begins so many days after the one before."""
         self.count += 1
         self.begun += timedelta(days=days, seconds=1)
         date = self.begun.isoformat()
-        nights = self.store.read().nights
-        verdict = judge(self.rules, iha, baseline, nights, self.store, date[:10])
+        nights = self.history.read().nights
+        verdict = judge(self.rules, iha, baseline, nights, self.history, date[:10])
         lines = []
         for one in iha:
             found = level(one.scores)
@@ -58,16 +58,16 @@ class History:
             same |= {"room": one.room}
             found_by_rules = judged("iha", one.key, verdict)
             lines.append({**common, **numbers, **same, **found_by_rules})
-            self.store.learn(one.documents, one.questions)
-            self.store.learn(one.settings, one.asked)
+            self.history.keep(one.documents, one.questions)
+            self.history.keep(one.settings, one.asked)
         scores = {score_key("iha", one.task, "m"): one.scores for one in iha}
-        self.store.record(f"n{self.count}", lines, scores)
+        self.history.record(f"n{self.count}", lines, scores)
         return verdict
 
 
 GOOD, BAD = [1.0] * 60 + [0.0] * 40, [1.0] * 40 + [0.0] * 60
 
 
-def only(verdict: Verdict) -> Check:
+def only(verdict: NightVerdict) -> Check:
     [check] = verdict.checks
     return check

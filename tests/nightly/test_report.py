@@ -11,7 +11,7 @@ from iha_eval.compare import build_report
 from iha_eval.compare.inputs.runs import load_run
 from iha_eval.compare.inputs.samples import read_samples
 from iha_eval.compare.inputs.settings import template
-from iha_eval.nightly.merge import merged
+from iha_eval.nightly.report import merged
 
 
 def run(folder: Path, tasks: dict[str, list[float]], stamp: str, **config: object) -> Path:
