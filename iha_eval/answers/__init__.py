@@ -8,17 +8,16 @@ Source: GSM8K, Cobbe et al., arXiv:2110.14168; MATH, Hendrycks et al., arXiv:210
 voting, Wang et al., arXiv:2203.11171.
 """
 
-from iha_eval.answers.classes import Judged, judge
-from iha_eval.answers.equivalence import Comparer, Verdict, grader_version
+from iha_eval.answers.equivalence import Comparer, Equality, grader_version
 from iha_eval.answers.extract import Kind, extract
 from iha_eval.answers.read import read
-from iha_eval.answers.votes import maj_at_k, pass_at_k, share_right
+from iha_eval.answers.votes import Judged, judge, maj_at_k, pass_at_k, share_right
 
 __all__ = [
     "Comparer",
+    "Equality",
     "Judged",
     "Kind",
-    "Verdict",
     "extract",
     "grader_version",
     "judge",

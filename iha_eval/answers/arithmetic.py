@@ -8,7 +8,7 @@ Not for: anything with letters or irrational roots; those have no value here.
 from fractions import Fraction
 from math import comb, isqrt
 
-from iha_eval.answers.latex import Call, Tree, is_digits
+from iha_eval.answers.latex import Command, Tree, is_digits
 
 #: Numbers with more bits are not worked out; `10^{10^{10}}` would fill the memory.
 MOST_BITS = 8192
@@ -27,7 +27,7 @@ def value_of(items: Tree) -> Fraction | None:
     1/2(3), is read in two ways by different people and has no value here.
     """
     try:
-        return _Reader(items).everything()
+        return _Calculator(items).everything()
     except (_NoValueError, ZeroDivisionError, RecursionError):
         return None
 
@@ -38,7 +38,7 @@ def _kept(value: Fraction) -> Fraction:
     return value
 
 
-class _Reader:
+class _Calculator:
     """Reads one tree from left to right by the usual precedence."""
 
     def __init__(self, items: Tree) -> None:
@@ -51,7 +51,7 @@ class _Reader:
             raise _NoValueError
         return value
 
-    def _peek(self) -> "str | Call | None":
+    def _peek(self) -> "str | Command | None":
         return self._items[self._at] if self._at < len(self._items) else None
 
     def _take(self, *wanted: str) -> str | None:
@@ -92,7 +92,7 @@ class _Reader:
     def _follows(self) -> bool:
         """Whether a factor follows without a sign: a bracket, a root, a fraction."""
         item = self._peek()
-        return item == "(" or (isinstance(item, Call) and item.name in ("frac", "sqrt", "{"))
+        return item == "(" or (isinstance(item, Command) and item.name in ("frac", "sqrt", "{"))
 
     def _power(self) -> Fraction:
         value = self._atom()
@@ -101,16 +101,16 @@ class _Reader:
             if item == "!":
                 self._at += 1
                 value = _factorial(value)
-            elif isinstance(item, Call) and item.name == "^":
+            elif isinstance(item, Command) and item.name == "^":
                 self._at += 1
-                value = _raised(value, _Reader(item.arguments[0]).everything())
+                value = _raised(value, _Calculator(item.arguments[0]).everything())
             else:
                 return value
 
     def _atom(self) -> Fraction:
         item = self._peek()
         self._at += 1
-        if isinstance(item, Call):
+        if isinstance(item, Command):
             return self._call(item)
         if item is None:
             raise _NoValueError
@@ -122,13 +122,13 @@ class _Reader:
         if not (item[0].isdigit() and item.isascii()):
             raise _NoValueError
         following = self._peek()
-        if isinstance(following, Call) and following.name == "overline":
+        if isinstance(following, Command) and following.name == "overline":
             self._at += 1
             return _repeating(item, following.arguments[0])
         return _kept(Fraction(item))
 
-    def _call(self, item: Call) -> Fraction:
-        inner = [_Reader(argument).everything() for argument in item.arguments]
+    def _call(self, item: Command) -> Fraction:
+        inner = [_Calculator(argument).everything() for argument in item.arguments]
         if item.name == "frac":
             return _kept(inner[0] / inner[1])
         if item.name == "binom":

@@ -12,10 +12,46 @@ are read as one number outside of brackets.
 
 import re
 
-from iha_eval.answers.characters import CHARACTERS
-
 #: Longer answers are not read; the longest gold answer of MATH-500 has about 50 characters.
 LONGEST = 1000
+
+#: Typed characters and the LaTeX they stand for, for str.translate.
+# Control characters and the spaces of other widths become a space.
+_CHARACTERS = str.maketrans(
+    dict.fromkeys([*range(32), *range(127, 161), *range(0x2000, 0x200B), 0x202F, 0x3000], " ")
+    # Characters without width, and currency signs.
+    | dict.fromkeys([*range(0x200B, 0x2010), 0x2060, 0xFEFF, 0x24, 0xA3, 0x20AC])
+    | dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{EM DASH}\N{HYPHEN}\N{NON-BREAKING HYPHEN}", "-")
+    | dict.fromkeys(
+        "*\N{MULTIPLICATION SIGN}\N{MIDDLE DOT}\N{DOT OPERATOR}\N{BULLET OPERATOR}", "\\cdot "
+    )
+    | {"\N{SUPERSCRIPT ZERO}": "^0", "\N{SUPERSCRIPT ONE}": "^1"}
+    | {"\N{SUPERSCRIPT TWO}": "^2", "\N{SUPERSCRIPT THREE}": "^3"}
+    | {chr(0x2070 + power): f"^{power}" for power in range(4, 10)}
+    | {
+        "\N{DIVISION SIGN}": "/",
+        "\N{FRACTION SLASH}": "/",
+        "\N{LESS-THAN OR EQUAL TO}": "\\le ",
+        "\N{GREATER-THAN OR EQUAL TO}": "\\ge ",
+        "\N{NOT EQUAL TO}": "\\ne ",
+        "\N{PLUS-MINUS SIGN}": "\\pm ",
+        "\N{INFINITY}": "\\infty ",
+        "\N{UNION}": "\\cup ",
+        "\N{ELEMENT OF}": "\\in ",
+        "\N{EMPTY SET}": "\\emptyset ",
+        "\N{GREEK SMALL LETTER PI}": "\\pi ",
+        "\N{GREEK SMALL LETTER THETA}": "\\theta ",
+        "\N{SQUARE ROOT}": "\\sqrt ",
+        "\N{DOUBLE-STRUCK CAPITAL R}": "\\mathbb{R}",
+        "\N{DEGREE SIGN}": "^\\circ ",
+        "\N{VULGAR FRACTION ONE HALF}": "\\frac{1}{2}",
+        "\N{VULGAR FRACTION ONE QUARTER}": "\\frac{1}{4}",
+        "\N{VULGAR FRACTION THREE QUARTERS}": "\\frac{3}{4}",
+        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    }
+)
 
 #: Commands that only lay out. `\left.` and `\right.` draw nothing.
 _LAYOUT = re.compile(
@@ -123,7 +159,7 @@ def clean(text: str) -> str:
     Args:
         text: An answer as `extract` finds it or a data set gives it, of at most LONGEST characters.
     """
-    text = _unwrapped(text.strip()).replace("**", "^").replace("\\$", "").translate(CHARACTERS)
+    text = _unwrapped(text.strip()).replace("**", "^").replace("\\$", "").translate(_CHARACTERS)
     text = _DELIMITERS.sub(lambda found: found[1] or " ", _SPACES.sub(" ", text))
     text = _spaced(_LAYOUT.sub(" ", text))
     text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))

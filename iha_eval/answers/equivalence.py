@@ -1,7 +1,7 @@
 """Decide whether two answers are equal: by form, by exact value, part by part, or by math-verify.
 
 For: `Comparer.compare`, which is symmetric and remembers what it decided.
-Not for: reading answers (`read`) and running math-verify (`workers`, `worker`).
+Not for: reading answers (`read`) and running math-verify (`sympy_pool`, `sympy_process`).
 """
 
 import threading
@@ -10,7 +10,7 @@ from enum import Enum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from iha_eval.answers.shapes import Expression, Group, Matrix, Named, Row, Shape
+from iha_eval.answers.read import Expression, Matrix, Named, Ordered, Shape, Unordered
 from iha_eval.answers.sympy_pool import Workers
 from iha_eval.errors import UserError
 
@@ -21,7 +21,7 @@ _REMEMBERED = 500_000
 _LARGEST_GROUP = 40
 
 
-class Verdict(Enum):
+class Equality(Enum):
     """What a comparison came to."""
 
     EQUAL = "equal"
@@ -39,16 +39,16 @@ class Comparer:
     def __init__(self, ask: Ask) -> None:
         """Compare with `ask` for what neither form nor value decides."""
         self._ask = ask
-        self._known: dict[tuple[str, str], Verdict] = {}
+        self._known: dict[tuple[str, str], Equality] = {}
         self._lock = threading.Lock()
 
-    def compare(self, one: Shape, other: Shape) -> Verdict:
+    def compare(self, one: Shape, other: Shape) -> Equality:
         """Whether two answers are equal; the order of the two makes no difference.
 
         A comparison stops at the first pair of parts that comes out undecided.
         """
         if one.form == other.form:
-            return Verdict.EQUAL
+            return Equality.EQUAL
         first, second = sorted((one, other), key=lambda shape: shape.form)
         key = (first.form, second.form)
         with self._lock:
@@ -61,24 +61,24 @@ class Comparer:
                 self._known[key] = known
         return known
 
-    def _decide(self, one: Shape, other: Shape) -> Verdict:
+    def _decide(self, one: Shape, other: Shape) -> Equality:
         if isinstance(one, Named) or isinstance(other, Named):
             return self._named(one, other)
-        if isinstance(one, Row) and isinstance(other, Row):
+        if isinstance(one, Ordered) and isinstance(other, Ordered):
             alike = one.brackets == other.brackets
-            return self._in_order(one.parts, other.parts) if alike else Verdict.DIFFERENT
-        if isinstance(one, Group) and isinstance(other, Group):
+            return self._in_order(one.parts, other.parts) if alike else Equality.DIFFERENT
+        if isinstance(one, Unordered) and isinstance(other, Unordered):
             alike = one.union == other.union
-            return self._in_any_order(one.parts, other.parts) if alike else Verdict.DIFFERENT
+            return self._in_any_order(one.parts, other.parts) if alike else Equality.DIFFERENT
         if isinstance(one, Matrix) and isinstance(other, Matrix):
             if [len(cells) for cells in one.rows] != [len(cells) for cells in other.rows]:
-                return Verdict.DIFFERENT
+                return Equality.DIFFERENT
             return self._in_order(sum(one.rows, ()), sum(other.rows, ()))
         if isinstance(one, Expression) and isinstance(other, Expression):
             return self._expressions(one, other)
-        return Verdict.DIFFERENT
+        return Equality.DIFFERENT
 
-    def _named(self, one: Shape, other: Shape) -> Verdict:
+    def _named(self, one: Shape, other: Shape) -> Equality:
         """A name counts only against another name: `x = 5` is 5, but `y = 5` is another line."""
         if isinstance(one, Named) and isinstance(other, Named):
             if one.name == other.name:
@@ -87,48 +87,48 @@ class Comparer:
         holder, bare = (one, other) if isinstance(one, Named) else (other, one)
         if isinstance(holder, Named) and isinstance(bare, Expression) and bare.equation:
             return self._asked(holder.latex, bare.latex)
-        return self.compare(holder.value, bare) if isinstance(holder, Named) else Verdict.DIFFERENT
+        return self.compare(holder.value, bare) if isinstance(holder, Named) else Equality.DIFFERENT
 
-    def _in_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Verdict:
+    def _in_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Equality:
         if len(ones) != len(others):
-            return Verdict.DIFFERENT
+            return Equality.DIFFERENT
         for one, other in zip(ones, others, strict=True):
             verdict = self.compare(one, other)
-            if verdict is not Verdict.EQUAL:
+            if verdict is not Equality.EQUAL:
                 return verdict
-        return Verdict.EQUAL
+        return Equality.EQUAL
 
-    def _in_any_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Verdict:
+    def _in_any_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Equality:
         if len(ones) != len(others) or len(ones) > _LARGEST_GROUP:
-            return Verdict.DIFFERENT
+            return Equality.DIFFERENT
         left = list(others)
         for one in ones:
             # The same form first: it costs nothing.
             for other in sorted(left, key=lambda shape: shape.form != one.form):
                 verdict = self.compare(one, other)
-                if verdict is Verdict.UNDECIDED:
+                if verdict is Equality.UNDECIDED:
                     return verdict
-                if verdict is Verdict.EQUAL:
+                if verdict is Equality.EQUAL:
                     left.remove(other)
                     break
             else:
-                return Verdict.DIFFERENT
-        return Verdict.EQUAL
+                return Equality.DIFFERENT
+        return Equality.EQUAL
 
-    def _expressions(self, one: Expression, other: Expression) -> Verdict:
+    def _expressions(self, one: Expression, other: Expression) -> Equality:
         # Two values that are both known are different, since equal ones have the same form.
         known = one.value is not None and other.value is not None
         if known or one.equation != other.equation:
-            return Verdict.DIFFERENT
+            return Equality.DIFFERENT
         return self._asked(one.latex, other.latex)
 
-    def _asked(self, one: str | None, other: str | None) -> Verdict:
+    def _asked(self, one: str | None, other: str | None) -> Equality:
         if one is None or other is None:
-            return Verdict.DIFFERENT
+            return Equality.DIFFERENT
         equal = self._ask(*sorted((one, other)))
         if equal is None:
-            return Verdict.UNDECIDED
-        return Verdict.EQUAL if equal else Verdict.DIFFERENT
+            return Equality.UNDECIDED
+        return Equality.EQUAL if equal else Equality.DIFFERENT
 
 
 @cache

@@ -6,13 +6,10 @@ Not for: judging whether the answer can be read or is right (`read`, `equivalenc
 
 import re
 from collections import deque
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from iha_eval.answers.clean import LONGEST
-from iha_eval.answers.numerals import has_value, numbers
-from iha_eval.answers.passages import affirmed, passages, runs, stated
-from iha_eval.answers.read import solved
-from iha_eval.answers.shapes import Expression
+from iha_eval.answers.read import Expression, read, solved
 
 #: How a data set's answers look: a number (GSM8K) or any math (MATH).
 Kind = Literal["number", "math"]
@@ -207,3 +204,137 @@ def _last_number(tail: str) -> str | None:
         if found:
             return found[-1]
     return None
+
+
+_CLOSING = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
+_MATH_SIGN = re.compile(r"\$\$|\$|\\.|\n[ \t]*\n", re.DOTALL)
+_BETWEEN = re.compile(r"[ \t]*(?:,|;)?[ \t]*(?:and|or|&)?[ \t]*\n?[ \t]*")
+_DENIED_MATH = re.compile(r"\b(?:not|never|isn't|n't)[ \t]*(?:be |equal |to ){0,3}$")
+_SIGNED_NAME = re.compile(
+    r"[A-Za-z](?:_\{?\w\}?)?'?|[A-Z]{1,4}|\\[a-z]+|\\text\{[^{}]*\}|[A-Za-z]\([a-z]\)"
+)
+
+
+class Passage(NamedTuple):
+    """A piece of math.
+
+    Attributes:
+        start: Where its opening sign starts.
+        end: Where its closing sign ends.
+        content: What is in between, without spaces at the ends.
+    """
+
+    start: int
+    end: int
+    content: str
+
+
+def passages(text: str) -> list[Passage]:
+    """The pieces of math between dollar signs or LaTeX's brackets, in order."""
+    found: list[Passage] = []
+    opened, start = "", 0
+    for sign in _MATH_SIGN.finditer(text):
+        token = sign[0]
+        money = token == "$" and text[sign.end() : sign.end() + 1].isdigit()
+        if opened == "$" and (token[0] == "\n" or (money and text[sign.start() - 1].isspace())):
+            # The opening one was a price.
+            opened = ""
+        if opened and token == _CLOSING[opened]:
+            content = text[start + len(opened) : sign.start()].strip()
+            if content:
+                found.append(Passage(start, sign.end(), content))
+            opened = ""
+        elif not opened and token in _CLOSING:
+            opened, start = token, sign.start()
+    return found
+
+
+def affirmed(text: str, found: list[Passage]) -> list[Passage]:
+    """Those that no "not" stands in front of."""
+    return [
+        one for one in found if not _DENIED_MATH.search(text[max(0, one.start - 30) : one.start])
+    ]
+
+
+def runs(text: str, found: list[Passage]) -> list[list[Passage]]:
+    """Neighbors with nothing but a comma, "and" or "or" between them, put together."""
+    together: list[list[Passage]] = []
+    for one in found:
+        between = text[together[-1][-1].end : one.start] if together else ""
+        if between.strip() and _BETWEEN.fullmatch(between):
+            together[-1].append(one)
+        else:
+            together.append([one])
+    return together
+
+
+def stated(run: list[Passage]) -> str:
+    """What a run states: its only passage, or the list of all."""
+    return ", ".join(value(one.content) for one in run)
+
+
+def value(content: str) -> str:
+    """What a chain of equalities that starts with a name ends in; other math as it is."""
+    content = content.rstrip(" .,;")
+    left, _, right = content.partition("=")
+    if right and (_SIGNED_NAME.fullmatch(left.strip()) or not re.search("[A-Za-z]", left)):
+        return content.rpartition("=")[2].strip()
+    return content
+
+
+_CURRENCY = r"(?:\\?[$€£]\s?)?"
+_SIGN = r"[-+\u2212]?"
+_FRACTION = r"\\[dt]?frac ?\{\d{1,20}\} ?\{\d{1,20}\}"
+_DIGITS = (
+    r"(?:\d{1,3}(?: \d{3})++(?![\d,])|\d++(?:(?:,|\{,\}|\\,|,\\!|:|\.)\d++)*+"
+    rf"(?: \d{{1,9}}/\d{{1,9}}| ?{_FRACTION})?|{_FRACTION}|\.\d++)"
+)
+_JOINT = (
+    r"(?:\s?(?:[-+*/\u2212\u2013\u2014\u00d7\u00f7]|\*\*|\\times|\\cdot|\\div)\s?"
+    r"|\s(?:x|times|to|and|or)\s|\s?\\text\{ ?(?:to|and|or) ?\}\s?)"
+)
+_POWER = r"(?:\s?\^\s?\{?-?\d++\}?)?"
+_TERM = rf"{_DIGITS}{_POWER}"
+_LARGE = (
+    r"(?:[eE][-+]?\d{1,4}(?!\w)"
+    r"|\s?(?:\\text\{ ?)?(?:hundred|thousand|million|[bt]rillion|dozen)\b\}?)?"
+)
+_NUMERAL = re.compile(
+    rf"(?<![\w.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}(?:{_JOINT}{_SIGN}{_CURRENCY}{_TERM})*+{_LARGE}"
+)
+_RANGE = re.compile(r"(?<=[\d}])[-\u2013\u2014](?=[\d$])|\u2013|\u2014|\b(?:to|and|or)\b")
+#: After these a sign belongs to the number even if a space follows it.
+_SIGN_APART = re.compile(r"(?:^|[=:#]|\b(?:is|was|be|equals|of))\s*[-\u2212]\s$")
+_DENIED_NUMBER = re.compile(r"\b(?:not|n't|than)\s*$")
+
+
+def numbers(text: str) -> list[str | None]:
+    """All numbers with a sign, in order; None for what looks like one but has no one value.
+
+    Ranges, times, ratios and lists are such. What "not" stands in front of is left out.
+    """
+    found: list[str | None] = []
+    for numeral in _NUMERAL.finditer(text):
+        before = text[max(0, numeral.start() - 20) : numeral.start()]
+        if not _DENIED_NUMBER.search(before):
+            found.append(_whole(numeral[0], bool(_SIGN_APART.search(before))))
+    return found
+
+
+def _whole(numeral: str, negative: bool) -> str | None:
+    """The text of a number, None if it has no value."""
+    numeral = f"-{numeral}" if negative else numeral.strip()
+    inner = numeral.lstrip("-+\u2212$ ")
+    if len(numeral) > LONGEST or _RANGE.search(inner):
+        return None
+    if has_value(numeral):
+        return numeral
+    # Signs that are typed as letters.
+    plain = re.sub(r"\s(?:x|times)\s", " * ", numeral)
+    return plain if has_value(plain) else None
+
+
+def has_value(text: str) -> bool:
+    """Whether a text is a number or arithmetic with a value."""
+    shape = read(text)
+    return isinstance(shape, Expression) and shape.value is not None

@@ -61,7 +61,7 @@ _SAME = {
 
 
 @dataclass(frozen=True)
-class Call:
+class Command:
     """A command or sign with arguments: a fraction, a root, a power, an index, a group.
 
     Attributes:
@@ -74,7 +74,7 @@ class Call:
 
 
 #: A sequence of tokens and calls.
-Tree = tuple["str | Call", ...]
+Tree = tuple["str | Command", ...]
 
 
 def tokens(text: str) -> list[str]:
@@ -96,7 +96,7 @@ def _tidied(token: str) -> str:
     return "".join(token.split())
 
 
-def is_digits(item: "str | Call | None") -> TypeGuard[str]:
+def is_digits(item: "str | Command | None") -> TypeGuard[str]:
     """Whether a token is a whole number without a sign."""
     return isinstance(item, str) and item.isascii() and item.isdigit()
 
@@ -106,10 +106,10 @@ def tree(sequence: list[str]) -> Tree:
 
     Broken or too deeply nested LaTeX does not fail: what cannot be an argument stays a token.
     """
-    return _Reader(sequence).all()
+    return _TreeReader(sequence).all()
 
 
-class _Reader:
+class _TreeReader:
     """Reads a token sequence once from left to right."""
 
     def __init__(self, sequence: list[str]) -> None:
@@ -117,7 +117,7 @@ class _Reader:
 
     def all(self, depth: int = 0, closing: str | None = None) -> Tree:
         """Everything up to `closing`, which is taken too, or to the end."""
-        found: list[str | Call] = []
+        found: list[str | Command] = []
         inner = 0
         while self._left:
             token = self._left.pop()
@@ -128,23 +128,23 @@ class _Reader:
             found.append(self._item(token, depth))
         return _with_mixed(found)
 
-    def _item(self, token: str, depth: int) -> "str | Call":
+    def _item(self, token: str, depth: int) -> "str | Command":
         if depth > DEEPEST:
             return token
         if token == "{":
             inner = self.all(depth + 1, "}")
-            return inner[0] if len(inner) == 1 else Call("{", (inner,))
+            return inner[0] if len(inner) == 1 else Command("{", (inner,))
         if token in ("\\frac", "\\binom"):
             above = self._argument(depth, digit=True)
-            return Call(token[1:], (above, self._argument(depth, digit=True)))
+            return Command(token[1:], (above, self._argument(depth, digit=True)))
         if token == "\\sqrt":
             index: tuple[Tree, ...] = ()
             if self._left and self._left[-1] == "[":
                 self._left.pop()
                 index = (self.all(depth + 1, "]"),)
-            return Call("sqrt", (*index, self._argument(depth)))
+            return Command("sqrt", (*index, self._argument(depth)))
         if token in ("^", "_", "\\overline"):
-            return Call(token.lstrip("\\"), (self._argument(depth),))
+            return Command(token.lstrip("\\"), (self._argument(depth),))
         return token
 
     def _argument(self, depth: int, digit: bool = False) -> Tree:
@@ -166,12 +166,12 @@ class _Reader:
         return (self._item(token, depth + 1),)
 
 
-def _with_mixed(items: list["str | Call"]) -> Tree:
+def _with_mixed(items: list["str | Command"]) -> Tree:
     r"""Read a whole number before a proper fraction of whole numbers as a mixed number.
 
     MATH writes `1\frac{4}{5}` for 9/5; nobody writes a product of two numbers like that.
     """
-    found: list[str | Call] = []
+    found: list[str | Command] = []
     for item in items:
         mixed = _mixed(found, item)
         if mixed is None:
@@ -181,8 +181,8 @@ def _with_mixed(items: list["str | Call"]) -> Tree:
     return tuple(found)
 
 
-def _mixed(before: list["str | Call"], item: "str | Call") -> Call | None:
-    if not (isinstance(item, Call) and item.name == "frac" and before):
+def _mixed(before: list["str | Command"], item: "str | Command") -> Command | None:
+    if not (isinstance(item, Command) and item.name == "frac" and before):
         return None
     above, below = (part[0] if len(part) == 1 else None for part in item.arguments)
     whole = before[-1]
@@ -191,7 +191,7 @@ def _mixed(before: list["str | Call"], item: "str | Call") -> Call | None:
     if int(above) >= int(below):
         return None
     value = int(whole) + Fraction(int(above), int(below))
-    return Call("frac", ((str(value.numerator),), (str(value.denominator),)))
+    return Command("frac", ((str(value.numerator),), (str(value.denominator),)))
 
 
 def written(items: Tree) -> str:
@@ -199,7 +199,7 @@ def written(items: Tree) -> str:
     return "".join(_spaced([_written(item) for item in items]))
 
 
-def _written(item: "str | Call") -> str:
+def _written(item: "str | Command") -> str:
     if isinstance(item, str):
         # Zeros at the end of a decimal say nothing.
         return item.rstrip("0").rstrip(".") if "." in item and item[0].isdigit() else item
@@ -230,7 +230,7 @@ def for_parser(items: Tree) -> str:
     for place, item in enumerate(items):
         after = items[place + 1] if place + 1 < len(items) else None
         piece = _for_parser(item)
-        if piece == "I" and isinstance(after, Call) and after.name == "^":
+        if piece == "I" and isinstance(after, Command) and after.name == "^":
             piece = "(I)"
         before = items[place - 1] if place else None
         number_before = isinstance(before, str) and before[-1].isdigit()
@@ -240,14 +240,14 @@ def for_parser(items: Tree) -> str:
     return " ".join(pieces)
 
 
-def _for_parser(item: "str | Call") -> str:
-    if isinstance(item, Call):
+def _for_parser(item: "str | Command") -> str:
+    if isinstance(item, Command):
         if item.name == "_":
             return _written(item)
         inner = [for_parser(argument) for argument in item.arguments]
         if item.name == "{":
             return f"({inner[0]})"
-        return _written(Call(item.name, tuple((argument,) for argument in inner)))
+        return _written(Command(item.name, tuple((argument,) for argument in inner)))
     if item == "i":
         return "I"
     if len(item) == 1 and ("A" <= item <= "Z" or item == "d"):

@@ -10,14 +10,144 @@ is a name if it is a letter, a function of one, or words. An inequality for one 
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
-from iha_eval.answers import shapes
 from iha_eval.answers.arithmetic import value_of
 from iha_eval.answers.clean import LONGEST, clean
-from iha_eval.answers.latex import DEEPEST, Call, Tree, for_parser, is_digits, tokens, tree, written
-from iha_eval.answers.shapes import Expression, Named, Shape
+from iha_eval.answers.latex import (
+    DEEPEST,
+    Command,
+    Tree,
+    for_parser,
+    is_digits,
+    tokens,
+    tree,
+    written,
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all shapes have.
+
+    Attributes:
+        form: The canonical form; two answers with the same form are equal. Everything else about a
+            shape follows from it, so it alone decides whether two shapes are the same object.
+    """
+
+    form: str
+
+
+@dataclass(frozen=True)
+class Expression(Shape):
+    """An expression, an equation or a single letter.
+
+    Attributes:
+        value: Its exact value if it is plain arithmetic.
+        latex: How math-verify is asked about it; None if it must be compared by its form alone.
+        equation: Whether it states an equality or another relation.
+    """
+
+    value: Fraction | None = field(default=None, compare=False)
+    latex: str | None = field(default=None, compare=False)
+    equation: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Ordered(Shape):
+    """Parts in a fixed order between two brackets: a tuple, a vector, an interval.
+
+    Attributes:
+        brackets: The opening and the closing one.
+        parts: What stands between them.
+    """
+
+    brackets: str = field(compare=False)
+    parts: tuple[Shape, ...] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Unordered(Shape):
+    """Parts in any order: a set, a list without brackets, both signs of a plus-minus, a union.
+
+    Attributes:
+        union: Whether the parts are united sets rather than elements.
+        parts: What is in it.
+    """
+
+    union: bool = field(compare=False)
+    parts: tuple[Shape, ...] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Matrix(Shape):
+    """A matrix or column vector, however its brackets are drawn.
+
+    Attributes:
+        rows: Its cells, row by row; rows may differ in length if the text was broken.
+    """
+
+    rows: tuple[tuple[Shape, ...], ...] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Named(Shape):
+    r"""A value with a name: `x = 5`, `f(x) = 2x`, `x \in [0, 1]`, `x > 3`.
+
+    Attributes:
+        name: What is on the left.
+        value: What it equals, or the interval it lies in.
+        latex: The equation as math-verify reads it; None for anything but an equation.
+    """
+
+    name: str = field(compare=False)
+    value: Shape = field(compare=False)
+    latex: str | None = field(default=None, compare=False)
+
+
+def expression(
+    form: str, value: Fraction | None = None, latex: str | None = None, equation: bool = False
+) -> Expression:
+    """An expression; one with an exact value has that value as its form."""
+    return Expression(form if value is None else f"={value}", value, latex, equation)
+
+
+def ordered(brackets: str, parts: tuple[Shape, ...]) -> Ordered:
+    """Parts in order between `brackets`."""
+    inner = ",".join(part.form for part in parts)
+    return Ordered(f"{brackets[0]}{inner}{brackets[1]}", brackets, parts)
+
+
+def unordered(parts: Sequence[Shape], union: bool = False, distinct: bool = False) -> Shape:
+    """Parts in any order; a group of one is that one.
+
+    Args:
+        parts: The parts.
+        union: Whether they are united sets rather than elements.
+        distinct: Whether naming a part twice says no more than naming it once, as in a set.
+    """
+    chosen = list(dict.fromkeys(parts)) if distinct or union else list(parts)
+    chosen.sort(key=lambda part: part.form)
+    if len(chosen) == 1:
+        return chosen[0]
+    sign = "U" if union else ","
+    return Unordered("{" + sign.join(part.form for part in chosen) + "}", union, tuple(chosen))
+
+
+def matrix(rows: tuple[tuple[Shape, ...], ...]) -> Matrix:
+    """A matrix from its rows."""
+    inner = ";".join(",".join(cell.form for cell in cells) for cells in rows)
+    return Matrix(f"matrix[{inner}]", rows)
+
+
+def named(name: str, value: Shape, latex: str | None = None) -> Named:
+    """A value with a name."""
+    # A character that no read answer has, so that the ratio x:5 is not x = 5.
+    return Named(f"{name}\x1f{value.form}", name, value, latex)
+
 
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
 _CLOSING = set(_OPENING.values())
@@ -109,10 +239,10 @@ def solved(answer: str) -> Shape | None:
 def _read(sequence: Sequence[str], depth: int) -> Shape:
     parts = _split(sequence, {","})
     if len(parts) > 1 and all(parts) and depth <= _DEEPEST:
-        return shapes.group(_elements(parts, depth))
+        return unordered(_elements(parts, depth))
     signs = _signs(sequence)
     if len(signs) > 1:
-        return shapes.group([_single(sign, depth) for sign in signs], distinct=True)
+        return unordered([_single(sign, depth) for sign in signs], distinct=True)
     return _single(sequence, depth)
 
 
@@ -138,7 +268,7 @@ def _single(sequence: Sequence[str], depth: int) -> Shape:
         return _opaque(sequence)
     united = _split(sequence, {"\\cup"})
     if len(united) > 1 and all(united):
-        return shapes.group([_single(part, depth + 1) for part in united], union=True)
+        return unordered([_single(part, depth + 1) for part in united], union=True)
     return _related(sequence, depth) or _bracketed(sequence, depth) or _leaf(sequence)
 
 
@@ -171,13 +301,13 @@ def _related(sequence: Sequence[str], depth: int) -> Shape | None:
         return _read(sides[-1], depth + 1) if sides[-1] and len(sides) == 2 else _opaque(sequence)
     name = _name(sides[0])
     if signs == ["\\in"] and name:
-        return shapes.named(name, _read(sides[1], depth + 1))
+        return named(name, _read(sides[1], depth + 1))
     if set(signs) == {"="}:
         if name:
-            return shapes.named(name, _read(sides[-1], depth + 1), _equation(sequence).latex)
+            return named(name, _read(sides[-1], depth + 1), _equation(sequence).latex)
         turned = _name(sides[1])
         if turned and len(sides) == 2:
-            return shapes.named(turned, _read(sides[0], depth + 1), _equation(sequence).latex)
+            return named(turned, _read(sides[0], depth + 1), _equation(sequence).latex)
         if not any(re.search("[a-zA-Z]", token.replace("\\frac", "")) for token in sides[0]):
             return _read(sides[-1], depth + 1)
     return _interval(sides, signs) or _equation(sequence)
@@ -226,7 +356,7 @@ def _interval(sides: Sequence[Sequence[str]], signs: Sequence[str]) -> Shape | N
         brackets = _end(signs[0], "(", "[") + _end(signs[1], ")", "]")
     else:
         return None
-    return shapes.named(name, shapes.row(brackets, ends))
+    return named(name, ordered(brackets, ends))
 
 
 def _end(sign: str, without: str, with_it: str) -> str:
@@ -235,9 +365,9 @@ def _end(sign: str, without: str, with_it: str) -> str:
 
 def _bracketed(sequence: Sequence[str], depth: int) -> Shape | None:
     """What stands between two brackets around the whole; None if there are none."""
-    matrix = _MATRIX.fullmatch(sequence[0].split("}")[0] + "}")
+    environment = _MATRIX.fullmatch(sequence[0].split("}")[0] + "}")
     if sequence[0].startswith("\\begin"):
-        return _matrix(sequence, depth) if matrix else None
+        return _matrix(sequence, depth) if environment else None
     if not _encloses(sequence):
         return None
     opening, closing = sequence[0], sequence[-1]
@@ -255,11 +385,11 @@ def _bracketed(sequence: Sequence[str], depth: int) -> Shape | None:
         if len(described) == 2 and all(described) and _name(described[0]):
             # The set of all x with a property is what the property says.
             return _read(described[1], depth + 1)
-        return shapes.group(_elements(parts, depth), distinct=True)
+        return unordered(_elements(parts, depth), distinct=True)
     if opening == "(" and closing == ")" and len(parts) == 1:
         return _read(inner, depth + 1)
     brackets = _FENCES.get(opening, opening) + _FENCES.get(closing, closing)
-    return shapes.row(brackets, tuple(_read(part, depth + 1) for part in parts))
+    return ordered(brackets, tuple(_read(part, depth + 1) for part in parts))
 
 
 def _encloses(sequence: Sequence[str]) -> bool:
@@ -278,9 +408,7 @@ def _matrix(sequence: Sequence[str], depth: int) -> Shape | None:
     if not (sequence[-1].startswith("\\end") and len(sequence) > 2):
         return None
     rows = [line for line in _split(sequence[1:-1], {"\\\\"}) if line]
-    return shapes.matrix(
-        tuple(tuple(_cell(cell, depth) for cell in _split(line, {"&"})) for line in rows)
-    )
+    return matrix(tuple(tuple(_cell(cell, depth) for cell in _split(line, {"&"})) for line in rows))
 
 
 def _cell(sequence: Sequence[str], depth: int) -> Shape:
@@ -293,13 +421,13 @@ def _tree(sequence: Sequence[str]) -> Tree:
 
 def _opaque(sequence: Sequence[str]) -> Shape:
     """Something that is equal only to what is written the same."""
-    return shapes.expression("".join(sequence))
+    return expression("".join(sequence))
 
 
 def _equation(sequence: Sequence[str]) -> Expression:
     items = _tree(sequence)
     latex = None if _by_form_only(sequence, items) else for_parser(items)
-    return shapes.expression(written(items), latex=latex, equation=True)
+    return expression(written(items), latex=latex, equation=True)
 
 
 def _leaf(sequence: Sequence[str]) -> Shape:
@@ -312,10 +440,10 @@ def _leaf(sequence: Sequence[str]) -> Shape:
     plain = text[6:-1] if len(sequence) == 1 and text.startswith("\\text{") else text
     words = "".join(plain.split()).strip("().").lower()
     if plain != text or _is_word(plain):
-        return shapes.expression(f'"{words}"')
+        return expression(f'"{words}"')
     items = _tree(sequence)
     latex = None if _by_form_only(sequence, items) else for_parser(items)
-    return shapes.expression(written(items), value_of(items), latex)
+    return expression(written(items), value_of(items), latex)
 
 
 def _by_form_only(sequence: Sequence[str], items: Tree) -> bool:
@@ -329,7 +457,7 @@ def _by_form_only(sequence: Sequence[str], items: Tree) -> bool:
         return True
     return any(
         (isinstance(item, str) and (item in _MISREAD or item.startswith("\\text")))
-        or (is_digits(item) and isinstance(after, Call) and after.name == "_")
+        or (is_digits(item) and isinstance(after, Command) and after.name == "_")
         or (is_digits(item) and isinstance(after, str) and after[0].isdigit())
         for item, after in pairwise((*items, "\\end"))
     )

@@ -1,7 +1,7 @@
 """The processes that compare expressions, seen from outside: started, asked, killed, replaced.
 
 For: `Workers.ask`, which returns within its limits whatever it is asked, from any thread.
-Not for: what is compared and how (`equivalence`, `worker`).
+Not for: what is compared and how (`equivalence`, `sympy_process`).
 
 Processes of our own over pipes: Python's multiprocessing would run the user's main module again
 (spawn) or copy a process full of an engine's threads (fork).

@@ -9,16 +9,14 @@ from typing import Any
 
 from iha_eval.answers import Kind
 from iha_eval.data import GSM8K_TEST, MATH500_TEST, DataFile, Row
-from iha_eval.reasoning.example import Example
-from iha_eval.reasoning.examples_gsm8k import GSM8K_EXAMPLES
-from iha_eval.reasoning.examples_math import MATH_EXAMPLES
+from iha_eval.reasoning.fewshot import GSM8K_EXAMPLES, MATH_EXAMPLES, Example
 
 Document = dict[str, Any]
 """`index`, `problem`, `answer` (the right one); MATH-500 adds `subject`, `level`, `unique_id`."""
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class MathBenchmark:
     """One benchmark.
 
     Attributes:
@@ -54,8 +52,8 @@ def _math(row: Row) -> Document:
 BENCHMARKS = {
     one.name: one
     for one in (
-        Benchmark("gsm8k", "number", GSM8K_TEST, True, GSM8K_EXAMPLES, _gsm8k),
-        Benchmark("math500", "math", MATH500_TEST, False, MATH_EXAMPLES, _math),
+        MathBenchmark("gsm8k", "number", GSM8K_TEST, True, GSM8K_EXAMPLES, _gsm8k),
+        MathBenchmark("math500", "math", MATH500_TEST, False, MATH_EXAMPLES, _math),
     )
 }
 """Name -> benchmark."""

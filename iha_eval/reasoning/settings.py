@@ -20,7 +20,7 @@ _COUNTS = ("n", "num_return_sequences", "best_of")
 
 
 @dataclass(frozen=True)
-class Settings:
+class MathSettings:
     """What metadata says.
 
     Attributes:
@@ -34,7 +34,9 @@ class Settings:
     fewshot: str
 
 
-def read_settings(task: str, metadata: Mapping[str, Any], repeats: int, voting: bool) -> Settings:
+def read_settings(
+    task: str, metadata: Mapping[str, Any], repeats: int, voting: bool
+) -> MathSettings:
     """Read a task's metadata.
 
     Args:
@@ -53,9 +55,9 @@ def read_settings(task: str, metadata: Mapping[str, Any], repeats: int, voting: 
             'or "train" for the training set\'s.'
         )
     if not voting:
-        return Settings(1, (1,), fewshot)
+        return MathSettings(1, (1,), fewshot)
     k = _whole(metadata.get("k", repeats), "k", task)
-    return Settings(k, read_votes(metadata.get("votes"), k, task), fewshot)
+    return MathSettings(k, read_votes(metadata.get("votes"), k, task), fewshot)
 
 
 def read_votes(votes: Any, k: int, task: str) -> tuple[int, ...]:

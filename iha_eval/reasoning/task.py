@@ -18,8 +18,7 @@ from iha_eval.current_model import current
 from iha_eval.data import load_rows, named_folder
 from iha_eval.errors import UserError
 from iha_eval.reasoning.benchmarks import BENCHMARKS
-from iha_eval.reasoning.example import Example
-from iha_eval.reasoning.fewshot import TRAIN, examples_record, first, train_examples
+from iha_eval.reasoning.fewshot import TRAIN, Example, examples_record, first, train_examples
 from iha_eval.reasoning.prompts import PLAIN, Layout, choose
 from iha_eval.reasoning.scoring import HOW_MAJ, metric_list, score
 from iha_eval.reasoning.settings import check_sampling, is_greedy, read_settings, set_budget

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from iha_eval.answers.classes import judge
 from iha_eval.answers.equivalence import Comparer
+from iha_eval.answers.votes import judge
 
 PAIRS = [
     json.loads(line)

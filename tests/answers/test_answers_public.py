@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iha_eval import answers
-from iha_eval.answers import Comparer, Verdict, extract, read
+from iha_eval.answers import Comparer, Equality, extract, read
 
 #: Pieces of answers, whole and broken, from which nonsense is made.
 # fmt: off
@@ -54,10 +54,10 @@ def test_comparisons_of_nonsense_are_symmetric() -> None:
     def ask(one: str, other: str) -> bool:
         return len(one) == len(other)
 
-    found: set[Verdict] = set()
+    found: set[Equality] = set()
     for one in kept:
         for other in kept:
             verdict = Comparer(ask).compare(one, other)
             assert verdict is Comparer(ask).compare(other, one), (one, other)
             found.add(verdict)
-    assert found == {Verdict.EQUAL, Verdict.DIFFERENT}
+    assert found == {Equality.EQUAL, Equality.DIFFERENT}

@@ -3,9 +3,8 @@ from importlib import metadata
 import pytest
 
 from iha_eval.answers import equivalence
-from iha_eval.answers.equivalence import Comparer, Verdict, default_comparer, grader_version
-from iha_eval.answers.read import read
-from iha_eval.answers.shapes import Shape
+from iha_eval.answers.equivalence import Comparer, Equality, default_comparer, grader_version
+from iha_eval.answers.read import Shape, read
 from iha_eval.errors import UserError
 
 
@@ -48,13 +47,13 @@ class Oracle:
 )
 def test_form_value_and_shape_decide_without_asking(one: str, other: str, verdict: str) -> None:
     oracle = Oracle()
-    assert Comparer(oracle).compare(shape(one), shape(other)) is Verdict[verdict]
+    assert Comparer(oracle).compare(shape(one), shape(other)) is Equality[verdict]
     assert oracle.asked == []
 
 
 @pytest.mark.parametrize(
     ("said", "verdict"),
-    [(True, Verdict.EQUAL), (False, Verdict.DIFFERENT), (None, Verdict.UNDECIDED)],
+    [(True, Equality.EQUAL), (False, Equality.DIFFERENT), (None, Equality.UNDECIDED)],
 )
 @pytest.mark.parametrize(
     ("one", "other"),
@@ -69,7 +68,7 @@ def test_form_value_and_shape_decide_without_asking(one: str, other: str, verdic
         ("y=2x", "x=2y"),
     ],
 )
-def test_the_rest_is_asked(one: str, other: str, said: bool | None, verdict: Verdict) -> None:
+def test_the_rest_is_asked(one: str, other: str, said: bool | None, verdict: Equality) -> None:
     oracle = Oracle(always=said)
     assert Comparer(oracle).compare(shape(one), shape(other)) is verdict
     assert len(oracle.asked) == 1
@@ -79,7 +78,7 @@ def test_verdicts_are_remembered_in_both_directions() -> None:
     oracle = Oracle(always=True)
     comparer = Comparer(oracle)
     for one, other in (("xy", "yx"), ("yx", "xy"), ("x y", "yx"), ("(xy,1)", "(yx,1)")):
-        assert comparer.compare(shape(one), shape(other)) is Verdict.EQUAL
+        assert comparer.compare(shape(one), shape(other)) is Equality.EQUAL
     assert oracle.asked == [("x y", "y x")]
 
 
@@ -95,20 +94,20 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_comparison_of_parts_stops_at_the_first_undecided_one() -> None:
     oracle = Oracle(always=None)
     for one, other in (("(xy,ab)", "(yx,ba)"), ("xy,ab", "yx,ba")):
-        assert Comparer(oracle).compare(shape(one), shape(other)) is Verdict.UNDECIDED
+        assert Comparer(oracle).compare(shape(one), shape(other)) is Equality.UNDECIDED
     assert len(oracle.asked) == 2
 
 
 def test_long_lists_are_compared_by_form_only() -> None:
     oracle = Oracle(always=True)
     one, other = (",".join(f"{sign}x{i}" for i in range(50)) for sign in "yz")
-    assert Comparer(oracle).compare(shape(one), shape(other)) is Verdict.DIFFERENT
+    assert Comparer(oracle).compare(shape(one), shape(other)) is Equality.DIFFERENT
     assert oracle.asked == []
 
 
 def test_elements_pair_up_one_to_one(comparer: Comparer) -> None:
     one, other = shape(r"\sqrt{8}, \sqrt{8}, 1"), shape(r"2\sqrt{2}, 1, 1")
-    assert comparer.compare(one, other) is Verdict.DIFFERENT
+    assert comparer.compare(one, other) is Equality.DIFFERENT
 
 
 def test_one_comparer_a_process() -> None:

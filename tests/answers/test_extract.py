@@ -1,6 +1,16 @@
 import pytest
 
-from iha_eval.answers.extract import extract
+from iha_eval.answers.extract import (
+    Kind,
+    affirmed,
+    extract,
+    has_value,
+    numbers,
+    passages,
+    runs,
+    stated,
+    value,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +96,129 @@ def test_final_answers_of_math(text: str, answer: str | None) -> None:
 )
 def test_final_answers_that_are_numbers(text: str, answer: str | None) -> None:
     assert extract(text, "number") == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "whole", "cut"),
+    [
+        ("so 12", "number", "12", None),
+        ("#### 12", "number", "12", None),
+        ("#### 12 apples", "number", "12", "12"),
+        ("The answer is 12", "number", "12", None),
+        ("The answer is 12 apples", "number", "12", "12"),
+        (r"\boxed{12}", "number", "12", "12"),
+        ("so $x$ is", "math", "x", None),
+        ("The answer is $x + 1$. We", "math", "x + 1", "x + 1"),
+        ("The answer is x + 1", "math", "x + 1", None),
+        ("The answer is x. We", "math", "x", "x"),
+        (r"\boxed{12} then \boxed{1", "math", "12", "12"),
+    ],
+)
+def test_a_half_written_end_is_no_answer(
+    text: str, kind: Kind, whole: str | None, cut: str | None
+) -> None:
+    assert extract(text, kind) == whole
+    assert extract(text, kind, cut=True) == cut
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["Problem:", "Problem 2:", "Question:", "**Question 3:**", "Q:", "Exercise 4.", "## Q: "],
+)
+@pytest.mark.parametrize("stated", [r"\boxed{5}", "#### 5", "The answer is 5."])
+def test_a_problem_after_the_answer_is_not_looked_at(start: str, stated: str) -> None:
+    text = f"{start} 2 + 3?\n{stated}\n\n{start} 3 + 3?\nThe answer is \\boxed{{6}}.\n#### 6"
+    assert extract(text, "number") == "5"
+
+
+def test_a_list_of_boxes_keeps_its_numbers_apart() -> None:
+    assert extract(r"\boxed{100}, $\boxed{200}$ and \boxed{300}", "math") == "100, 200, 300"
+    assert extract(r"\boxed{100}. Then \boxed{200}", "math") == "200"
+    assert extract("The answer is not $9$", "math") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "contents"),
+    [
+        ("a $x$ b $$y$$", ["x", "y"]),
+        (r"\( x \) and \[y\]", ["x", "y"]),
+        ("$$\nx\n$$", ["x"]),
+        (r"\$5 and $x$", ["x"]),
+        (r"$\$5$", [r"\$5"]),
+        ("$4 and then $5$", ["5"]),
+        ("$4 in all\n\n$x$", ["x"]),
+        ("$ $ and $x$", ["x"]),
+        (r"$x and \(y", []),
+        (r"\\(x\\)", []),
+        ("", []),
+    ],
+)
+def test_passages(text: str, contents: list[str]) -> None:
+    found = passages(text)
+    assert [one.content for one in found] == contents
+    assert all(text[one.start : one.end].strip("$\\()[]\n ") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("$3$ and $5$", ["3, 5"]),
+        ("$3$, $5$, and $7$", ["3, 5, 7"]),
+        ("$3$ then $5$", ["3", "5"]),
+        ("$3$ $5$", ["3", "5"]),
+        ("not $5$ but $6$", ["6"]),
+        ("it isn't $5$", []),
+    ],
+)
+def test_lists_and_denials(text: str, answers: list[str]) -> None:
+    assert [stated(run) for run in runs(text, affirmed(text, passages(text)))] == answers
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        ("x = 1+4 = 5.", "5"),
+        ("f(x)=2x", "2x"),
+        ("2+3=5", "5"),
+        ("5x-7y=0", "5x-7y=0"),
+        ("x", "x"),
+    ],
+)
+def test_the_value_of_a_chain(content: str, left: str) -> None:
+    assert value(content) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("5 and that", ["5"]),
+        ("1 1/2 cups", ["1 1/2"]),
+        ("3:30 PM", [None]),
+        ("1 million", ["1 million"]),
+        ("1e3", ["1e3"]),
+        ("2^4, 2^{-1}", ["2^4", "2^{-1}"]),
+        ("20 + 5", ["20 + 5"]),
+        ("12,5", [None]),
+        ("5 to 7", [None]),
+        ("5-7", [None]),
+        ("5\u20137", [None]),
+        ("70 000 or more", ["70 000"]),
+        ("is - 5", ["-5"]),
+        ("apples - 5", ["5"]),
+        ("3 x 4", ["3 * 4"]),
+        ("not 5 but 6", ["6"]),
+        ("1/0", [None]),
+        ("$-5.50", ["$-5.50"]),
+        (r"\frac{1}{2}", [r"\frac{1}{2}"]),
+        ("x2", []),
+        ("9" * 1001, [None]),
+    ],
+)
+def test_numbers_are_read_as_a_whole(text: str, found: list[str | None]) -> None:
+    assert numbers(text) == found
+
+
+def test_values() -> None:
+    assert has_value("2+3")
+    assert not has_value("x")
+    assert not has_value("")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from iha_eval.answers.classes import judge
-from iha_eval.answers.equivalence import Comparer, Verdict
+from iha_eval.answers.equivalence import Comparer, Equality
 from iha_eval.answers.extract import Kind
 from iha_eval.answers.read import read
+from iha_eval.answers.votes import judge
 
 pytestmark = pytest.mark.data
 
@@ -65,11 +65,11 @@ def test_math500_answers_taken_for_equal_are_written_alike_but_for_layout(
         forms.setdefault(read(gold).form, []).append(gold)  # type: ignore[union-attr]
     pairs += [tuple(sorted(pair)) for same in forms.values() for pair in pairwise(same)]
     verdicts = {pair: comparer.compare(*map(read, pair)) for pair in pairs}  # type: ignore[misc]
-    assert Verdict.UNDECIDED not in verdicts.values()
+    assert Equality.UNDECIDED not in verdicts.values()
     different = {
         pair
         for pair, verdict in verdicts.items()
-        if verdict is Verdict.EQUAL and bare(pair[0]) != bare(pair[1])
+        if verdict is Equality.EQUAL and bare(pair[0]) != bare(pair[1])
     }
     # All of them are equal: a list without order, a thousands comma, a unit that is asked for.
     assert different == {("-2,1", "1,-2"), ("10,\\!080", "10080"), ("15", "15\\mbox{ cm}^2")}

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from iha_eval.answers.classes import judge
 from iha_eval.answers.equivalence import Comparer
 from iha_eval.answers.extract import Kind, extract
 from iha_eval.answers.read import read
 from iha_eval.answers.sympy_pool import Workers
+from iha_eval.answers.votes import judge
 
 MIB = 1 << 20
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.answers.classes import judge
 from iha_eval.answers.equivalence import Comparer
+from iha_eval.answers.votes import judge
 from iha_eval.generated import Generated
 
 sys.path.insert(0, str(Path(__file__).parent))

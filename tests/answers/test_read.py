@@ -1,7 +1,6 @@
 import pytest
 
-from iha_eval.answers.read import read
-from iha_eval.answers.shapes import Expression, Group, Matrix, Named, Row, Shape
+from iha_eval.answers.read import Expression, Matrix, Named, Ordered, Shape, Unordered, read
 
 
 def shape(text: str) -> Shape:
@@ -16,25 +15,25 @@ def shape(text: str) -> Shape:
         ("1/2", Expression, "=1/2"),
         ("x+1", Expression, "x+1"),
         ("x+y=2", Expression, "x+y=2"),
-        ("(1,2)", Row, "(=1,=2)"),
-        ("[1,2)", Row, "[=1,=2)"),
-        (r"\langle 1,2 \rangle", Row, "<=1,=2>"),
-        ("((1,2),3)", Row, "((=1,=2),=3)"),
-        ("[5]", Row, "[=5]"),
+        ("(1,2)", Ordered, "(=1,=2)"),
+        ("[1,2)", Ordered, "[=1,=2)"),
+        (r"\langle 1,2 \rangle", Ordered, "<=1,=2>"),
+        ("((1,2),3)", Ordered, "((=1,=2),=3)"),
+        ("[5]", Ordered, "[=5]"),
         ("(5)", Expression, "=5"),
         ("((x))", Expression, "x"),
         ("(1,2", Expression, "(1,2"),
-        ("2,1", Group, "{=1,=2}"),
-        ("2,2,1", Group, "{=1,=2,=2}"),
-        (r"\{2,2,1\}", Group, "{=1,=2}"),
+        ("2,1", Unordered, "{=1,=2}"),
+        ("2,2,1", Unordered, "{=1,=2,=2}"),
+        (r"\{2,2,1\}", Unordered, "{=1,=2}"),
         (r"\{5\}", Expression, "=5"),
-        (r"\{(1,2),(0,1)\}", Group, "{(=0,=1),(=1,=2)}"),
-        (r"\{1,\pm 2\}", Group, "{=-2,=1,=2}"),
-        (r"1\pm 2", Group, "{=-1,=3}"),
+        (r"\{(1,2),(0,1)\}", Unordered, "{(=0,=1),(=1,=2)}"),
+        (r"\{1,\pm 2\}", Unordered, "{=-2,=1,=2}"),
+        (r"1\pm 2", Unordered, "{=-1,=3}"),
         (r"\{x \mid x > 2\}", Named, "x\x1f(=2,\\infty)"),
         (r"\{x : 1 < x < 2\}", Named, "x\x1f(=1,=2)"),
-        (r"(2,3)\cup(0,1)", Group, "{(=0,=1)U(=2,=3)}"),
-        (r"\mathbb{R}", Row, "(-\\infty,\\infty)"),
+        (r"(2,3)\cup(0,1)", Unordered, "{(=0,=1)U(=2,=3)}"),
+        (r"\mathbb{R}", Ordered, "(-\\infty,\\infty)"),
         ("x=5", Named, "x\x1f=5"),
         ("AB=5", Named, "AB\x1f=5"),
         ("Area=5", Named, "Area\x1f=5"),
@@ -110,6 +109,6 @@ def test_what_math_verify_would_misread_is_compared_by_form(text: str) -> None:
 
 def test_brackets_below_the_limit_are_not_looked_into() -> None:
     found = shape("[" * 30 + "1" + "]" * 30)
-    while isinstance(found, Row):
+    while isinstance(found, Ordered):
         found = found.parts[0]
     assert found.form.startswith("[")

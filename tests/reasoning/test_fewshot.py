@@ -7,12 +7,12 @@ import pytest
 
 from iha_eval.answers import Kind, judge
 from iha_eval.errors import UserError
-from iha_eval.reasoning.example import Example
-from iha_eval.reasoning.examples_gsm8k import GSM8K_EXAMPLES
-from iha_eval.reasoning.examples_math import MATH_EXAMPLES
 from iha_eval.reasoning.fewshot import (
+    GSM8K_EXAMPLES,
+    MATH_EXAMPLES,
     OWN,
     TRAIN,
+    Example,
     examples_record,
     first,
     from_gsm8k,

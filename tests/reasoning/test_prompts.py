@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from scripted_model import Script, ScriptedModel
 
-from iha_eval.reasoning.examples_gsm8k import GSM8K_EXAMPLES
-from iha_eval.reasoning.examples_math import MATH_EXAMPLES
+from iha_eval.reasoning.fewshot import GSM8K_EXAMPLES, MATH_EXAMPLES
 from iha_eval.reasoning.prompts import CHAT, CHAT_ONE_TURN, PLAIN, choose
 
 QUESTION = "Shelf 0 (test) has two rows of 500 jars. How many jars?"

@@ -12,9 +12,7 @@ from scripted_model import Script, ScriptedModel
 from iha_eval.answers import judge
 from iha_eval.data import FILES, GSM8K_TEST, MATH500_TEST, load_rows
 from iha_eval.data.check import check_all, complete
-from iha_eval.reasoning.examples_gsm8k import GSM8K_EXAMPLES
-from iha_eval.reasoning.examples_math import MATH_EXAMPLES
-from iha_eval.reasoning.fewshot import train_examples
+from iha_eval.reasoning.fewshot import GSM8K_EXAMPLES, MATH_EXAMPLES, train_examples
 
 pytestmark = pytest.mark.data
 

@@ -7,7 +7,7 @@ import pytest
 from iha_eval.errors import UserError
 from iha_eval.reasoning.settings import (
     NEW_TOKENS,
-    Settings,
+    MathSettings,
     check_sampling,
     is_greedy,
     read_settings,
@@ -28,7 +28,7 @@ from iha_eval.reasoning.settings import (
 )
 def test_votes_default_to_powers_of_two_and_k(k: int, votes: tuple[int, ...]) -> None:
     assert read_votes(None, k, "t") == votes
-    assert read_settings("t", {"k": k}, 16, voting=True) == Settings(k, votes, "own")
+    assert read_settings("t", {"k": k}, 16, voting=True) == MathSettings(k, votes, "own")
 
 
 def test_k_is_that_of_the_task_unless_metadata_has_one() -> None:
@@ -43,7 +43,7 @@ def test_votes_are_sorted_and_counted_once() -> None:
 
 def test_a_greedy_task_draws_one_answer_whatever_metadata_says() -> None:
     metadata = {"k": 0, "votes": [99], "fewshot": "train"}
-    assert read_settings("t", metadata, 1, voting=False) == Settings(1, (1,), "train")
+    assert read_settings("t", metadata, 1, voting=False) == MathSettings(1, (1,), "train")
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, 4.0, "4", True, None, [4]])
