@@ -12,7 +12,7 @@ from math import fsum, hypot
 
 from scipy import stats
 
-from iha_eval.compare.inputs.arguments import LENGTH
+from iha_eval.compare.inputs.settings import LENGTH
 from iha_eval.nightly.history import History, Line
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import ENOUGH, NotJudged, Rule

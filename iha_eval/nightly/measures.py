@@ -12,10 +12,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.inputs.arguments import longest_input
 from iha_eval.compare.inputs.runs import Run, load_run
 from iha_eval.compare.inputs.samples import Sample, TaskSamples, read_samples
-from iha_eval.compare.inputs.settings import task_settings
+from iha_eval.compare.inputs.settings import longest_input, task_settings
 from iha_eval.util.json_hash import sha256
 
 

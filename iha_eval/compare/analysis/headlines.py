@@ -10,8 +10,7 @@ from typing import Any
 from iha_eval.compare.analysis.benchmarks import Benchmark, Row, metric_label
 from iha_eval.compare.analysis.measured_rows import Cell
 from iha_eval.compare.analysis.plan import benchmark_of
-from iha_eval.compare.inputs.differences import listed
-from iha_eval.compare.inputs.pairing import Pairing
+from iha_eval.compare.inputs.pairing import Pairing, listed
 
 NOT_COMPARED = "not compared"
 """What stands in place of a verdict."""

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from iha_eval.compare.inputs.arguments import arguments
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.runs import Run
+from iha_eval.compare.inputs.settings import arguments
 from iha_eval.util.redact import without_secrets
 
 _UNKNOWN = "not recorded"

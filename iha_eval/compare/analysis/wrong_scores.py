@@ -7,8 +7,7 @@ Not for: other tasks, of which any number may be a score and only some are compa
 from dataclasses import replace
 
 from iha_eval.compare.analysis import reasoning, ruler
-from iha_eval.compare.inputs.differences import broken_off
-from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task, broken_off
 from iha_eval.errors import UserError
 
 

@@ -2,7 +2,7 @@
 
 For: texts that stand for numbers or truth values, the several names of one argument, and what
 counts where nothing is given.
-Not for: which settings have to be equal (settings.py, arguments.py).
+Not for: which settings have to be equal (settings.py).
 """
 
 import math

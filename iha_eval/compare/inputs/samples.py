@@ -7,12 +7,12 @@ Not for: texts (disagreements.py), nor for pairing (pairing.py).
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.inputs.sent import sent_with
 from iha_eval.errors import UserError
 
 HASHES = ("doc_hash", "prompt_hash", "target_hash")
@@ -26,6 +26,9 @@ _OTHER = {
     *HASHES,
 }
 
+# The end of an answer may be a token of the model's own.
+_OWN = "until"
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -37,7 +40,7 @@ class Sample:
         scores: Metric -> number, NaN where it is missing or not a number on this document.
         depth: Depth of the needle in percent, of documents that have one.
         place: Offset and length of the line, in bytes.
-        sent: What was sent with its prompts, see `sent_with`.
+        request_settings: What was sent with its prompts, see `request_settings`.
     """
 
     key: Key
@@ -45,7 +48,7 @@ class Sample:
     scores: Mapping[str, float]
     depth: float | None
     place: tuple[int, int]
-    sent: str | None = None
+    request_settings: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,23 @@ def read_lines(path: Path, places: Mapping[Key, tuple[int, int]]) -> dict[Key, M
     return found
 
 
+def request_settings(arguments: object) -> str | None:
+    """The settings that were sent with a document's prompts, as JSON; None if the line has none.
+
+    Args:
+        arguments: The entry `arguments` of a sample.
+    """
+    calls = list(arguments.values()) if isinstance(arguments, dict) else []
+    settings = [call.get("arg_1") for call in calls if isinstance(call, dict)]
+    found = [
+        json.dumps({name: sent[name] for name in sorted(sent) if name != _OWN})
+        for sent in settings
+        if isinstance(sent, dict)
+    ]
+    # Nearly all lines have the same.
+    return sys.intern(f"[{', '.join(dict.fromkeys(found))}]") if found else None
+
+
 def parse(line: bytes) -> dict[str, Any] | None:
     """A JSON object; broken UTF-8 becomes replacement characters; None if it is no object."""
     try:
@@ -155,7 +175,7 @@ def _sample(line: bytes, offset: int) -> Sample | None:
         scores={name: _number(entry.get(name)) for name in map(str, names)},
         depth=_depth(doc.get("depth")) if isinstance(doc, dict) else None,
         place=(offset, len(line)),
-        sent=sent_with(entry.get("arguments")),
+        request_settings=request_settings(entry.get("arguments")),
     )
 
 

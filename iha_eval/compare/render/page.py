@@ -4,9 +4,9 @@ For: `render`, from the content of report.json alone.
 Not for: computing what stands on it; the templates in reports/templates say how it looks, and
 figures/ draws.
 
-What a model wrote is hostile until shown otherwise. Every value is made visible (page_text.py) and
-escaped by the engine, and the page's policy lets no script run but the one whose hash it names, and
-nothing load.
+What a model wrote is hostile until shown otherwise. Every value is made visible
+(iha_eval.util.page_text) and escaped by the engine, and the page's policy lets no script run but
+the one whose hash it names, and nothing load.
 """
 
 import base64

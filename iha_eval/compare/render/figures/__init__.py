@@ -8,13 +8,13 @@ Each module draws one kind of figure and says itself, by None, that its data are
 
 from collections.abc import Callable
 
-from iha_eval.compare.render.figures import curves, depth, forest, length, maps, serving, trend
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.compare.render.figures import curves, depth, forest, maps, serving, trend
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
 
 #: The figures in the page's order.
 FIGURES: tuple[Callable[[Report], Figure | None], ...] = (
     forest.draw,
-    length.draw,
+    curves.draw_length,
     depth.draw,
     curves.draw_majority,
     curves.draw_pass,
@@ -32,4 +32,4 @@ def draw_all(report: Report) -> list[Figure]:
     return [figure for figure in made if figure is not None]
 
 
-__all__ = ["FIGURES", "ROLES", "Figure", "Group", "Panel", "Report", "draw_all"]
+__all__ = ["FIGURES", "ROLES", "Figure", "Panel", "PanelGroup", "Report", "draw_all"]

@@ -1,17 +1,28 @@
 """Accuracy by depth of the needle and length: both models and their difference.
 
 For: tasks that hide a needle at a known depth.
-Not for: drawing the grids (heat.py).
+Not for: matrices of weights, which have too many cells for numbers (maps.py).
+
+A cell is as opaque as its value is large, over the page's own background, so that one drawing is
+right in light and dark.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from iha_eval.compare.render.figures import theme
+from markupsafe import Markup
+from matplotlib.patches import Rectangle
+
+from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.axes import drawable
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
-from iha_eval.compare.render.figures.heat import Grid, heat_map
-from iha_eval.util.numbers import count, percent, points, there, tokens
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
+from iha_eval.util.numbers import MISSING, count, percent, points, there, tokens
 from iha_eval.util.page_text import one_line
+
+Grid = Sequence[Sequence[float | None]]
+
+_CELL = (54.0, 21.0)
+_LEFT, _BELOW = 66.0, 38.0
 
 #: Points that are at least the strongest color of a difference, so that noise stays faint.
 _LEAST_REACH = 20.0
@@ -25,7 +36,7 @@ def draw(report: Report) -> Figure | None:
     if not grids:
         return None
     groups = tuple(
-        Group(one_line(grid["metric"], 40).replace("_", " "), _panels(number, grid))
+        PanelGroup(one_line(grid["metric"], 40).replace("_", " "), _panels(number, grid))
         for number, grid in enumerate(grids)
     )
     sentences = (
@@ -61,8 +72,8 @@ def _panels(number: int, grid: dict[str, Any]) -> tuple[Panel, ...]:
         for title, cells in zip(titles, (grid["iha"], grid["baseline"], gap), strict=True)
     ]
     svgs = [
-        heat_map(f"depth-{number}-iha", alts[0], grid["iha"], rows, columns),
-        heat_map(
+        _heat_map(f"depth-{number}-iha", alts[0], grid["iha"], rows, columns),
+        _heat_map(
             f"depth-{number}-baseline",
             alts[1],
             grid["baseline"],
@@ -70,7 +81,7 @@ def _panels(number: int, grid: dict[str, Any]) -> tuple[Panel, ...]:
             columns,
             color=theme.BASELINE,
         ),
-        heat_map(f"depth-{number}-gap", alts[2], gap, rows, columns, difference=reach),
+        _heat_map(f"depth-{number}-gap", alts[2], gap, rows, columns, difference=reach),
     ]
     return tuple(Panel(title, made) for title, made in zip(titles, svgs, strict=True))
 
@@ -96,3 +107,61 @@ def _words(grid: Grid, rows: list[str], columns: list[str], difference: bool = F
 
 def _flat(grid: Any) -> list[Any]:
     return [value for row in grid for value in row]
+
+
+def _heat_map(
+    name: str,
+    alt: str,
+    grid: Grid,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    difference: float | None = None,
+    color: str = theme.IHA,
+) -> Markup:
+    """Draw a heat map with its numbers written in the cells.
+
+    Args:
+        name: As `svg.canvas` has it.
+        alt: As `svg.canvas` has it.
+        grid: Scores from 0 to 1, a row for each of `rows`; None leaves a cell empty. With
+            `difference`, points.
+        rows: Labels, top to bottom.
+        columns: Labels, left to right.
+        difference: For a map of differences: the size, in points, of the strongest color; above 0
+            in the first model's color, below 0 in the second's.
+        color: For a map of scores: the color.
+    """
+    width = _LEFT + _CELL[0] * max(2, len(columns))
+    with svg.canvas(name, alt, width, _BELOW + _CELL[1] * len(rows)) as canvas:
+        axes = canvas.axes
+        axes.grid(visible=False)
+        axes.spines[:].set(visible=True, color=theme.GRID)
+        axes.tick_params(length=0)
+        axes.set_xlim(0, len(columns))
+        axes.set_ylim(len(rows), 0)
+        axes.set_xticks([x + 0.5 for x in range(len(columns))], columns)
+        axes.set_yticks([y + 0.5 for y in range(len(rows))], rows)
+        axes.set_xlabel("tokens")
+        axes.set_ylabel("depth")
+        for y, row in enumerate(grid):
+            for x, value in enumerate(row):
+                text, fill, opacity = _look(value, difference, color)
+                patch = Rectangle((x, y), 1, 1, facecolor=fill, alpha=opacity, linewidth=0)
+                axes.add_patch(patch)
+                ink = theme.on(opacity) if there(value) else theme.MUTED
+                written = axes.text(x + 0.5, y + 0.53, text, color=ink, ha="center", va="center")
+                # They lie within the axes: measuring each of them costs more than drawing it.
+                for one in (patch, written):
+                    one.set_in_layout(False)
+    return canvas.svg
+
+
+def _look(value: float | None, difference: float | None, color: str) -> tuple[str, str, float]:
+    """Text, fill and opacity of a cell."""
+    if value is None or not there(value):
+        return MISSING, theme.GRID, 0.35
+    if difference is None:
+        return percent(value, 0), color, round(min(1.0, max(0.0, value)), 2)
+    fill = theme.IHA if value >= 0 else theme.BASELINE
+    return points(value, 0), fill, round(min(1.0, abs(value) / difference), 2)

@@ -33,7 +33,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Group:
+class PanelGroup:
     """Panels that belong together and start a row.
 
     Attributes:
@@ -60,7 +60,7 @@ class Figure:
     name: str
     title: str
     caption: str
-    groups: tuple[Group, ...]
+    groups: tuple[PanelGroup, ...]
     key: Key = "none"
 
 

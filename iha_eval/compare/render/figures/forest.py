@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from iha_eval.compare.render.figures import svg, theme
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import interval, points, there
 from iha_eval.util.page_text import one_line
 
@@ -23,15 +23,15 @@ _WIDTH = 760.0
 
 
 @dataclass(frozen=True)
-class Row:
+class ForestRow:
     """A line of the plot: a heading, or a cell."""
 
     label: str
     cell: dict[str, Any] | None
 
-    def shortened(self) -> "Row":
+    def shortened(self) -> "ForestRow":
         """The row for a narrow drawing; a heading may run over the plot."""
-        return Row(one_line(self.label, 48 if self.cell is None else 22), self.cell)
+        return ForestRow(one_line(self.label, 48 if self.cell is None else 22), self.cell)
 
 
 def draw(report: Report) -> Figure | None:
@@ -52,15 +52,15 @@ def draw(report: Report) -> Figure | None:
         "Difference in points with its 95% interval, for all cells. Filled marks are significant "
         "after correction (▲ better, ▼ worse); hollow ones are not."
     )
-    return Figure("forest", "All differences", caption, (Group("", (panel,)),))
+    return Figure("forest", "All differences", caption, (PanelGroup("", (panel,)),))
 
 
-def _rows(report: Report) -> Iterator[Row]:
+def _rows(report: Report) -> Iterator[ForestRow]:
     for table in report["tables"]:
         if table["rows"]:
-            yield Row(one_line(table["label"], 60), None)
+            yield ForestRow(one_line(table["label"], 60), None)
         for cell in table["rows"]:
-            yield Row(one_line(cell["label"], 38), cell)
+            yield ForestRow(one_line(cell["label"], 38), cell)
 
 
 def _said(cell: dict[str, Any]) -> str:
@@ -69,14 +69,14 @@ def _said(cell: dict[str, Any]) -> str:
     return f"{points(cell['points'])} ({interval(cell['low'], cell['high'])}), {cell['word']}"
 
 
-def _drawn(name: str, alt: str, rows: list[Row], width: float) -> Markup:
+def _drawn(name: str, alt: str, rows: list[ForestRow], width: float) -> Markup:
     with svg.canvas(name, alt, width, 46 + _ROW * len(rows)) as canvas:
         _plot(canvas.axes, rows, narrow=width < _WIDTH)
         canvas.axes.set_xlabel(f"points; right of 0: {ROLES[0]} is ahead")
     return canvas.svg
 
 
-def _plot(axes: Axes, rows: list[Row], narrow: bool) -> None:
+def _plot(axes: Axes, rows: list[ForestRow], narrow: bool) -> None:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(*_reach(rows))
     axes.axvline(0, color=theme.MUTED, linewidth=1.0)
@@ -98,7 +98,7 @@ def _plot(axes: Axes, rows: list[Row], narrow: bool) -> None:
                 _numbers(axes, y, row.cell)
 
 
-def _reach(rows: list[Row]) -> tuple[float, float]:
+def _reach(rows: list[ForestRow]) -> tuple[float, float]:
     cells = [row.cell for row in rows if row.cell is not None]
     ends = [cell[end] for cell in cells for end in ("points", "low", "high") if there(cell[end])]
     low, high = min(0.0, *ends), max(0.0, *ends)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from iha_eval.compare.render.figures import svg, theme
-from iha_eval.compare.render.figures.figure import Figure, Group, Panel, Report
+from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup, Report
 from iha_eval.util.page_text import one_line
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
@@ -71,7 +71,7 @@ def _draw(
     panels = tuple(
         _panel(f"{name}-{number}", layer, keys, reach) for number, layer in enumerate(layers)
     )
-    return Figure(name, title, caption, (Group("", panels),))
+    return Figure(name, title, caption, (PanelGroup("", panels),))
 
 
 def _spread(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from iha_eval.compare.render.figures import axes, svg, theme
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Group, Panel, Report
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import MISSING, rate, size, there
 
 _HEIGHT = 84.0
@@ -46,7 +46,7 @@ def _draw(
         values = [report["models"][role][key] for role in ("iha", "baseline")]
         if axes.drawable(values):
             panels.append(_panel(f"{name}-{len(panels)}", label, ROLES, values, shown))
-    return Figure(name, title, caption, (Group("", tuple(panels)),)) if panels else None
+    return Figure(name, title, caption, (PanelGroup("", tuple(panels)),)) if panels else None
 
 
 def _panel(

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from iha_eval.compare.render.figures import axes, svg, theme
-from iha_eval.compare.render.figures.figure import Figure, Group, Panel, Report
+from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import p_value, percent, there
 from iha_eval.util.page_text import one_line
 
@@ -29,7 +29,7 @@ def draw(report: Report) -> Figure | None:
         "without a result."
     )
     panels = tuple(_panel(f"trend-{number}", one) for number, one in enumerate(series))
-    return Figure("trend", "Trend over nights", caption, (Group("", panels),))
+    return Figure("trend", "Trend over nights", caption, (PanelGroup("", panels),))
 
 
 def _panel(name: str, one: dict[str, Any]) -> Panel:

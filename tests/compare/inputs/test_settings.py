@@ -1,4 +1,4 @@
-"""Model arguments that decide what is answered, of our model classes and of lm-eval's own."""
+"""Settings that have to be equal: model arguments, and what was sent with a prompt."""
 
 import json
 from collections.abc import Mapping
@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, lines, write_run
 
-from iha_eval.compare.inputs.arguments import DECISIVE, LENGTH, TOLD, arguments, default
 from iha_eval.compare.inputs.pairing import Pairing, pair
 from iha_eval.compare.inputs.runs import Run, load_run
-from iha_eval.compare.inputs.settings import task_settings
+from iha_eval.compare.inputs.samples import Sample, request_settings
+from iha_eval.compare.inputs.settings import (
+    ANSWER_CHANGING,
+    LENGTH,
+    WORTH_A_WARNING,
+    arguments,
+    default,
+    request_difference,
+    task_settings,
+)
 from iha_eval.errors import UserError
 
 QUIZ = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}
@@ -66,13 +74,13 @@ def test_arguments_that_change_answers_are_refused(
     assert f"model_args.{words}" in made.warnings[0]
 
 
-@pytest.mark.parametrize("name", [name for name in DECISIVE if name != LENGTH])
+@pytest.mark.parametrize("name", [name for name in ANSWER_CHANGING if name != LENGTH])
 def test_every_decisive_argument_decides_and_its_default_does_not(
     tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(UserError, match=rf"model_args.{name} \(7 against {default(name)}\)"):
         paired(tmp_path, {name: 7}, {})
-    for value in DECISIVE[name]:
+    for value in ANSWER_CHANGING[name]:
         assert paired(tmp_path, {name: value}, {}).paired
 
 
@@ -130,9 +138,9 @@ def test_equal_arguments_are_equal_however_written(
     assert (made.paired, made.warnings) == (True, ())
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", WORTH_A_WARNING)
 def test_told_arguments_are_not_decisive(name: str) -> None:
-    assert name not in DECISIVE
+    assert name not in ANSWER_CHANGING
 
 
 def test_seeds_of_lm_evals_own_classes_are_compared_where_both_are_there(tmp_path: Path) -> None:
@@ -182,3 +190,64 @@ def test_our_classes_cut_nothing_so_that_room_does_not_matter(tmp_path: Path) ->
 )
 def test_arguments_in_all_their_forms(tmp_path: Path, given: Any, read: dict[str, Any]) -> None:
     assert arguments(run(tmp_path, given)) == read
+
+
+def _samples(*arguments: object) -> dict[tuple[str, int], Sample]:
+    return {
+        ("none", n): Sample(("none", n), (), {}, None, (0, 0), request_settings(one))
+        for n, one in enumerate(arguments)
+    }
+
+
+def _call(**settings: Any) -> dict[str, Any]:
+    return {"gen_args_0": {"arg_0": "What?", "arg_1": settings}}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [None, [["What?", {}]], {"gen_args_0": "x"}, {"gen_args_0": {"arg_0": "a", "arg_1": " b"}}],
+    ids=["none", "older", "text", "continuation"],
+)
+def test_lines_without_settings_have_none_and_hold_nothing_against(arguments: object) -> None:
+    assert request_settings(arguments) is None
+    ours, theirs = _samples(arguments), _samples(_call(temperature=1.3))
+    assert request_difference(ours, theirs, (256, 256)) == ""
+
+
+def test_equal_settings_are_kept_once(tmp_path: Path) -> None:
+    twice = {**_call(top_p=0.5), "gen_args_1": _call(top_p=0.5)["gen_args_0"]}
+    assert request_settings(twice) == '[{"top_p": 0.5}]'
+    assert request_settings(twice) is request_settings(_call(top_p=0.5, until=["x"]))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "what"),
+    [
+        ({"temperature": 1.3}, {"temperature": 0.6}, "temperature (1.3 against 0.6)"),
+        ({"temperature": "0.6"}, {"temperature": 0.6}, ""),
+        ({"max_gen_toks": 256}, {}, "max_gen_toks (256 against 512)"),
+        ({"max_gen_toks": 512}, {}, ""),
+        ({"until": ["a"]}, {"until": ["b"]}, ""),
+        ({"seed": 1, "min_p": 0.5}, {"seed": 2}, "min_p (0.5 against none), seed (1 against 2)"),
+    ],
+    ids=["another", "text", "default", "budget", "end", "two"],
+)
+def test_what_differs_is_named(ours: dict[str, Any], theirs: dict[str, Any], what: str) -> None:
+    same = _call(max_gen_toks=5)
+    budgets = (256, 512 if "max_gen_toks" in ours else 256)
+    found = request_difference(
+        _samples(same, _call(**ours)), _samples(same, _call(**theirs)), budgets
+    )
+    assert found == (f"settings sent with document 1: {what}" if what else "")
+
+
+def test_every_way_in_which_a_document_was_asked_counts() -> None:
+    two = [{**_call(top_p=0.5), "gen_args_1": _call(top_p=p)["gen_args_0"]} for p in (0.7, 0.9)]
+    ours, theirs = map(_samples, two)
+    found = request_difference(ours, theirs, (256, 256))
+    assert found == "settings sent with document 0: top_p (0.7 against 0.9)"
+
+
+def test_other_documents_are_not_looked_at() -> None:
+    ours = _samples(_call(top_p=0.5))
+    assert request_difference(ours, {}, (256, 256)) == ""

@@ -277,13 +277,16 @@ def test_glyphs_that_matplotlib_lacks_are_the_browsers_business(
 _PRINT = """
 import hashlib, report_dicts
 from iha_eval.compare.render import figures
-print(hashlib.sha256(repr(figures.length.draw(report_dicts.full())).encode()).hexdigest())
+print(hashlib.sha256(repr(figures.curves.draw_length(report_dicts.full())).encode()).hexdigest())
 """
 
 
 def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlib(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\naxes.grid: False\n")
-    support = str(Path(report_dicts.__file__).parent)
+    # In front of what the session itself imports from.
+    support = os.pathsep.join(
+        [str(Path(report_dicts.__file__).parent), os.getenv("PYTHONPATH", "")]
+    )
     changes = ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(tmp_path)})
     processes = [
         subprocess.Popen(
