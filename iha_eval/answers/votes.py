@@ -1,4 +1,4 @@
-"""The answers to one question: which are right, which wrong ones mean the same, what a vote is worth.
+"""The answers to one question: which are right, which wrong ones mean the same, and their votes.
 
 For: `judge`, whose result every score is computed from, and P@1, pass@k and Maj@k, exactly: they
 are expected scores over every choice of k of the n answers that were drawn. Nothing is sampled, so
