@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.analysis.alpha_maps import read_maps
-from iha_eval.compare.analysis.benchmarks import Benchmark
-from iha_eval.compare.analysis.curves import curves
-from iha_eval.compare.analysis.depth import depth_maps
+from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, plan
 from iha_eval.compare.analysis.disagreements import disagreements
 from iha_eval.compare.analysis.headlines import headlines
-from iha_eval.compare.analysis.measured_rows import CORRECTIONS, Correction, measure_all
-from iha_eval.compare.analysis.models import describe_models, model_warnings
-from iha_eval.compare.analysis.plan import plan
-from iha_eval.compare.analysis.provenance import data_warnings, provenance
-from iha_eval.compare.analysis.score_checks import missing_scores
-from iha_eval.compare.analysis.wrong_scores import without_wrong_scores
+from iha_eval.compare.analysis.measured_rows import (
+    CORRECTIONS,
+    Correction,
+    curves,
+    depth_maps,
+    measure_all,
+)
+from iha_eval.compare.analysis.provenance import (
+    data_warnings,
+    describe_models,
+    model_warnings,
+    provenance,
+)
+from iha_eval.compare.analysis.score_checks import missing_scores, without_wrong_scores
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, pair
 from iha_eval.compare.inputs.runs import load_run
 from iha_eval.errors import UserError
@@ -123,7 +129,7 @@ def build_report(
     return cleaned
 
 
-def _warnings(pairing: Pairing, benchmarks: list[Benchmark]) -> list[str]:
+def _warnings(pairing: Pairing, benchmarks: list[PlannedBenchmark]) -> list[str]:
     runs = [warning for side in SIDES for warning in pairing.runs[side].warnings]
     plans = [warning for one in benchmarks for warning in one.warnings]
     return [*pairing.warnings, *runs, *plans]

@@ -245,7 +245,7 @@ def _run(night: Night, outcome: NightOutcome, role: str) -> "Run | None":
 
 def _model(run: "Run | None", role: str) -> dict[str, Any]:
     """A model as its run tells of it, without what only a comparison counts."""
-    from iha_eval.compare.analysis.models import describe_models
+    from iha_eval.compare.analysis.provenance import describe_models
     from iha_eval.compare.inputs.pairing import Pairing
 
     if run is not None:

@@ -74,3 +74,8 @@ def _shown(match: re.Match[str]) -> str:
     if code == 0x7F:
         return "\u2421"
     return "\ufffd" if any(code in broken for broken in _BROKEN) else f"<U+{code:04X}>"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: `1 question`, `1,319 questions`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

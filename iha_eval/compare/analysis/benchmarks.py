@@ -1,18 +1,38 @@
 """What a comparison is about: benchmarks, their tables and rows, and the row that decides.
 
-For: the plan of a report, made from the names of tasks and metrics before any number is looked at.
-Not for: the plan of each kind of benchmark (ruler.py, reasoning.py, others.py), nor for numbers
-(cells.py).
+For: the plan of a report, made from the names of tasks and metrics before any number is looked at:
+RULER by length and variant, GSM8K and MATH-500 by votes, any other task by its metrics.
+A benchmark that is to have a layout of its own is added here.
+Not for: numbers (measured_rows.py).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from iha_eval.compare.inputs.pairing import SIDES, Task
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task
+from iha_eval.compare.inputs.runs import Run
+from iha_eval.errors import UserError
+from iha_eval.ruler.definition import length_label
+from iha_eval.ruler.scoring import METRICS
 
-SHARES = ("unparseable", "cut", "undecided")
-"""Metrics that say how a run went, not how good the model is."""
+#: Metrics that say how a run went, not how good the model is.
+RUN_HEALTH_METRICS = ("unparseable", "cut", "undecided")
+
+RULER_NAME = "ruler_mk"
+RULER_LABEL = "RULER multi-key retrieval"
+
+#: Name of a reasoning benchmark of ours -> its name for the reader.
+REASONING_LABELS = {"gsm8k": "GSM8K", "math500": "MATH-500"}
+
+#: RULER's own score, over all documents.
+_RULER_DECIDES = METRICS[0]
+
+_RULER_CELL = re.compile(r"^ruler_mk_(multikey_[123])_(\d+)(k?)$")
+
+_REASONING_FILTER = "none"
 
 _LABELS = {
     "string_match": "string match",
@@ -23,7 +43,7 @@ _LABELS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class ScoreColumn:
     """The scores of one task, filter and metric."""
 
     task: str
@@ -32,14 +52,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedRow:
     """One comparison.
 
     Attributes:
         task: The task, or what stands for several.
         label: What a table calls it.
         metric: What is compared; a filter other than "none" follows after a comma.
-        parts: Whose documents are taken together, each document counting the same.
+        columns: Whose documents are taken together, each document counting the same.
         variant: RULER's variant; None elsewhere, and over several.
         length: RULER's length in tokens; None elsewhere, and over several.
         k: Number of votes; None elsewhere.
@@ -50,7 +70,7 @@ class Row:
     task: str
     label: str
     metric: str
-    parts: tuple[Part, ...]
+    columns: tuple[ScoreColumn, ...]
     variant: str | None = None
     length: int | None = None
     k: int | None = None
@@ -59,7 +79,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PlannedTable:
     """Rows that are read together.
 
     Attributes:
@@ -72,11 +92,11 @@ class Table:
     label: str
     metric: str | None
     metric_label: str
-    rows: Sequence[Row]
+    rows: Sequence[PlannedRow]
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class PlannedBenchmark:
     """Tasks that are judged by one sentence.
 
     Attributes:
@@ -88,8 +108,250 @@ class Benchmark:
 
     name: str
     label: str
-    tables: Sequence[Table]
+    tables: Sequence[PlannedTable]
     warnings: Sequence[str] = ()
+
+
+def plan(pairing: Pairing) -> list[PlannedBenchmark]:
+    """The benchmarks: RULER first, then GSM8K, MATH-500 and all others in the order of the run.
+
+    Args:
+        pairing: Two runs.
+
+    Raises:
+        UserError: No task has a metric that can be compared.
+    """
+    run = pairing.runs["iha"]
+    cells: list[Task] = []
+    ours: dict[str, list[Task]] = {name: [] for name in REASONING_LABELS}
+    rest: dict[str, list[Task]] = {}
+    for task in pairing.tasks:
+        name, label = benchmark_of(run, task.name)
+        if label == RULER_LABEL:
+            cells.append(task)
+        # lm-eval's own task of that name has another label.
+        elif REASONING_LABELS.get(name) == label:
+            ours[name].append(task)
+        else:
+            rest.setdefault(name, []).append(task)
+    found = [_lay_out_ruler(cells, pairing.not_compared)] if cells else []
+    found += [_lay_out_reasoning(name, tasks) for name, tasks in ours.items() if tasks]
+    found += [_lay_out_generic(run, name, tasks) for name, tasks in rest.items()]
+    _refuse_empty(found)
+    return found
+
+
+def benchmark_of(run: Run, task: str) -> tuple[str, str]:
+    """The benchmark that a task of a run belongs to, and its name for the reader."""
+    if ruler_cell(task):
+        return RULER_NAME, RULER_LABEL
+    ours = reasoning_benchmark(run, task)
+    if ours:
+        return ours, REASONING_LABELS[ours]
+    name = _group_of(run, task)
+    return name, name
+
+
+def _refuse_empty(found: Sequence[PlannedBenchmark]) -> None:
+    if not any(one.tables for one in found):
+        reasons = " ".join(warning for one in found for warning in one.warnings)
+        raise UserError(
+            f"The runs have nothing to compare ({reasons}): run tasks whose scores lie between 0 "
+            "and 1."
+        )
+
+
+def ruler_cell(task: str) -> tuple[int, str] | None:
+    """Length in tokens and variant of a task; None if it is no cell of ruler_mk."""
+    found = _RULER_CELL.match(task)
+    return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
+
+
+def _lay_out_ruler(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> PlannedBenchmark:
+    """The benchmark of the cells among some tasks; there is at least one.
+
+    Args:
+        tasks: What is compared.
+        left_out: Names of tasks that a run has and that are not compared.
+    """
+    cells = sorted((place, task.name) for task in tasks if (place := ruler_cell(task.name)))
+    lengths = [place[0] for name in left_out if (place := ruler_cell(name))]
+    label = f"{RULER_LABEL}: {{}}"
+    return PlannedBenchmark(
+        RULER_NAME,
+        RULER_LABEL,
+        [
+            PlannedTable(label.format(metric_label(metric)), metric, metric_label(metric), rows)
+            for metric in METRICS
+            for rows in [_ruler_rows(cells, metric, lengths)]
+        ],
+    )
+
+
+def _ruler_rows(
+    cells: Sequence[tuple[tuple[int, str], str]], metric: str, left_out: Sequence[int]
+) -> list[PlannedRow]:
+    """Each length with its variants and their mean, then everything.
+
+    Rows of several cells say so where some are left out, whose lengths are given.
+    """
+    rows: list[PlannedRow] = []
+    for length, group in groupby(cells, key=lambda item: item[0][0]):
+        members = list(group)
+        short = length_label(length)
+        rows += [
+            PlannedRow(
+                name,
+                f"{variant}, {short}",
+                metric,
+                (ScoreColumn(name, "none", metric),),
+                variant,
+                length,
+            )
+            for (_, variant), name in members
+        ]
+        if len(members) > 1:
+            columns = tuple(ScoreColumn(name, "none", metric) for _, name in members)
+            lost = left_out.count(length)
+            some = f"all that were compared, {short} ({_of(members, lost)} variants)"
+            together = some if lost else f"all variants, {short}"
+            row = PlannedRow(
+                f"{RULER_NAME}_{short}", together, metric, columns, None, length, partial=lost > 0
+            )
+            rows.append(row)
+    columns = tuple(ScoreColumn(name, "none", metric) for _, name in cells)
+    total = "all lengths and variants"
+    if left_out:
+        total = f"all that were compared ({_of(cells, len(left_out))} cells)"
+    decides = metric == _RULER_DECIDES
+    rows.append(
+        PlannedRow(RULER_NAME, total, metric, columns, decides=decides, partial=bool(left_out))
+    )
+    return rows
+
+
+def _of(there: Sequence[object], left_out: int) -> str:
+    return f"{len(there)} of {len(there) + left_out}"
+
+
+def reasoning_benchmark(run: Run, task: str) -> str | None:
+    """The benchmark that a task of ours belongs to; None for other tasks."""
+    given = run.part("configs", task, "dataset_kwargs")
+    name = given.get("benchmark")
+    return name if name in REASONING_LABELS and "voting" in given else None
+
+
+def _lay_out_reasoning(name: str, tasks: Sequence[Task]) -> PlannedBenchmark:
+    """The benchmark `name` of its tasks, of which there is at least one.
+
+    The row that decides is the one with the most votes; without votes, exact match.
+    """
+    metrics = {task.name: metrics_of(task, _REASONING_FILTER) for task in tasks}
+    most = max(metrics, key=lambda task: max(votes(metrics[task], "maj"), default=0))
+    tables = [
+        PlannedTable(
+            f"{REASONING_LABELS[name]}: {task}",
+            None,
+            "P@1, Maj@k and pass@k" if votes(found, "maj") else metric_label("exact_match"),
+            _reasoning_rows(task, found, decides=task == most),
+        )
+        for task, found in metrics.items()
+    ]
+    return PlannedBenchmark(name, REASONING_LABELS[name], tables)
+
+
+def _reasoning_rows(task: str, metrics: Sequence[str], *, decides: bool) -> list[PlannedRow]:
+    """P@1 is Maj@1 and pass@1 too, so that those have no row."""
+    majority = [k for k in votes(metrics, "maj") if k > 1]
+    passed = [k for k in votes(metrics, "pass") if k > 1]
+    single = "exact_match" if "exact_match" in metrics else "p@1"
+    names = [(single, None), *((f"maj@{k}", k) for k in majority)]
+    deciding = names[-1][0] if decides else None
+    names += [(f"pass@{k}", k) for k in passed]
+    return [
+        PlannedRow(
+            task,
+            metric_label(metric),
+            metric,
+            (ScoreColumn(task, _REASONING_FILTER, metric),),
+            k=k,
+            decides=metric == deciding,
+        )
+        for metric, k in names
+    ]
+
+
+def _group_of(run: Run, task: str) -> str:
+    """The outermost group with scores of its own that a task is in, or the task itself."""
+    parents = {
+        child: group
+        for group, children in run.part("group_subtasks").items()
+        if isinstance(children, list)
+        for child in map(str, children)
+    }
+    found, place, seen = task, task, {task}
+    while (place := parents.get(place, "")) and place not in seen:
+        seen.add(place)
+        found = place if place in run.part("groups") else found
+    return found
+
+
+def _lay_out_generic(run: Run, name: str, tasks: Sequence[Task]) -> PlannedBenchmark:
+    """The benchmark `name` of its tasks; without tables if they have no metric to compare.
+
+    The first metric decides, over the documents of all tasks.
+    """
+    columns: dict[str, list[ScoreColumn]] = {}
+    unfit: dict[str, None] = {}
+    for task in tasks:
+        better = run.part("higher_is_better", task.name)
+        for filter_name in task.filters:
+            for metric in metrics_of(task, filter_name):
+                if metric in RUN_HEALTH_METRICS:
+                    continue
+                full = metric_name(metric, filter_name)
+                if _is_comparable(task, filter_name, metric, better):
+                    columns.setdefault(full, []).append(ScoreColumn(task.name, filter_name, metric))
+                else:
+                    unfit[full] = None
+    tables = [
+        PlannedTable(
+            name if len(columns) == 1 else f"{name}: {metric_label(full)}",
+            full,
+            metric_label(full),
+            _generic_rows(name, full, found, decides=full == next(iter(columns))),
+        )
+        for full, found in columns.items()
+    ]
+    return PlannedBenchmark(name, name, tables, _generic_warnings(name, list(unfit), bool(tables)))
+
+
+def _is_comparable(task: Task, filter_name: str, metric: str, better: Mapping[str, object]) -> bool:
+    return better.get(metric) is not False and not out_of_range(task, filter_name, metric)
+
+
+def _generic_rows(
+    name: str, metric: str, columns: Sequence[ScoreColumn], *, decides: bool
+) -> list[PlannedRow]:
+    several = len(columns) > 1
+    alone = decides and not several
+    rows = [
+        PlannedRow(column.task, column.task, metric, (column,), decides=alone) for column in columns
+    ]
+    if several:
+        rows.append(PlannedRow(name, f"all of {name}", metric, tuple(columns), decides=decides))
+    return rows
+
+
+def _generic_warnings(name: str, unfit: Sequence[str], any_table: bool) -> list[str]:
+    if any_table and not unfit:
+        return []
+    if not unfit:
+        return [f"{name} has no metric in both runs: left out."]
+    return [
+        f"{name}: {', '.join(unfit)} left out, for it is not a score from 0 to 1 on each document "
+        "of which more is better."
+    ]
 
 
 def metric_label(metric: str) -> str:

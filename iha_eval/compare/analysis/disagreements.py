@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from iha_eval.compare.analysis.benchmarks import Benchmark, Part, metric_name
+from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, ScoreColumn, metric_name
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.samples import Key, read_lines
 from iha_eval.util.text import clean, shorten
@@ -30,7 +30,7 @@ PROMPT, OUTPUT, GOLD = 2000, 4000, 500
 class _Question:
     """A question on which the scores differ."""
 
-    part: Part
+    column: ScoreColumn
     key: Key
     scores: Mapping[Side, float]
 
@@ -45,7 +45,7 @@ class _Question:
         return -abs(self.scores["iha"] - self.scores["baseline"]), self.key[1]
 
 
-def disagreements(pairing: Pairing, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+def disagreements(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> dict[str, Any]:
     """The questions whose scores differ in the metric by which their task is judged.
 
     If there are more than fit, each task and direction has its turn, those with the largest
@@ -55,25 +55,25 @@ def disagreements(pairing: Pairing, benchmarks: Sequence[Benchmark]) -> dict[str
         pairing: Two runs.
         benchmarks: What is compared.
     """
-    parts = [
-        part
+    columns = [
+        column
         for benchmark in benchmarks
-        for part in _judged(benchmark)
-        if pairing.task(part.task).paired
+        for column in _judged(benchmark)
+        if pairing.task(column.task).paired
     ]
     groups: dict[tuple[str, str], list[_Question]] = {}
-    for part in parts:
-        for question in _differing(pairing, part):
-            groups.setdefault((part.task, question.direction), []).append(question)
+    for column in columns:
+        for question in _differing(pairing, column):
+            groups.setdefault((column.task, question.direction), []).append(question)
     chosen = _in_turn([sorted(group, key=lambda q: q.rank) for group in groups.values()])
     rows = _within(chosen, _texts(pairing, chosen))
-    order = {part.task: number for number, part in enumerate(parts)}
+    order = {column.task: number for number, column in enumerate(columns)}
     rows.sort(key=lambda row: (order[row["task"]], row["doc_id"], row["metric"]))
     total = sum(map(len, groups.values()))
     return {"total": total, "shown": len(rows), "rows": rows}
 
 
-def _judged(benchmark: Benchmark) -> Iterator[Part]:
+def _judged(benchmark: PlannedBenchmark) -> Iterator[ScoreColumn]:
     """One metric for each task: of the row that decides, else the last vote, else the first."""
     tables = sorted(benchmark.tables, key=lambda table: not any(row.decides for row in table.rows))
     seen: set[str] = set()
@@ -81,22 +81,22 @@ def _judged(benchmark: Benchmark) -> Iterator[Part]:
         voted = [row for row in table.rows if row.metric.startswith("maj@")]
         deciding = [row for row in table.rows if row.decides]
         for row in deciding or voted[-1:] or table.rows:
-            for part in row.parts:
-                if part.task not in seen:
-                    seen.add(part.task)
-                    yield part
+            for column in row.columns:
+                if column.task not in seen:
+                    seen.add(column.task)
+                    yield column
 
 
-def _differing(pairing: Pairing, part: Part) -> Iterator[_Question]:
-    task = pairing.task(part.task)
+def _differing(pairing: Pairing, column: ScoreColumn) -> Iterator[_Question]:
+    task = pairing.task(column.task)
     for key in task.common:
-        if key[0] != part.filter:
+        if key[0] != column.filter:
             continue
-        scores = {side: task.side(side)[key].scores.get(part.metric) for side in SIDES}
+        scores = {side: task.side(side)[key].scores.get(column.metric) for side in SIDES}
         found = {side: score for side, score in scores.items() if score is not None}
         # Comparisons with NaN are false.
         if len(found) == len(SIDES) and abs(found["iha"] - found["baseline"]) > 0:
-            yield _Question(part, key, found)
+            yield _Question(column, key, found)
 
 
 def _in_turn(groups: Sequence[Sequence[_Question]]) -> list[_Question]:
@@ -111,8 +111,8 @@ def _texts(
 ) -> dict[tuple[str, Side], dict[Key, Mapping[str, Any]]]:
     """The texts to be shown, of each task and side, cut."""
     found: dict[tuple[str, Side], dict[Key, Mapping[str, Any]]] = {}
-    for task in {question.part.task: None for question in chosen}:
-        keys = [question.key for question in chosen if question.part.task == task]
+    for task in {question.column.task: None for question in chosen}:
+        keys = [question.key for question in chosen if question.column.task == task]
         for side in SIDES:
             file = pairing.task(task).sides[side]
             places = {key: file.samples[key].place for key in keys}
@@ -174,13 +174,13 @@ def _within(
     """As many questions as fit into `MOST_BYTES`."""
     rows, size = [], 0
     for question in chosen:
-        task, key = question.part.task, question.key
+        task, key = question.column.task, question.key
         ours, theirs = (texts[task, side].get(key, {}) for side in SIDES)
         row = {
             "task": task,
             "doc_id": key[1],
             "direction": question.direction,
-            "metric": metric_name(question.part.metric, question.part.filter),
+            "metric": metric_name(question.column.metric, question.column.filter),
             "gold": ours.get("gold", ""),
             "prompt": ours.get("prompt", ""),
             "iha_output": ours.get("output", ""),

@@ -7,9 +7,13 @@ which the plan does before any number is known.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iha_eval.compare.analysis.benchmarks import Benchmark, Row, metric_label
-from iha_eval.compare.analysis.measured_rows import Cell
-from iha_eval.compare.analysis.plan import benchmark_of
+from iha_eval.compare.analysis.benchmarks import (
+    PlannedBenchmark,
+    PlannedRow,
+    benchmark_of,
+    metric_label,
+)
+from iha_eval.compare.analysis.measured_rows import MeasuredRow
 from iha_eval.compare.inputs.pairing import Pairing, listed
 
 NOT_COMPARED = "not compared"
@@ -17,7 +21,9 @@ NOT_COMPARED = "not compared"
 
 
 def headlines(
-    benchmarks: Sequence[Benchmark], cells: Mapping[Row, Cell], pairing: Pairing
+    benchmarks: Sequence[PlannedBenchmark],
+    cells: Mapping[PlannedRow, MeasuredRow],
+    pairing: Pairing,
 ) -> list[dict[str, Any]]:
     """A headline for each benchmark of either run; those that are not compared come last.
 
@@ -68,7 +74,9 @@ def _absent(name: str, label: str, what: str) -> dict[str, Any]:
     }
 
 
-def _headline(benchmark: Benchmark, cell: Cell, left_out: list[str]) -> dict[str, Any]:
+def _headline(
+    benchmark: PlannedBenchmark, cell: MeasuredRow, left_out: list[str]
+) -> dict[str, Any]:
     row = cell.row
     if row.k is not None or row.label == metric_label(row.metric):
         what = f"{metric_label(row.metric)}, {row.task}"

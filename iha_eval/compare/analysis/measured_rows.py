@@ -1,7 +1,8 @@
 """The numbers of a table: both models, their difference, its interval, test and verdict.
 
-For: measuring the rows of a plan, and correcting their p-values family by family.
-Not for: which rows there are (layout.py), nor for the statistics (iha_eval.statistics).
+For: measuring the rows of a plan and correcting their p-values family by family; the levels of
+both models by number of votes (curves) and by depth of the needle (maps).
+Not for: which rows there are (benchmarks.py), nor for the statistics (iha_eval.statistics).
 
 Families: the rows that decide, one a benchmark, are one family across all tables, for they are what
 is read first; the other rows of each table are a family of their own. So each row has one corrected
@@ -9,15 +10,24 @@ p-value, and a smallest difference that goes with it: what a test at 5% divided 
 family would have shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from iha_eval.compare.analysis.benchmarks import Benchmark, Part, Row
+from iha_eval.compare.analysis.benchmarks import (
+    PlannedBenchmark,
+    PlannedRow,
+    ScoreColumn,
+    metric_label,
+    metrics_of,
+    ruler_cell,
+    votes,
+)
 from iha_eval.compare.analysis.paper import reference
-from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, Task
+from iha_eval.ruler.scoring import METRICS
 from iha_eval.statistics import (
     ALPHA,
     Difference,
@@ -38,25 +48,31 @@ from iha_eval.statistics.scores import Floats
 
 Correction = Literal["holm", "fdr"]
 
+#: Name on the command line -> name in a report.
 CORRECTIONS: dict[Correction, str] = {"holm": "Holm", "fdr": "Benjamini-Hochberg"}
-"""Name on the command line -> name in a report."""
 
+#: What sentences call the two models.
 NAMES = ("IHA", "the baseline")
-"""What sentences call the two models."""
+
+#: Number of depth bins from 0 to 100%.
+DEPTH_BINS = 10
+
+#: Depth bin, and length in tokens.
+DepthPlace = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Measured:
+class RowStatistics:
     """A row with its numbers, before anything is known of its family."""
 
-    row: Row
+    row: PlannedRow
     difference: Difference
     p: PValue
     levels: dict[Side, Level]
 
 
 @dataclass(frozen=True)
-class Cell:
+class MeasuredRow:
     """A row with all its numbers.
 
     Attributes:
@@ -65,14 +81,14 @@ class Cell:
         as_dict: The same and everything else, in the form of report.json.
     """
 
-    row: Row
+    row: PlannedRow
     verdict: Verdict
     as_dict: dict[str, Any]
 
 
 def measure_all(
-    pairing: Pairing, benchmarks: Sequence[Benchmark], correction: Correction, margin: float
-) -> dict[Row, Cell]:
+    pairing: Pairing, benchmarks: Sequence[PlannedBenchmark], correction: Correction, margin: float
+) -> dict[PlannedRow, MeasuredRow]:
     """All rows of all tables with their numbers.
 
     Args:
@@ -82,7 +98,7 @@ def measure_all(
         margin: Points that matter, see iha_eval.statistics.verdict.
     """
     tables = [table for benchmark in benchmarks for table in benchmark.tables]
-    found: dict[Row, Cell] = {}
+    found: dict[PlannedRow, MeasuredRow] = {}
     for table in tables:
         others = [row for row in table.rows if not row.decides]
         kind = "row" if len(others) == len(table.rows) else "other row"
@@ -92,19 +108,20 @@ def measure_all(
     return found
 
 
-def row_paired(pairing: Pairing, row: Row) -> bool:
+def row_paired(pairing: Pairing, row: PlannedRow) -> bool:
     """Whether the documents of all tasks of a row are paired."""
-    return all(pairing.task(part.task).paired for part in row.parts)
+    return all(pairing.task(column.task).paired for column in row.columns)
 
 
-def row_scores(pairing: Pairing, row: Row) -> dict[Side, Floats]:
+def row_scores(pairing: Pairing, row: PlannedRow) -> dict[Side, Floats]:
     """The scores of a row's documents, NaN for none; paired, the n-th ones belong together."""
     return {
-        side: np.concatenate([_scores(pairing, part, side) for part in row.parts]) for side in SIDES
+        side: np.concatenate([_scores(pairing, column, side) for column in row.columns])
+        for side in SIDES
     }
 
 
-def row_levels(pairing: Pairing, row: Row, scores: dict[Side, Floats]) -> dict[Side, Level]:
+def row_levels(pairing: Pairing, row: PlannedRow, scores: dict[Side, Floats]) -> dict[Side, Level]:
     """How well each model does; paired, on the documents that both have a score for.
 
     Args:
@@ -119,8 +136,8 @@ def row_levels(pairing: Pairing, row: Row, scores: dict[Side, Floats]) -> dict[S
 
 
 def _family(
-    pairing: Pairing, rows: Sequence[Row], kind: str, correction: Correction, margin: float
-) -> dict[Row, Cell]:
+    pairing: Pairing, rows: Sequence[PlannedRow], kind: str, correction: Correction, margin: float
+) -> dict[PlannedRow, MeasuredRow]:
     measured = [_measure(pairing, row) for row in rows]
     p_values = [one.p.value for one in measured]
     correct = holm if correction == "holm" else benjamini_hochberg
@@ -128,24 +145,24 @@ def _family(
     counted = f"{size} {kind if size == 1 else kind.replace('row', 'rows')}"
     label = f"{CORRECTIONS[correction]} over {counted}"
     return {
-        one.row: _cell(one, p, ALPHA / max(size, 1), label, margin)
+        one.row: _measured_row(one, p, ALPHA / max(size, 1), label, margin)
         for one, p in zip(measured, correct(p_values), strict=True)
     }
 
 
-def _measure(pairing: Pairing, row: Row) -> Measured:
+def _measure(pairing: Pairing, row: PlannedRow) -> RowStatistics:
     scores = row_scores(pairing, row)
     a, b = (scores[side] for side in SIDES)
     if row_paired(pairing, row):
         difference, p = paired_difference(a, b), paired_p(a, b)
     else:
         difference, p = unpaired_difference(a, b), unpaired_p(a, b)
-    return Measured(row, difference, p, row_levels(pairing, row, scores))
+    return RowStatistics(row, difference, p, row_levels(pairing, row, scores))
 
 
-def _cell(
-    measured: Measured, p: float | None, alpha: float, correction: str, margin: float
-) -> Cell:
+def _measured_row(
+    measured: RowStatistics, p: float | None, alpha: float, correction: str, margin: float
+) -> MeasuredRow:
     row, difference, found = measured.row, measured.difference, measured.difference.estimate
     smallest = smallest_difference(difference, alpha=alpha)
     judged = verdict(difference, p, smallest, names=NAMES, margin=margin)
@@ -182,9 +199,94 @@ def _cell(
         "paired": difference.paired,
         "paper": None if row.partial else reference(row.task, row.metric),
     }
-    return Cell(row, judged, numbers)
+    return MeasuredRow(row, judged, numbers)
 
 
-def _scores(pairing: Pairing, part: Part, side: Side) -> Floats:
-    task = pairing.task(part.task)
-    return np.array(task.scores(side, part.filter, part.metric), dtype=np.float64)
+def _scores(pairing: Pairing, column: ScoreColumn, side: Side) -> Floats:
+    task = pairing.task(column.task)
+    return np.array(task.scores(side, column.filter, column.metric), dtype=np.float64)
+
+
+def curves(pairing: Pairing) -> list[dict[str, Any]]:
+    """A curve for each task and filter that has scores at two numbers of votes or more."""
+    return [
+        curve
+        for task in pairing.tasks
+        for filter_name in task.filters
+        for curve in _task_curves(pairing, task, filter_name)
+    ]
+
+
+def _task_curves(pairing: Pairing, task: Task, filter_name: str) -> Iterator[dict[str, Any]]:
+    metrics = metrics_of(task, filter_name)
+    for kind in ("maj", "pass"):
+        numbers = votes(metrics, kind)
+        if len(numbers) < 2:
+            continue
+        points = [
+            _point(pairing, ScoreColumn(task.name, filter_name, f"{kind}@{k}")) for k in numbers
+        ]
+        yield {
+            "task": task.name,
+            "label": f"{task.name}: {metric_label(f'{kind}@k')}",
+            "metric": kind,
+            "k": numbers,
+            **{name: [point[name] for point in points] for name in points[0]},
+        }
+
+
+def _point(pairing: Pairing, column: ScoreColumn) -> dict[str, float | None]:
+    row = PlannedRow(column.task, "", column.metric, (column,))
+    levels = row_levels(pairing, row, row_scores(pairing, row))
+    found: dict[str, float | None] = {}
+    for side in SIDES:
+        one = levels[side]
+        found |= {side: one.mean, f"{side}_low": one.low, f"{side}_high": one.high}
+    return found
+
+
+def depth_maps(pairing: Pairing) -> list[dict[str, Any]]:
+    """A map for each metric, over all variants; none without documents that have a depth.
+
+    Rows are depth bins, columns are lengths; a place without documents is None.
+    """
+    return [made for metric in METRICS if (made := _depth_map(pairing, metric))]
+
+
+def _depth_map(pairing: Pairing, metric: str) -> dict[str, Any] | None:
+    places: dict[Side, dict[DepthPlace, list[float | None]]] = {
+        side: _depth_places(pairing, metric, side) for side in SIDES
+    }
+    lengths = sorted({length for side in SIDES for _, length in places[side]})
+    if not lengths:
+        return None
+    grid = [[(row, length) for length in lengths] for row in range(DEPTH_BINS)]
+    return {
+        "metric": metric,
+        "lengths": lengths,
+        "depths": [100 * (row + 0.5) / DEPTH_BINS for row in range(DEPTH_BINS)],
+        "n": [[len(places["iha"].get(place, ())) for place in row] for row in grid],
+        **{
+            side: [[_mean(places[side].get(place, ())) for place in row] for row in grid]
+            for side in SIDES
+        },
+    }
+
+
+def _depth_places(
+    pairing: Pairing, metric: str, side: Side
+) -> dict[DepthPlace, list[float | None]]:
+    found: dict[DepthPlace, list[float | None]] = {}
+    for task in pairing.tasks:
+        cell = ruler_cell(task.name)
+        keys = task.common if task.paired else list(task.side(side))
+        for key in keys if cell else ():
+            sample = task.side(side)[key]
+            if cell and sample.depth is not None:
+                place = min(int(sample.depth * DEPTH_BINS / 100), DEPTH_BINS - 1), cell[0]
+                found.setdefault(place, []).append(sample.scores.get(metric))
+    return found
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    return level(scores).mean

@@ -17,7 +17,7 @@ _RULER = "2.4B parameters, RULER multi-key retrieval, relative to the global bas
 
 
 @dataclass(frozen=True)
-class Reference:
+class PaperResult:
     """One number of the paper.
 
     Attributes:
@@ -42,14 +42,14 @@ class Reference:
         }
 
 
-def _scores(note: str, iha: float, baseline: float) -> Reference:
-    return Reference(note, iha / 100, baseline / 100, (iha - baseline) / baseline)
+def _scores(note: str, iha: float, baseline: float) -> PaperResult:
+    return PaperResult(note, iha / 100, baseline / 100, (iha - baseline) / baseline)
 
 
-REFERENCES: dict[tuple[str, str], Reference] = {
-    ("ruler_mk_4k", "string_match"): Reference(_RULER, None, None, 0.27),
-    ("ruler_mk_8k", "string_match"): Reference(_RULER, None, None, 0.32),
-    ("ruler_mk_16k", "string_match"): Reference(_RULER, None, None, 1.12),
+REFERENCES: dict[tuple[str, str], PaperResult] = {
+    ("ruler_mk_4k", "string_match"): PaperResult(_RULER, None, None, 0.27),
+    ("ruler_mk_8k", "string_match"): PaperResult(_RULER, None, None, 0.32),
+    ("ruler_mk_16k", "string_match"): PaperResult(_RULER, None, None, 1.12),
     ("gsm8k_maj", "p@1"): _scores(_TUNED, 34.3, 29.5),
     ("gsm8k_maj", "maj@16"): _scores(_TUNED, 54.2, 48.4),
     ("math500_maj", "p@1"): _scores(_TUNED, 10.0, 8.8),

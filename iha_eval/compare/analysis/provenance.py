@@ -1,15 +1,20 @@
-"""Where the documents of a comparison come from, how they were paired, and by which statistics.
+"""Where a comparison comes from: models, documents, pairing and statistics.
 
-For: the entry `provenance` of a report. Not for: the models (models.py).
+For: the entries `models` and `provenance` of a report, of runs by our model classes and by
+lm-eval's own, which say less. Not for: scores.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from iha_eval.compare.analysis.measured_rows import CORRECTIONS, Correction
-from iha_eval.compare.inputs.pairing import Pairing
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.runs import Run
+from iha_eval.compare.inputs.settings import arguments
 from iha_eval.statistics import ALPHA, CONFIDENCE, POWER
+from iha_eval.util.redact import without_secrets
 
 FAMILIES = (
     "the deciding rows, one a benchmark, are one family across all tables; the other rows of each "
@@ -17,8 +22,10 @@ FAMILIES = (
     "the family"
 )
 
-# The texts that RULER itself uses.
+#: The texts that RULER itself uses.
 _PUBLISHED = ("essays", "needles")
+
+_UNKNOWN = "not recorded"
 
 
 def provenance(
@@ -101,3 +108,175 @@ def _dataset(run: Run, task: str) -> dict[str, Any]:
         source = " ".join(str(name) for name in named if name) or None
         sha256 = run.part("task_hashes").get(task)
     return {"task": task, "source": source, "sha256": sha256, "note": note}
+
+
+def describe_models(pairing: Pairing) -> dict[str, dict[str, Any]]:
+    """Both models, in the form of report.json; what a run does not tell is None."""
+    return {side: _describe(pairing, side) for side in SIDES}
+
+
+def model_warnings(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a reader must know of two models that were not run alike, each a sentence."""
+    iha, baseline = (models[side] for side in SIDES)
+    warnings = []
+    if iha["is_iha"] is False and baseline["is_iha"]:
+        warnings.append(
+            "The baseline is an IHA checkpoint and the other model is not: the runs were perhaps "
+            "given in the wrong order."
+        )
+    if iha["fingerprint"] and iha["fingerprint"] == baseline["fingerprint"]:
+        warnings.append("Both runs are of the same checkpoint: differences are chance or engine.")
+    for name, label in (("model_class", "model class"), ("dtype", "dtype"), ("device", "device")):
+        values = [model[name] or _UNKNOWN for model in (iha, baseline)]
+        if values[0] != values[1]:
+            warnings.append(f"The runs differ in {label}: {values[0]} against {values[1]}.")
+    versions = iha["versions"], baseline["versions"]
+    other = [name for name in versions[0] if versions[0][name] != versions[1].get(name)]
+    if other:
+        pairs = [[found.get(name) or _UNKNOWN for found in versions] for name in other]
+        shown = ", ".join(
+            f"{name} {a} against {b}" for name, (a, b) in zip(other, pairs, strict=True)
+        )
+        warnings.append(f"The runs differ in versions: {shown}.")
+    for side, model in zip(("IHA", "baseline"), (iha, baseline), strict=True):
+        warnings += [f"{side}: {note}" for note in model["notes"]]
+    return warnings
+
+
+def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
+    run = pairing.runs[side]
+    config, ours = run.part("config"), run.part("config", "iha_eval")
+    checkpoint = run.part("config", "iha_eval", "checkpoint")
+    given = without_secrets(arguments(run))
+    if ours.get("device"):
+        # lm-eval's own --device, which says "cuda:0" on a machine without a GPU.
+        given.pop("device", None)
+    path = checkpoint.get("path") or given.get("pretrained") or run.results.get("model_name")
+    model_class = config.get("model")
+    name = checkpoint.get("name") or path or "unknown"
+    note = checkpoint.get("note")
+    return {
+        "name": PurePath(str(name)).name or str(name),
+        "path": path,
+        "fingerprint": _text(checkpoint.get("fingerprint")),
+        "is_iha": checkpoint.get("is_iha"),
+        "model_sha": _text(config.get("model_sha")),
+        "num_parameters": config.get("model_num_parameters"),
+        "model_class": model_class
+        if isinstance(model_class, str)
+        else run.results.get("model_source"),
+        "dtype": ours.get("dtype") or _dtype(config.get("model_dtype") or given.get("dtype")),
+        "device": ours.get("device") or _device(run),
+        "date": run.date,
+        "command": list(command) if isinstance(command := ours.get("command"), list) else [],
+        "versions": dict(run.part("config", "iha_eval", "versions") or _versions(run)),
+        "engine_args": dict(run.part("config", "iha_eval", "engine_args")),
+        "model_args": given,
+        **_cache(run.part("config", "iha_eval", "kv_cache")),
+        **_work(_calls(ours), _documents(pairing, side)),
+        "unparseable": _unparseable(pairing, side),
+        "notes": [one for one in (note, _resumed(_calls(ours))) if one],
+    }
+
+
+def _dtype(recorded: object) -> str | None:
+    """As our classes name it; lm-eval's own write `torch.bfloat16`."""
+    return str(recorded).removeprefix("torch.") if recorded else None
+
+
+def _device(run: Run) -> Any:
+    """What lm-eval's own classes ran on, which fall back to a CPU where there is no GPU."""
+    asked = run.part("config").get("device")
+    without = "Is CUDA available: False" in str(run.results.get("pretty_env_info"))
+    return "cpu" if without and str(asked).startswith("cuda") else asked
+
+
+def _versions(run: Run) -> dict[str, Any]:
+    names = {"lm_eval": "lm_eval_version", "transformers": "transformers_version"}
+    return {name: run.results.get(place) for name, place in names.items()}
+
+
+def _cache(kv_cache: Mapping[str, Any]) -> dict[str, Any]:
+    tokens, size = _number(kv_cache.get("tokens")), _number(kv_cache.get("bytes"))
+    return {
+        "kv_tokens": tokens,
+        "kv_bytes": size,
+        "kv_bytes_per_token": size / tokens if tokens and size else None,
+    }
+
+
+def _calls(ours: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    calls = ours.get("summary")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
+    """Rates over all calls; none of a run that went on from a journal.
+
+    What was left then is another choice of documents than the other run's, and of other lengths.
+    """
+    total = {
+        name: sum(_number(call.get(name)) or 0 for call in calls)
+        for name in (
+            *("requests", "recalled_from_journal", "cut_by_budget", "seconds"),
+            *("prompt_tokens", "prompt_tokens_from_prefix_cache", "generated_tokens"),
+            *("prefill_seconds", "generation_seconds"),
+        )
+    }
+    answers = total["requests"] + total["recalled_from_journal"]
+    computed = total["prompt_tokens"] - total["prompt_tokens_from_prefix_cache"]
+    rates = {
+        "prefill_tokens_per_second": _ratio(computed, total["prefill_seconds"]),
+        "generation_tokens_per_second": _ratio(
+            total["generated_tokens"] - total["requests"], total["generation_seconds"]
+        ),
+        "documents_per_minute": _ratio(60 * documents if answers else 0, total["seconds"]),
+    }
+    return {
+        **(dict.fromkeys(rates) if total["recalled_from_journal"] else rates),
+        "seconds": total["seconds"] if calls else None,
+        "documents": documents,
+        "cut": total["cut_by_budget"] / answers if answers else None,
+    }
+
+
+def _resumed(calls: Sequence[Mapping[str, Any]]) -> str:
+    """What is to be said of a run that went on from a journal; empty for any other."""
+    recalled = sum(_number(call.get("recalled_from_journal")) or 0 for call in calls)
+    return f"{recalled:,} answers were in the journal already, so no rates are given" * (
+        recalled > 0
+    )
+
+
+def _number(value: object) -> int | float | None:
+    """A number of a file that anybody may have changed; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _ratio(amount: float, seconds: float) -> float | None:
+    return amount / seconds if seconds > 0 and amount > 0 else None
+
+
+def _documents(pairing: Pairing, side: Side) -> int:
+    return sum(len({number for _, number in task.side(side)}) for task in pairing.tasks)
+
+
+def _unparseable(pairing: Pairing, side: Side) -> float | None:
+    """Share of all answers of the tasks that tell; each document has as many as its task draws."""
+    share = weight = 0.0
+    for task in pairing.tasks:
+        repeats = pairing.runs[side].part("configs", task.name).get("repeats")
+        answers = repeats if isinstance(repeats, int) else 1
+        for sample in task.side(side).values():
+            value = sample.scores.get("unparseable")
+            # NaN is not equal to itself.
+            if value is not None and value == value:
+                share += answers * value
+                weight += answers
+    return share / weight if weight else None

@@ -1,50 +1,61 @@
-"""Questions that are in both runs and have no score in one of them.
+"""Scores that are missing on one side, and scores of our benchmarks that cannot be.
 
-For: the warnings of a report. Not for: documents that one run alone has (differences.py), nor for
-leaving questions out, which the statistics do and count.
+For: the warnings about them, and leaving a task of ours out whose scores lie outside [0, 1].
+Not for: documents that one run alone has (inputs/pairing.py), for leaving single questions out,
+which the statistics do and count, nor for other tasks, of which any number may be a score
+(benchmarks.py).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from iha_eval.compare.analysis.benchmarks import Benchmark, Part, metric_name
-from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
+from iha_eval.compare.analysis.benchmarks import (
+    PlannedBenchmark,
+    ScoreColumn,
+    metric_name,
+    reasoning_benchmark,
+    ruler_cell,
+)
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, Task, broken_off
+from iha_eval.errors import UserError
+from iha_eval.util.text import counted
 
 
-def missing_scores(pairing: Pairing, benchmarks: Sequence[Benchmark]) -> list[str]:
+def missing_scores(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> list[str]:
     """A sentence for each task and for all of its metrics that lack the same scores.
 
     Args:
         pairing: Two runs.
         benchmarks: What is compared.
     """
-    parts = dict.fromkeys(
-        part
+    columns = dict.fromkeys(
+        column
         for benchmark in benchmarks
         for table in benchmark.tables
         for row in table.rows
-        for part in row.parts
+        for column in row.columns
     )
     found: dict[tuple[str, str], list[str]] = {}
-    for part in parts:
-        for what in _missing(pairing, part):
-            name = metric_name(part.metric, part.filter)
-            found.setdefault((part.task, what), []).append(name)
+    for column in columns:
+        for what in _missing(pairing, column):
+            name = metric_name(column.metric, column.filter)
+            found.setdefault((column.task, what), []).append(name)
     return [
-        f"{task}, {', '.join(metrics)}: {what}, not a number or missing, and are left out."
+        f"{task}, {', '.join(metrics)}: {what}: not a number or missing, left out."
         for (task, what), metrics in found.items()
     ]
 
 
-def _missing(pairing: Pairing, part: Part) -> Iterator[str]:
+def _missing(pairing: Pairing, column: ScoreColumn) -> Iterator[str]:
     """How many questions have no score on one side, in words; nothing if all have one."""
-    task = pairing.task(part.task)
-    mine = {side: [key for key in task.side(side) if key[0] == part.filter] for side in SIDES}
+    task = pairing.task(column.task)
+    mine = {side: [key for key in task.side(side) if key[0] == column.filter] for side in SIDES}
     if task.paired:
-        both = [key for key in task.common if key[0] == part.filter]
+        both = [key for key in task.common if key[0] == column.filter]
         mine = dict.fromkeys(SIDES, both)
 
     def lacking(side: Side) -> set[tuple[str, int]]:
-        scores = {key: task.side(side)[key].scores.get(part.metric) for key in mine[side]}
+        scores = {key: task.side(side)[key].scores.get(column.metric) for key in mine[side]}
         # NaN is not equal to itself.
         return {key for key, score in scores.items() if score is None or score != score}
 
@@ -56,6 +67,49 @@ def _missing(pairing: Pairing, part: Part) -> Iterator[str]:
     else:
         total, out = sum(map(len, mine.values())), len(ours) + len(theirs)
     yield (
-        f"{out} of {total} questions have no score on one side (IHA {len(ours)}, baseline "
-        f"{len(theirs)})"
+        f"no score on one side for {out} of {counted(total, 'question')} (IHA {len(ours)}, "
+        f"baseline {len(theirs)})"
     )
+
+
+def without_wrong_scores(pairing: Pairing) -> Pairing:
+    """The same without the tasks of ours that have a score outside [0, 1], with a warning each.
+
+    Args:
+        pairing: Two runs.
+
+    Raises:
+        UserError: No other task is left.
+    """
+    run = pairing.runs["iha"]
+    ours = [
+        task
+        for task in pairing.tasks
+        if ruler_cell(task.name) or reasoning_benchmark(run, task.name)
+    ]
+    wrong = {task.name: what for task in ours if (what := _wrong(task))}
+    left = [task for task in pairing.tasks if task.name not in wrong]
+    if not wrong:
+        return pairing
+    if not left:
+        raise UserError(next(iter(wrong.values())))
+    return replace(
+        pairing,
+        tasks=left,
+        paired=all(task.paired for task in left),
+        warnings=(*broken_off(wrong), *pairing.warnings),
+        refused={**pairing.refused, **wrong},
+    )
+
+
+def _wrong(task: Task) -> str:
+    """The first score that is none, as a sentence; empty if all are."""
+    for side in SIDES:
+        for sample in task.side(side).values():
+            for metric, score in sample.scores.items():
+                if score < 0 or score > 1:
+                    return (
+                        f"{task.sides[side].path} has {metric}={score:g} where a score from 0 to 1 "
+                        "belongs: it was changed, so run lm-eval again."
+                    )
+    return ""

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iha_eval.util.text import counted
+
 MOST_ROWS = 60
 """Rows of a table; GitHub takes 65,536 characters in all."""
 
@@ -45,7 +47,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     blocks += [*map(_table, tables), *([_LEGEND] if tables else [])]
     found = report["disagreements"]["total"]
     if any(row["paired"] for table in tables for row in table["rows"]):
-        blocks.append(f"The models disagree on {found} questions; report.html shows them.")
+        blocks.append(f"The models disagree on {counted(found, 'question')}: see report.html.")
     if report["warnings"]:
         blocks.append(
             "**Warnings**\n\n" + "\n".join(f"- {text(line)}" for line in report["warnings"])

@@ -65,6 +65,13 @@ def test_unpaired_reports_say_so(report: Report) -> None:
     assert "disagree" not in made
 
 
+def test_one_question_is_singular(report: Report) -> None:
+    ours, theirs = ({"quiz": FakeTask(lines("acc", values))} for values in ([1.0, 1.0], [1.0, 0.0]))
+    assert "The models disagree on 1 question: see report.html." in to_markdown(
+        report(ours, theirs)
+    )
+
+
 def test_partly_unpaired_reports_say_of_what(report: Report) -> None:
     more = {"more": FakeTask(lines("acc", [1.0, 0.0]))}
     ours, theirs = {"quiz": FakeTask(lines("acc", [1.0]))} | more, {"quiz": OTHER} | more

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, lines, voting_task, write_run
 
-from iha_eval.compare.analysis.models import describe_models, model_warnings
+from iha_eval.compare.analysis.provenance import describe_models, model_warnings
 from iha_eval.compare.inputs.pairing import Pairing, pair
 from iha_eval.compare.inputs.runs import load_run
 

@@ -4,21 +4,20 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task
 
-from iha_eval.compare.analysis.benchmarks import Benchmark, metric_label
-from iha_eval.compare.analysis.plan import plan
+from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, metric_label, plan
 from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.errors import UserError
 
 Paired = Callable[..., Pairing]
 
 
-def _plan(paired: Paired, tasks: dict[str, FakeTask], **results: Any) -> list[Benchmark]:
+def _plan(paired: Paired, tasks: dict[str, FakeTask], **results: Any) -> list[PlannedBenchmark]:
     made = paired(tasks, tasks)
     made.runs["iha"].results.update(results)  # type: ignore[attr-defined]
     return plan(made)
 
 
-def _rows(benchmark: Benchmark, table: int = 0) -> list[str]:
+def _rows(benchmark: PlannedBenchmark, table: int = 0) -> list[str]:
     return [f"{row.label}{'!' if row.decides else ''}" for row in benchmark.tables[table].rows]
 
 
@@ -36,7 +35,7 @@ def test_ruler_is_laid_out_by_length_and_variant(paired: Paired) -> None:
     assert _rows(made, 1) == [*cells, "all lengths and variants"]
     mean = made.tables[0].rows[5]
     assert (mean.task, mean.variant, mean.length) == ("ruler_mk_4k", None, 4096)
-    assert len(made.tables[0].rows[-1].parts) == 6
+    assert len(made.tables[0].rows[-1].columns) == 6
 
 
 def test_one_ruler_cell_has_no_mean_of_variants(paired: Paired) -> None:
@@ -49,7 +48,7 @@ def test_rows_of_several_ruler_cells_say_which_are_left_out(paired: Paired) -> N
     ours = {name: ruler_task([1.0]) for name in names}
     [made] = plan(paired(ours, {name: ours[name] for name in names[1:]}))
     for table in (0, 1):
-        rows = {row.label: row.partial for row in made.tables[table].rows if len(row.parts) > 1}
+        rows = {row.label: row.partial for row in made.tables[table].rows if len(row.columns) > 1}
         assert rows == {
             "all that were compared, 4k (2 of 3 variants)": True,
             "all variants, 8k": False,
