@@ -64,7 +64,7 @@ def judge(
 
     Args:
         outputs: What the model wrote, one text per generation. One that tells that its budget cut
-            it, see iha_eval.generated, must state its answer in so many words.
+            it, see iha_eval.current_model, must state its answer in so many words.
         gold: The gold answer alone, as the data set gives it.
         kind: `number` for GSM8K, `math` for MATH; decides how the answer is found in a text.
         comparer: Who compares; the one of this process if not given.

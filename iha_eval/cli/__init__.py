@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from iha_eval.cli._versions import version_line
-from iha_eval.errors import UserError
-from iha_eval.lm_eval_plugin.user_errors import exit_on_user_error
+from iha_eval.errors import UserError, exit_on_user_error
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

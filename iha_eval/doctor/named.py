@@ -12,7 +12,7 @@ from iha_eval.doctor import serving
 from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
 from iha_eval.errors import UserError
-from iha_eval.models.vllm.memory import free_memory
+from iha_eval.models.vllm.devices import free_memory
 
 GIB = 2**30
 
@@ -32,7 +32,7 @@ def checkpoint(machine: Machine) -> Iterator[Finding]:
         )
         return
     try:
-        found = source.find(name)
+        found = source.find_checkpoint(name)
     except UserError as error:
         yield Finding("checkpoint", PROBLEM, str(error))
         return
@@ -52,11 +52,11 @@ def checkpoint(machine: Machine) -> Iterator[Finding]:
 
 def _tokenizer(found: Any) -> Iterator[Finding]:
     from iha_eval.models.arguments import ModelArguments
-    from iha_eval.models.tokenizer import Text
+    from iha_eval.models.tokenizer import PromptTokenizer
     from iha_eval.verify.prompts import check_vocabulary
 
     try:
-        text = Text(found, ModelArguments())
+        text = PromptTokenizer(found, ModelArguments())
         check_vocabulary(text, found.checkpoint.config.vocab_size)
     except UserError as error:
         yield Finding("tokenizer", PROBLEM, str(error))

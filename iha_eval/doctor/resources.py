@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
-from iha_eval.models.vllm.memory import free_memory
+from iha_eval.models.vllm.devices import free_memory
 
 GIB = 2**30
 COMPILERS = ("cc", "gcc", "clang")

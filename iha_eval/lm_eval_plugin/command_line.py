@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from iha_eval.lm_eval_plugin.user_errors import exit_on_user_error
+from iha_eval.errors import exit_on_user_error
 
 FRESH_HELP = (
     "iha-vllm and iha-hf: forget the answers that an interrupted run of the same command left "

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import DEFAULT_BUDGET
 
-DEFAULT_MAX_GEN_TOKS = 256
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -46,7 +46,7 @@ class ModelArguments:
     trust_remote_code: bool = False
     dtype: str = "auto"
     max_model_len: int | None = None
-    max_gen_toks: int = DEFAULT_MAX_GEN_TOKS
+    max_gen_toks: int = DEFAULT_BUDGET
     concurrency: int | None = None
     add_bos_token: bool | None = None
     prefix_token_id: int | None = None
@@ -101,7 +101,7 @@ def parse(given: Mapping[str, Any]) -> ModelArguments:
         trust_remote_code=bool(_flag("trust_remote_code", take("trust_remote_code"))),
         dtype=_dtype(take("dtype")),
         max_model_len=length or count("max_length", alias),
-        max_gen_toks=count("max_gen_toks", take("max_gen_toks")) or DEFAULT_MAX_GEN_TOKS,
+        max_gen_toks=count("max_gen_toks", take("max_gen_toks")) or DEFAULT_BUDGET,
         concurrency=_concurrency(batch_size, most),
         add_bos_token=_flag("add_bos_token", take("add_bos_token")),
         prefix_token_id=count("prefix_token_id", take("prefix_token_id"), least=0),

@@ -1,27 +1,29 @@
 """What both model classes have in common: lm-eval's interface on one side, an engine on the other.
 
-For: turning lm-eval's calls into requests with token ids, checking lengths before anything runs,
-handing finished answers on one by one, keeping count.
-Not for: running a model; a subclass says how, in `_generate` and `_score`.
+For: lm-eval's conventions about chat templates, special tokens, names and lengths; turning its
+calls into requests with token ids, checking lengths before anything runs, handing finished answers
+on one by one, keeping count.
+Not for: running a model; a subclass says how, in `_generate` and `_score`. Nor for how a tokenizer
+is used (see `tokenizer.py`).
 """
 
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
 from tqdm import tqdm
 
 from iha_eval import current_model
-from iha_eval.generated import Generated
 from iha_eval.models import arguments as argument_rules
 from iha_eval.models import build_requests, journal_lookup, length_check, provenance, source
-from iha_eval.models.conventions import Conventions, PublishedModel
+from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.journal import Journal
-from iha_eval.models.progress import Progress
 from iha_eval.models.requests import (
     Answer,
     GenerateRequest,
@@ -29,8 +31,9 @@ from iha_eval.models.requests import (
     ScoreRequest,
     pack,
 )
-from iha_eval.models.run_stats import SPLIT, Call, KVCache
-from iha_eval.models.tokenizer import Text
+from iha_eval.models.run_stats import SPLIT, CallStats, KVCache, Progress
+from iha_eval.models.source import Source
+from iha_eval.models.tokenizer import PromptTokenizer
 from iha_eval.util.redact import without_secrets
 
 # Engine arguments about memory and scheduling: one may change them to go on after running out.
@@ -44,6 +47,73 @@ SCHEDULING = (
 
 # What lm-eval calls a pair: what its cache knows it by, context and continuation as token ids.
 Pair = tuple[tuple[str, str] | None, list[int], list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel(current_model.CurrentModel):
+    """What tasks may know of the model; encodes with the very code that encodes requests.
+
+    Attributes:
+        encoder: token ids of a prompt, as the model receives them.
+    """
+
+    encoder: Callable[[str], list[int]]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a prompt, special tokens included."""
+        return self.encoder(text)
+
+
+class Conventions(TemplateLM):
+    """The part of lm-eval's interface that needs a tokenizer and no engine.
+
+    Attributes:
+        arguments: the model's arguments, checked.
+        source: the checkpoint.
+        text: its tokenizer.
+    """
+
+    arguments: ModelArguments
+    source: Source
+    text: PromptTokenizer
+    _limit: int | None
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A chat as the checkpoint's template writes it; see `PromptTokenizer.chat`."""
+        return self.text.chat(chat_history, add_generation_prompt)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: Any
+    ) -> list[int]:
+        """Token ids of a text; see `PromptTokenizer.encode`."""
+        return self.text.encode(string, add_special_tokens)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """By what lm-eval's request cache tells tokenizers apart."""
+        return str(self.text.folder).replace("/", "__")
+
+    @property
+    def eot_token_id(self) -> int | None:
+        """The tokenizer's end-of-sequence token."""
+        return self.text.eos_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token that an empty context stands for."""
+        return self.text.prefix_id
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest sequence in tokens: as asked, or what the checkpoint allows."""
+        return self.arguments.max_model_len or self._limit
+
+    @property
+    def max_gen_toks(self) -> int:
+        """Generation budget in tokens where a task sets none."""
+        return self.arguments.max_gen_toks
 
 
 class HarnessModel(Conventions):
@@ -76,17 +146,17 @@ class HarnessModel(Conventions):
         self._given = {"pretrained": pretrained, **given}
         self.arguments = argument_rules.parse(self._given)
         self._check_engine_arguments()
-        self.source = source.find(
+        self.source = source.find_checkpoint(
             self.arguments.pretrained,
             self.arguments.revision,
             self.arguments.trust_remote_code,
         )
         self._limit = length_check.context_limit(self.source.checkpoint.config)
         length_check.check_asked(self.arguments.max_model_len, self._limit)
-        self.text = Text(self.source, self.arguments)
+        self.text = PromptTokenizer(self.source, self.arguments)
         # lm-eval reads it for chat templates and results.
         self.tokenizer = self.text.tokenizer
-        self.calls: list[Call] = []
+        self.calls: list[CallStats] = []
         current_model.publish(
             PublishedModel(
                 tokenizer=self.text.tokenizer,
@@ -116,7 +186,7 @@ class HarnessModel(Conventions):
     def _generate(
         self,
         requests: Sequence[GenerateRequest],
-        call: Call,
+        call: CallStats,
         done: Callable[[GenerateRequest, Answer], None],
         progress: Progress,
     ) -> None:
@@ -126,7 +196,7 @@ class HarnessModel(Conventions):
     def _score(
         self,
         requests: Sequence[ScoreRequest],
-        call: Call,
+        call: CallStats,
         done: Callable[[ScoreRequest, Score], None],
         progress: Progress,
     ) -> None:
@@ -177,7 +247,7 @@ class HarnessModel(Conventions):
         answers = [""] * len(work)
 
         def take(request: GenerateRequest, answer: Answer) -> None:
-            answers[request.index] = Generated(answer.text, cut=answer.cut)
+            answers[request.index] = current_model.GeneratedText(answer.text, cut=answer.cut)
             # Under exactly the arguments by which lm-eval's cache looks answers up. Sampled ones
             # stay out: it would serve one answer to every repeat.
             if request.sampling.seed is None:
@@ -352,7 +422,7 @@ class HarnessModel(Conventions):
     @contextmanager
     def _running(
         self, kind: str, needs: Sequence[length_check.Need], *, left: int | None = None, shown: bool
-    ) -> Iterator[tuple[Call, Progress]]:
+    ) -> Iterator[tuple[CallStats, Progress]]:
         """Check lengths, make the engine ready, then time and count what happens inside.
 
         Args:
@@ -362,10 +432,10 @@ class HarnessModel(Conventions):
             left: number of requests that are not finished; None is all.
             shown: False draws no progress bar.
         """
-        call = Call(kind)
+        call = CallStats(kind)
         left = len(needs) if left is None else left
         if needs:
-            length = length_check.settle(
+            length = length_check.fit_context(
                 needs, asked=self.arguments.max_model_len, limit=self._limit
             )
         if left:

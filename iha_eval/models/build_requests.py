@@ -13,14 +13,14 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import read_sampling
 from iha_eval.models.requests import (
     GenerateRequest,
     ScoreRequest,
     derive_seed,
     pack,
-    read_sampling,
 )
-from iha_eval.models.tokenizer import Text
+from iha_eval.models.tokenizer import PromptTokenizer
 
 Split = Callable[[str, str], tuple[list[int], list[int]]]
 
@@ -39,7 +39,7 @@ class Defaults:
 
 
 def generate_requests(
-    instances: Sequence[Instance], text: Text, defaults: Defaults, *, shown: bool
+    instances: Sequence[Instance], text: PromptTokenizer, defaults: Defaults, *, shown: bool
 ) -> list[GenerateRequest]:
     """Requests for answers, one an instance, in order.
 
@@ -62,7 +62,10 @@ def generate_requests(
         prompt, kwargs = instance.args
         task, doc_id = str(instance.task_name), instance.doc_id
         sampling = read_sampling(
-            kwargs, task=task, default_budget=defaults.budget, seed=defaults.seed
+            kwargs,
+            f"generation_kwargs of task {task}",
+            default_budget=defaults.budget,
+            seed=defaults.seed,
         )
         words, ids = text.stops(sampling.stop)
         repeat = seen[task, doc_id]
@@ -79,7 +82,7 @@ def generate_requests(
 
 
 def score_requests(
-    instances: Sequence[Instance], text: Text, split: Split, *, shown: bool
+    instances: Sequence[Instance], text: PromptTokenizer, split: Split, *, shown: bool
 ) -> list[ScoreRequest]:
     """Requests for scores, one an instance, in order.
 
@@ -111,7 +114,7 @@ def score_requests(
 
 
 def window_requests(
-    instances: Sequence[Instance], text: Text, window: int | None
+    instances: Sequence[Instance], text: PromptTokenizer, window: int | None
 ) -> Iterator[tuple[int, ScoreRequest]]:
     """Requests that together score whole texts, each token once.
 
@@ -152,7 +155,7 @@ def _check_document_limit(instance: Instance, total: int) -> None:
         )
 
 
-def _from_nothing(text: Text, continuation: str) -> tuple[list[int], list[int]]:
+def _from_nothing(text: PromptTokenizer, continuation: str) -> tuple[list[int], list[int]]:
     """An empty context: the prefix token stands for it, unless the continuation brings it along."""
     ids = text.encode(continuation, add_special_tokens=False)
     if ids[:1] == [text.prefix_id]:

@@ -61,7 +61,7 @@ def context_limit(config: Any) -> int | None:
     return limit
 
 
-def settle(needs: Sequence[Need], *, asked: int | None, limit: int | None) -> int:
+def fit_context(needs: Sequence[Need], *, asked: int | None, limit: int | None) -> int:
     """Check that every request fits, and say how long the longest sequence may be.
 
     Args:

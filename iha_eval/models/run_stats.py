@@ -1,6 +1,7 @@
 """What a run did, in numbers: tokens, seconds, rates, KV cache.
 
-For: the block printed after each call of the model and the same figures in the results JSON.
+For: the bar over the requests of a call, the block printed after it, and the same figures in the
+results JSON.
 Not for: scores, nor for what was evaluated on what (see `provenance.py`).
 
 Prefill and generation overlap wherever an engine mixes the two in one step, so neither has seconds
@@ -9,9 +10,13 @@ was under way for at least one request: prefill from a request being scheduled t
 generation from its first token to its last.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
 
 SPLIT = (
     "prefill: prompt tokens computed, over the time in which at least one request was between "
@@ -34,7 +39,7 @@ class KVCache:
 
 
 @dataclass
-class Call:
+class CallStats:
     """The tally of one call of the model.
 
     Attributes:
@@ -152,3 +157,55 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 def _rate(tokens: int, seconds: float) -> float | None:
     return tokens / seconds if seconds > 0 else None
+
+
+# Seconds between redraws while nothing has finished.
+HEARTBEAT = 1.0
+
+
+class Progress:
+    """A progress bar; use it as a context manager.
+
+    Args:
+        total: number of requests.
+        label: what stands before the bar.
+        shown: False draws nothing.
+    """
+
+    def __init__(self, total: int, label: str, *, shown: bool = True) -> None:
+        """Draws the empty bar."""
+        self._bar = tqdm(total=total, desc=label, unit="req", disable=not shown, dynamic_ncols=True)
+        self._start = self._drawn = time.perf_counter()
+        self._prompt = self._generated = 0
+
+    def __enter__(self) -> Self:
+        """The bar itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()
+
+    def finish(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Count one finished request; both in tokens."""
+        self._prompt += prompt_tokens
+        self._generated += generated_tokens
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        self._bar.set_postfix_str(
+            f"prompt {self._prompt / seconds:,.0f} tok/s, "
+            f"generated {self._generated / seconds:,.0f} tok/s",
+            refresh=False,
+        )
+        self._bar.update()
+
+    def beat(self) -> None:
+        """Redraw now and then while requests are under way, so that the clock goes on."""
+        now = time.perf_counter()
+        if now - self._drawn >= HEARTBEAT:
+            self._drawn = now
+            self._bar.refresh()

@@ -34,7 +34,7 @@ class Source:
     note: str
 
 
-def find(
+def find_checkpoint(
     pretrained: str | None, revision: str | None = None, trust_remote_code: bool = False
 ) -> Source:
     """Find and check the checkpoint to evaluate.

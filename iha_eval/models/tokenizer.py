@@ -13,8 +13,9 @@ import jinja2
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import ModelArguments
-from iha_eval.models.requests import Sampling, cut
+from iha_eval.models.requests import cut
 from iha_eval.models.source import Source, locate
 from iha_eval.util.log import logger
 
@@ -24,7 +25,7 @@ CHUNK = 64
 CHUNK_CHARACTERS = 2**18
 
 
-class Text:
+class PromptTokenizer:
     """A checkpoint's tokenizer, used the way lm-eval's own model classes use theirs.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from iha_eval.answers import Kind, judge, maj_at_k, pass_at_k, share_right
-from iha_eval.generated import share_cut
+from iha_eval.current_model import share_cut
 
 HOW_MAJ = (
     "expected share of right majority votes over all subsets of k of the answers drawn, exact; "

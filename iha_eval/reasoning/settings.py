@@ -1,7 +1,7 @@
 """How many answers are drawn and how: read from metadata and generation kwargs, or refused.
 
 For: every number a user can set on these tasks. Not for: what the model class makes of generation
-kwargs, which it checks itself (iha_eval.models.requests).
+kwargs (iha_eval.generation_kwargs).
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.models.requests import BUDGET_NAMES, read_budget
+from iha_eval.generation_kwargs import BUDGET_NAMES, is_greedy, read_budget
 from iha_eval.reasoning.fewshot import OWN, SOURCES
 
 NEW_TOKENS = 2048
@@ -111,20 +111,6 @@ def check_sampling(kwargs: Mapping[str, Any], k: int, task: str) -> None:
             f"{task} draws k={k} answers a question, which would all be the same with {words}: use "
             "a temperature above 0, or --metadata '{\"k\": 1}'."
         )
-
-
-def is_greedy(kwargs: Mapping[str, Any]) -> bool:
-    """Whether generation takes the likeliest token, by lm-eval's conventions."""
-    sample, temperature = kwargs.get("do_sample"), kwargs.get("temperature")
-    if sample is False:
-        return True
-    if temperature is None:
-        return not sample
-    try:
-        return float(temperature) == 0.0
-    except (TypeError, ValueError):
-        # The model class has a sentence for what is no number.
-        return False
 
 
 def set_budget(kwargs: dict[str, Any], task: str) -> None:

@@ -17,11 +17,12 @@ from iha_eval.answers import grader_version
 from iha_eval.current_model import current
 from iha_eval.data import load_rows, named_folder
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import is_greedy
 from iha_eval.reasoning.benchmarks import BENCHMARKS
 from iha_eval.reasoning.fewshot import TRAIN, Example, examples_record, first, train_examples
 from iha_eval.reasoning.prompts import PLAIN, Layout, choose
 from iha_eval.reasoning.scoring import HOW_MAJ, metric_list, score
-from iha_eval.reasoning.settings import check_sampling, is_greedy, read_settings, set_budget
+from iha_eval.reasoning.settings import check_sampling, read_settings, set_budget
 
 logger = logging.getLogger(__name__)
 

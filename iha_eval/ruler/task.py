@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.config.group import AggMetricConfig
 
 from iha_eval.errors import UserError
-from iha_eval.models.requests import read_budget
+from iha_eval.generation_kwargs import read_budget
 from iha_eval.ruler.definition import (
     NEW_TOKENS,
     VARIANTS,

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from iha_eval.current_model import ActiveModel, current
+from iha_eval.current_model import CurrentModel, current
 from iha_eval.errors import UserError
 
 
@@ -42,7 +42,7 @@ def resolve_tokenizer(metadata: Mapping[str, Any]) -> Any:
     return _load(name, str(revision or "main"), bool(metadata.get("trust_remote_code")))
 
 
-def _is_meant(published: ActiveModel, metadata: Mapping[str, Any]) -> bool:
+def _is_meant(published: CurrentModel, metadata: Mapping[str, Any]) -> bool:
     if metadata.get("tokenizer"):
         # A hub name first: what it was loaded from is a folder of the hub's cache.
         names = (published.tokenizer_name, published.tokenizer.name_or_path)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iha_eval.errors import UserError
-from iha_eval.models.tokenizer import Text
+from iha_eval.models.tokenizer import PromptTokenizer
 
 SHORT = (1, 63, 129)
 """Lengths in tokens: a single one, and both sides of a cache block's border."""
@@ -60,7 +60,7 @@ def lengths(kind: str, window: int | None, room: int) -> list[int]:
     return sorted({min(length, room) for length in wanted})
 
 
-def make(text: Text, wanted: Sequence[int], vocabulary: int) -> list[Prompt]:
+def make(text: PromptTokenizer, wanted: Sequence[int], vocabulary: int) -> list[Prompt]:
     """Prompts of the wanted lengths, begun as the tokenizer begins a text.
 
     Args:
@@ -75,7 +75,7 @@ def make(text: Text, wanted: Sequence[int], vocabulary: int) -> list[Prompt]:
     return [Prompt(_name(length), _ids(text, length)) for length in wanted]
 
 
-def check_vocabulary(text: Text, vocabulary: int) -> None:
+def check_vocabulary(text: PromptTokenizer, vocabulary: int) -> None:
     """Refuse a tokenizer whose tokens the model cannot read.
 
     Raises:
@@ -100,7 +100,7 @@ def _name(length: int) -> str:
     return f"{length} token{'s' * (length != 1)}"
 
 
-def _ids(text: Text, length: int) -> tuple[int, ...]:
+def _ids(text: PromptTokenizer, length: int) -> tuple[int, ...]:
     sentences = 8
     ids: list[int] = []
     # A sentence has ten words, and a word at least one token in any sensible tokenizer.

@@ -11,9 +11,9 @@ from typing import Any
 from iha_eval.errors import UserError
 from iha_eval.models import source
 from iha_eval.models.arguments import ModelArguments
-from iha_eval.models.tokenizer import Text
+from iha_eval.models.tokenizer import PromptTokenizer
 from iha_eval.models.vllm import engine_arguments
-from iha_eval.models.vllm.memory import free_memory
+from iha_eval.models.vllm.devices import free_memory
 from iha_eval.verify import limits, naive_model, prompts, vllm_model
 from iha_eval.verify.compare import Choice, Difference, choices, differences, pooled_mean
 from iha_eval.verify.limits import Limit
@@ -89,7 +89,7 @@ def verify(request: Request, say: Callable[[str], None] = lambda _: None) -> Rep
     Raises:
         UserError: a checkpoint cannot be read, or an implementation refuses it.
     """
-    found = source.find(request.checkpoint)
+    found = source.find_checkpoint(request.checkpoint)
     return _Verification(request, found, say).run()
 
 
@@ -100,7 +100,7 @@ class _Verification:
         self.request, self.say = request, say
         self.checkpoint: Checkpoint = found.checkpoint
         self.config: Any = found.checkpoint.config
-        self.text = Text(found, ModelArguments())
+        self.text = PromptTokenizer(found, ModelArguments())
         own = engine_arguments.dtype(self.checkpoint, "auto")
         self.dtype = "float32" if request.dtype == "float32" else own
         self.report = Report(found.name, self.checkpoint.fingerprint, self.dtype)
@@ -249,7 +249,7 @@ class _Verification:
         return getattr(self.config, "sliding_window", None)
 
     def _find_base(self, name: str) -> source.Source:
-        base = source.find(name)
+        base = source.find_checkpoint(name)
         self.report.against = base.name
         ours, theirs = self.config.vocab_size, base.checkpoint.config.vocab_size
         if ours != theirs:

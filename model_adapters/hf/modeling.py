@@ -22,8 +22,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from model_adapters.config import IHA_KINDS, IHAConfig
-from model_adapters.hf.attention import Span, eager, sdpa
-from model_adapters.hf.cache import make_cache, pack, unpack
+from model_adapters.hf.attention import Span, eager, make_cache, pack, sdpa, unpack
 
 
 class IHALlamaAttention(LlamaAttention):

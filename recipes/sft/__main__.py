@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from iha_eval.cli._argument_types import fraction, natural, positive
-from iha_eval.errors import UserError
-from iha_eval.lm_eval_plugin.user_errors import exit_on_user_error
+from iha_eval.errors import UserError, exit_on_user_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,14 +8,14 @@ import pytest
 
 from iha_eval.answers.equivalence import Comparer
 from iha_eval.answers.votes import judge
-from iha_eval.generated import Generated
+from iha_eval.current_model import GeneratedText
 
 sys.path.insert(0, str(Path(__file__).parent))
 from outputs import KNOWN_MISSES, OUTPUTS, Output
 
 
 def taken_for_right(output: Output, comparer: Comparer) -> bool:
-    text = Generated(output.text, cut=output.cut)
+    text = GeneratedText(output.text, cut=output.cut)
     judged = judge([text], output.gold, output.kind, comparer)  # type: ignore[arg-type]
     assert judged.undecided == 0
     return judged.right[0]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model
 
-from iha_eval.lm_eval_plugin.user_errors import user_message
+from iha_eval.errors import user_message
 from iha_eval.verify.run import Request, verify
 from model_adapters import AdapterError, checkpoint
 from model_adapters.checkpoint import INDEX, SINGLE

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from model_adapters import IHALlamaForCausalLM, naive
 from model_adapters.hf import attention
-from model_adapters.hf.cache import make_cache
+from model_adapters.hf.attention import make_cache
 
 SCHEDULES = {"global": GLOBAL, "hybrid": HYBRID, "mixed": MIXED}
 SHAPES = [

@@ -1,13 +1,14 @@
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.models.arguments import DEFAULT_MAX_GEN_TOKS, parse, refuse_unknown
+from iha_eval.generation_kwargs import DEFAULT_BUDGET
+from iha_eval.models.arguments import parse, refuse_unknown
 
 
 def test_nothing_given_means_all_at_once_in_the_checkpoints_own_type() -> None:
     found = parse({})
     assert (found.pretrained, found.dtype, found.concurrency) == (None, "auto", None)
-    assert (found.max_model_len, found.max_gen_toks) == (None, DEFAULT_MAX_GEN_TOKS)
+    assert (found.max_model_len, found.max_gen_toks) == (None, DEFAULT_BUDGET)
     assert (found.seed, found.engine) == (0, {})
 
 

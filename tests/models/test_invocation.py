@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import Sampling
 from iha_eval.models import invocation
 from iha_eval.models.invocation import Invocation
 from iha_eval.models.journal import Journal
-from iha_eval.models.requests import Answer, GenerateRequest, Sampling, pack
+from iha_eval.models.requests import Answer, GenerateRequest, pack
 
 RESULTS = json.dumps({"config": {"iha_eval": {"checkpoint": {"fingerprint": "abc"}}}})
 REQUEST = GenerateRequest(0, "gsm8k", 0, 0, pack([1]), Sampling(8))

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import Sampling
 from iha_eval.models import journal as journal_module
 from iha_eval.models.journal import Journal, answer_key, differences, document_sha256, others
-from iha_eval.models.requests import Answer, GenerateRequest, Sampling, pack
+from iha_eval.models.requests import Answer, GenerateRequest, pack
 
 IDENTITY = {"checkpoint": "abc", "versions": {"vllm": "0.32.0"}}
 REQUEST = GenerateRequest(0, "gsm8k", 3, 1, pack([5, 6]), Sampling(8, ("\n",), (2,), 0.6, seed=11))

@@ -48,7 +48,7 @@ def test_an_interrupted_call_goes_on_where_it_stood(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(IHAHF, "_batch_tokens", 64)
-    monkeypatch.setattr("iha_eval.models.progress.Progress.finish", stop)
+    monkeypatch.setattr("iha_eval.models.run_stats.Progress.finish", stop)
     with pytest.raises(KeyboardInterrupt):
         model.generate_until(asked)
     monkeypatch.undo()

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.models.length_check import Need, check_asked, context_limit, settle
+from iha_eval.models.length_check import Need, check_asked, context_limit, fit_context
 
 SHORT = Need("easy", 1, prompt=90, budget=10)
 LONG = Need("hard", 17, prompt=500, budget=28)
@@ -35,21 +35,21 @@ def test_context_limit_of_a_configuration_without_one() -> None:
 
 
 def test_length_defaults_to_what_the_longest_request_needs_rounded_up() -> None:
-    assert settle([SHORT, LONG], asked=None, limit=4096) == 640
-    assert settle([SHORT], asked=None, limit=4096) == 128
+    assert fit_context([SHORT, LONG], asked=None, limit=4096) == 640
+    assert fit_context([SHORT], asked=None, limit=4096) == 128
 
 
 def test_length_is_not_rounded_beyond_the_checkpoint() -> None:
-    assert settle([LONG], asked=None, limit=528) == 528
+    assert fit_context([LONG], asked=None, limit=528) == 528
 
 
 def test_length_as_asked_is_kept() -> None:
-    assert settle([SHORT], asked=300, limit=4096) == 300
+    assert fit_context([SHORT], asked=300, limit=4096) == 300
 
 
 def test_over_what_was_asked_the_message_names_what_would_do() -> None:
     with pytest.raises(UserError) as caught:
-        settle([SHORT, LONG, LONG], asked=512, limit=4096)
+        fit_context([SHORT, LONG, LONG], asked=512, limit=4096)
     assert str(caught.value) == (
         "Task hard, document 17: a prompt of 500 tokens and a generation budget of 28 come to 528 "
         "tokens (and 1 more of 3 requests), over max_model_len=512; nothing is truncated, so "
@@ -60,7 +60,7 @@ def test_over_what_was_asked_the_message_names_what_would_do() -> None:
 @pytest.mark.parametrize("asked", [None, 500], ids=["unset", "asked"])
 def test_over_what_the_checkpoint_allows_the_message_says_so(asked: int | None) -> None:
     with pytest.raises(UserError) as caught:
-        settle([LONG], asked=asked, limit=520)
+        fit_context([LONG], asked=asked, limit=520)
     text = str(caught.value)
     assert "max_position_embeddings" in text
     assert "520" in text

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from iha_eval.models.run_stats import Call, KVCache, covered
+from iha_eval.models import run_stats
+from iha_eval.models.run_stats import CallStats, KVCache, covered
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,8 @@ def test_covered_time_counts_overlaps_once(spans: list[tuple[float, float]], len
     assert covered(spans) == pytest.approx(length)
 
 
-def two_requests() -> Call:
-    call = Call("generate_until", seconds=10.0, cached_tokens=100)
+def two_requests() -> CallStats:
+    call = CallStats("generate_until", seconds=10.0, cached_tokens=100)
     call.add(prompt=100, generated=11, times=(0.0, 2.0, 7.0))
     call.add(prompt=300, generated=21, times=(1.0, 3.0, 8.0))
     return call
@@ -34,14 +35,14 @@ def test_rates_are_over_the_time_a_phase_was_under_way() -> None:
 
 
 def test_without_times_there_are_no_rates() -> None:
-    call = Call("loglikelihood", seconds=1.0)
+    call = CallStats("loglikelihood", seconds=1.0)
     call.add(prompt=5, generated=0)
     assert (call.prefill_rate, call.generation_rate) == (None, None)
     assert "speed" not in call.text()
 
 
 def test_one_token_each_has_no_generation_rate() -> None:
-    call = Call("generate_until")
+    call = CallStats("generate_until")
     call.add(prompt=5, generated=1, times=(0.0, 1.0, 1.0))
     assert call.generation_rate is None
 
@@ -68,7 +69,7 @@ def test_the_printed_block_holds_every_figure() -> None:
 
 
 def test_answers_of_one_prompt_are_requests_of_their_own() -> None:
-    call = Call("generate_until")
+    call = CallStats("generate_until")
     call.add(prompt=400, generated=50, times=(0.0, 1.0, 10.0), answers=4)
     # 46 tokens after the first of each.
     assert call.generation_rate == pytest.approx(46 / 9)
@@ -76,9 +77,37 @@ def test_answers_of_one_prompt_are_requests_of_their_own() -> None:
 
 
 def test_cut_and_recalled_answers_are_told() -> None:
-    call = Call("generate_until", recalled=7, cut=3)
+    call = CallStats("generate_until", recalled=7, cut=3)
     call.add(prompt=1, generated=1)
     assert "1 requests in 0.0 s, 7 more from the journal" in call.text()
     assert "  cut       3 by their generation budget" in call.text()
     assert call.as_dict()["recalled_from_journal"] == 7
     assert call.as_dict()["cut_by_budget"] == 3
+
+
+def test_the_bar_shows_requests_and_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    with run_stats.Progress(2, "asked") as bar:
+        bar.finish(10, 5)
+        bar.finish(10, 5)
+    drawn = capsys.readouterr().err
+    assert "asked" in drawn
+    assert "2/2" in drawn
+    assert "tok/s" in drawn
+
+
+def test_the_bar_lives_while_nothing_finishes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_stats, "HEARTBEAT", 0.0)
+    with run_stats.Progress(2, "asked") as bar:
+        before = len(capsys.readouterr().err)
+        bar.beat()
+        assert len(capsys.readouterr().err) > 0
+    assert before > 0
+
+
+def test_nothing_is_drawn_if_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    with run_stats.Progress(1, "asked", shown=False) as bar:
+        bar.finish(1, 1)
+        bar.beat()
+    assert capsys.readouterr().err == ""

@@ -14,7 +14,7 @@ from model_adapters import default_checkpoint
 
 
 def test_a_folder_is_checked_and_fingerprinted(llama: Path) -> None:
-    found = source.find(str(llama))
+    found = source.find_checkpoint(str(llama))
     assert (found.name, found.note) == (str(llama), "")
     assert found.checkpoint.path == llama
     assert len(found.checkpoint.fingerprint) == 64
@@ -25,21 +25,21 @@ def test_nothing_named_is_the_embedded_default_and_says_so(
 ) -> None:
     monkeypatch.setattr(source.logger, "propagate", True)
     monkeypatch.setattr(source.logger.parent, "propagate", True)
-    found = source.find(None)
+    found = source.find_checkpoint(None)
     assert found.checkpoint.is_iha
     assert found.note == default_checkpoint.DESCRIPTIONS[default_checkpoint.IHA]
     assert found.note in caplog.text
 
 
 def test_the_embedded_baseline_goes_by_a_name() -> None:
-    found = source.find(default_checkpoint.BASELINE)
+    found = source.find_checkpoint(default_checkpoint.BASELINE)
     assert (found.name, found.checkpoint.is_iha) == ("embedded-baseline", False)
     assert "baseline" in found.note
 
 
 def test_a_bad_checkpoint_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no config.json") as caught:
-        source.find(str(tmp_path))
+        source.find_checkpoint(str(tmp_path))
     assert "\n" not in str(caught.value)
 
 
@@ -85,7 +85,7 @@ def test_a_file_is_not_looked_for_on_the_hub(
     path = tmp_path / file
     path.write_bytes(b"GGUF")
     with pytest.raises(UserError) as caught:
-        source.find(str(path))
+        source.find_checkpoint(str(path))
     said = remedy.format(path)
     assert str(caught.value) == f"{path} is a file, not a checkpoint folder: {said}"
 
@@ -100,6 +100,6 @@ def test_a_hub_name_is_fetched_without_weights_of_other_formats(
         return str(llama)
 
     monkeypatch.setattr(source, "snapshot_download", fetch)
-    assert source.find("some/model", "v2").checkpoint.path == llama
+    assert source.find_checkpoint("some/model", "v2").checkpoint.path == llama
     assert (asked["name"], asked["revision"]) == ("some/model", "v2")
     assert "*.bin" not in list(asked["allow_patterns"])  # type: ignore[call-overload]

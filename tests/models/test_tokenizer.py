@@ -8,16 +8,16 @@ import pytest
 from lm_eval.models.huggingface import HFLM
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import Sampling
 from iha_eval.models import source
 from iha_eval.models.arguments import parse
-from iha_eval.models.requests import Sampling
-from iha_eval.models.tokenizer import CHUNK, CHUNK_CHARACTERS, Text
+from iha_eval.models.tokenizer import CHUNK, CHUNK_CHARACTERS, PromptTokenizer
 
 BOS = 0
 
 
-def text_of(folder: Path, **given: Any) -> Text:
-    return Text(source.find(str(folder)), parse(given))
+def text_of(folder: Path, **given: Any) -> PromptTokenizer:
+    return PromptTokenizer(source.find_checkpoint(str(folder)), parse(given))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from iha_eval.answers import Judged
-from iha_eval.generated import Generated
+from iha_eval.current_model import GeneratedText
 from iha_eval.reasoning import scoring
 from iha_eval.reasoning.scoring import metric_list, score
 
@@ -39,7 +39,7 @@ def test_a_greedy_question(answer: str | None, right: float) -> None:
 
 
 def test_cut_answers_are_counted_where_all_answers_tell() -> None:
-    told = [Generated(text, cut=cut) for text, cut in zip("abcd", (1, 1, 1, 0), strict=True)]
+    told = [GeneratedText(text, cut=cut) for text, cut in zip("abcd", (1, 1, 1, 0), strict=True)]
     assert score(told, "5", "number", (1,), voting=True)["cut"] == 0.75
     assert "cut" not in score([*told, "plain"], "5", "number", (1,), voting=True)
 
@@ -64,6 +64,6 @@ def test_every_metric_is_a_mean_and_knows_its_direction() -> None:
 
 @pytest.mark.parametrize("voting", [True, False])
 def test_scores_and_metrics_have_the_same_names(voting: bool) -> None:
-    told = [Generated("5", cut=False)] * 4
+    told = [GeneratedText("5", cut=False)] * 4
     scores = score(told, "5", "number", (1, 4), voting)
     assert list(scores) == [entry["metric"] for entry in metric_list((1, 4), voting)]

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import is_greedy
 from iha_eval.reasoning.settings import (
     NEW_TOKENS,
     MathSettings,
     check_sampling,
-    is_greedy,
     read_settings,
     read_votes,
     set_budget,

@@ -246,7 +246,7 @@ def test_a_forgotten_chat_template_is_mentioned_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(Tokenizer, "chat_template", template)
-    current_model.publish(current_model.ActiveModel(Tokenizer()))
+    current_model.publish(current_model.CurrentModel(Tokenizer()))
     with caplog.at_level(logging.WARNING):
         run(model, "gsm8k_maj", **options)
     assert caplog.text.count("add --apply_chat_template") == warned
@@ -269,7 +269,7 @@ def test_one_seed_for_all_answers_is_mentioned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if ours:
-        current_model.publish(current_model.ActiveModel(Tokenizer()))
+        current_model.publish(current_model.CurrentModel(Tokenizer()))
     run(model, "gsm8k_maj", metadata=metadata, gen_kwargs={"seed": 5})
     assert ("give one answer 16 times" in caplog.text) is warned
 

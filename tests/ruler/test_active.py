@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from iha_eval import current_model
-from iha_eval.current_model import ActiveModel, tokenizer_sha256
+from iha_eval.current_model import CurrentModel, tokenizer_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def nothing_published() -> Iterator[None]:
 
 def test_the_last_one_published_is_current(tokenizer_of: Callable[[str], Any]) -> None:
     assert current_model.current() is None
-    models = [ActiveModel(tokenizer_of("gpt2"), name=name) for name in "ab"]
+    models = [CurrentModel(tokenizer_of("gpt2"), name=name) for name in "ab"]
     for model in models:
         current_model.publish(model)
     assert current_model.current() is models[1]
@@ -41,11 +41,11 @@ def test_prompts_start_as_the_model_class_says(
     tokenizer = tokenizer_of(kind)
     plain = tokenizer("the Lord", add_special_tokens=False)["input_ids"]
     expected = [tokenizer.bos_token_id, *plain] if starts else plain
-    assert ActiveModel(tokenizer, add_bos).encode("the Lord") == expected
+    assert CurrentModel(tokenizer, add_bos).encode("the Lord") == expected
 
 
 def test_a_prompt_that_has_a_bos_gets_no_second_one(tokenizer_of: Callable[[str], Any]) -> None:
-    ids = ActiveModel(tokenizer_of("gpt2"), add_bos=True).encode("<s>the Lord")
+    ids = CurrentModel(tokenizer_of("gpt2"), add_bos=True).encode("<s>the Lord")
     assert ids.count(tokenizer_of("gpt2").bos_token_id) == 1
 
 

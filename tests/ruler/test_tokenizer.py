@@ -50,7 +50,7 @@ class TestWithAPublishedModel:
     @pytest.fixture(autouse=True)
     def published(self, saved: str, tokenizer_of: Callable[[str], Any]) -> Any:
         self.tokenizer = tokenizer_of("single_digits")
-        current_model.publish(current_model.ActiveModel(self.tokenizer, name=saved))
+        current_model.publish(current_model.CurrentModel(self.tokenizer, name=saved))
 
     def test_it_counts_where_nothing_is_named(self) -> None:
         assert resolve_tokenizer({}) is self.tokenizer
@@ -75,6 +75,6 @@ class TestWithAPublishedModel:
 
     def test_one_from_the_hub_is_known_by_the_name_it_was_asked_by(self) -> None:
         """Its revision is the model's; loading the name again would take the main one."""
-        named = current_model.ActiveModel(self.tokenizer, tokenizer_name="someone/tokenizer")
+        named = current_model.CurrentModel(self.tokenizer, tokenizer_name="someone/tokenizer")
         current_model.publish(named)
         assert resolve_tokenizer({"tokenizer": "someone/tokenizer"}) is self.tokenizer

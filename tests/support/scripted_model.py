@@ -16,7 +16,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from iha_eval.generated import Generated
+from iha_eval.current_model import GeneratedText
 
 RIGHT, UNPARSEABLE = "right", "unparseable"
 
@@ -62,16 +62,16 @@ class Script:
         splits = _splits(k, 2 + len(self.wrong))
         return sum(self._likelihood(counts) for counts in splits if counts[0])
 
-    def draw(self, rng: random.Random, gold: str) -> Generated:
+    def draw(self, rng: random.Random, gold: str) -> GeneratedText:
         """One answer; equal values are not always written alike."""
         outcome = rng.choices(list(self.outcomes), list(self.outcomes.values()))[0]
         if outcome == UNPARSEABLE:
-            return Generated("I would have to think about", cut=rng.random() < self.cut)
+            return GeneratedText("I would have to think about", cut=rng.random() < self.cut)
         value = int(gold.replace(",", ""))
         if outcome != RIGHT:
             value += 1 + int(outcome.split()[1])
         written = rng.choice([f"{value}", f"{value:,}", f"{value}.0", f"\\${value}"])
-        return Generated(f"Let me see.\nThe answer is \\boxed{{{written}}}.", cut=False)
+        return GeneratedText(f"Let me see.\nThe answer is \\boxed{{{written}}}.", cut=False)
 
     def _likelihood(self, counts: tuple[int, ...]) -> float:
         ways = factorial(sum(counts)) // prod(map(factorial, counts))

@@ -48,6 +48,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 @pytest.fixture(autouse=True)
 def published(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
-    current_model.publish(current_model.ActiveModel(tokenizer))
+    current_model.publish(current_model.CurrentModel(tokenizer))
     yield
     current_model.clear()

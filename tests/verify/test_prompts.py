@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from iha_eval.errors import UserError
 from iha_eval.models import source
 from iha_eval.models.arguments import ModelArguments
-from iha_eval.models.tokenizer import Text
+from iha_eval.models.tokenizer import PromptTokenizer
 from iha_eval.verify import prompts
 
 
@@ -36,7 +36,7 @@ def test_lengths_reach_beyond_the_window_if_context_allows(
 
 
 def test_prompts_have_their_lengths_begin_alike_and_go_on_differently(base: Path) -> None:
-    text = Text(source.find(str(base)), ModelArguments())
+    text = PromptTokenizer(source.find_checkpoint(str(base)), ModelArguments())
     made = prompts.make(text, [1, 2, 63, 700], 9351)
     assert [(one.name, len(one.ids)) for one in made] == [
         ("1 token", 1),
@@ -57,7 +57,7 @@ def test_prose_is_sentences_that_depend_on_the_seed_alone() -> None:
 
 
 def test_a_token_beyond_the_embedding_is_refused(base: Path) -> None:
-    text = Text(source.find(str(base)), ModelArguments())
+    text = PromptTokenizer(source.find_checkpoint(str(base)), ModelArguments())
     prompts.check_vocabulary(text, 9351)
     with pytest.raises(UserError, match=r"token id 9350, but the embedding has vocab_size 9350"):
         prompts.make(text, [1], 9350)
@@ -69,6 +69,6 @@ def test_a_tokenizer_that_knows_no_word_is_refused(base: Path, tmp_path: Path) -
     shutil.copytree(base, folder)
     mute = Tokenizer(models.BPE(vocab={"<s>": 0}, merges=[]))
     PreTrainedTokenizerFast(tokenizer_object=mute, bos_token="<s>").save_pretrained(folder)
-    text = Text(source.find(str(folder)), ModelArguments())
+    text = PromptTokenizer(source.find_checkpoint(str(folder)), ModelArguments())
     with pytest.raises(UserError, match=r"makes 0 tokens of \d+ sentences: put the tokenizer"):
         prompts.make(text, [5], 9351)

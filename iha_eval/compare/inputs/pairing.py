@@ -15,8 +15,8 @@ from iha_eval.compare.inputs.runs import Run
 from iha_eval.compare.inputs.samples import HASHES, Key, Sample, TaskSamples, read_samples
 from iha_eval.compare.inputs.settings import (
     argument_warnings,
-    budget,
     differing_settings,
+    generation_reader,
     request_difference,
     template,
 )
@@ -199,9 +199,9 @@ def _different(
     if unpaired and not {*ours} & {*theirs}:
         documents = "no document is in both"
     # Settings that the results tell apart need not be told once more.
-    sent = (
-        "" if settings else request_difference(ours, theirs, [budget(runs[one]) for one in SIDES])
-    )
+    both = [runs[side] for side in SIDES]
+    readers = [generation_reader(run, other) for run, other in zip(both, both[::-1], strict=True)]
+    sent = "" if settings else request_difference(ours, theirs, readers)
     return "; ".join(filter(None, (settings, documents, sent)))
 
 

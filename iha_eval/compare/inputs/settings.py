@@ -7,13 +7,14 @@ memory): the report tells that. Nor for the chat template: prompts are hashed, a
 equal whatever template made them. Nor for the limit: which documents there are, the samples tell.
 """
 
+import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from iha_eval.compare.inputs.generation import BUDGET, generation, settled
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.compare.inputs.samples import Key, Sample
+from iha_eval.generation_kwargs import DEFAULT_BUDGET, as_drawn, as_written, settled
 
 LENGTH = "max_length/max_model_len"
 """One argument of two names."""
@@ -24,7 +25,7 @@ ANSWER_CHANGING: dict[str, tuple[object, ...]] = {
     "truncation": (False, None),
     "truncation_side": ("left", None),
     "truncate": (False, None),
-    "max_gen_toks": (BUDGET, None),
+    "max_gen_toks": (DEFAULT_BUDGET, None),
     # What surrounds a prompt, ends an answer or is taken off it.
     "add_bos_token": (None,),
     "prefix_token_id": (None,),
@@ -58,12 +59,13 @@ _ARGUMENT = "model_args."
 _FREE = ("limit", _TEMPLATE)
 
 
-def task_settings(run: Run, task: str) -> dict[str, Any]:
+def task_settings(run: Run, task: str, other: Run | None = None) -> dict[str, Any]:
     """Everything that decides how a task was asked; None for what its results do not say.
 
     Args:
         run: The run.
         task: One of its tasks.
+        other: The run that it is held against, if there is one.
     """
     config, common = run.part("configs", task), run.part("config")
     kwargs = config.get("generation_kwargs") or {}
@@ -71,7 +73,7 @@ def task_settings(run: Run, task: str) -> dict[str, Any]:
     return {
         **{
             f"generation_kwargs.{name}": value
-            for name, value in generation(asked, budget(run)).items()
+            for name, value in generation_reader(run, other or run)(asked).items()
         },
         "repeats": config.get("repeats"),
         "num_fewshot": run.part("n-shot").get(task, config.get("num_fewshot")),
@@ -85,9 +87,15 @@ def task_settings(run: Run, task: str) -> dict[str, Any]:
     }
 
 
-def budget(run: Run) -> Any:
-    """Tokens of an answer where the task does not say so."""
-    return settled(decisive(run).get("max_gen_toks", BUDGET))
+def generation_reader(run: Run, other: Run) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """How to read a run's generation kwargs when it is held against another.
+
+    Between runs of our own classes what would be drawn decides; other classes may fill what is not
+    given from the checkpoint's own defaults.
+    """
+    rule = as_drawn if _ours(run) and _ours(other) else as_written
+    budget = settled(decisive(run).get("max_gen_toks", DEFAULT_BUDGET))
+    return functools.partial(rule, budget=budget)
 
 
 def template(run: Run, task: str) -> Any:
@@ -110,7 +118,7 @@ def differing_settings(iha: Run, baseline: Run, task: str) -> list[str]:
         baseline: The one it is measured by.
         task: A task of both.
     """
-    ours, theirs = task_settings(iha, task), task_settings(baseline, task)
+    ours, theirs = task_settings(iha, task, baseline), task_settings(baseline, task, iha)
     room = f"{_ARGUMENT}{LENGTH}"
     for settings, other, run in ((ours, theirs, iha), (theirs, ours, baseline)):
         if room in other and room not in settings and longest_input(run):
@@ -184,20 +192,22 @@ def argument_warnings(iha: Run, baseline: Run) -> Iterator[str]:
 
 
 def request_difference(
-    iha: Mapping[Key, Sample], baseline: Mapping[Key, Sample], budgets: Sequence[Any]
+    iha: Mapping[Key, Sample],
+    baseline: Mapping[Key, Sample],
+    readers: Sequence[Callable[[Mapping[str, Any]], dict[str, Any]]],
 ) -> str:
     """What differs between what was sent with the same documents; empty if nothing does.
 
     Args:
         iha: Samples of one run.
         baseline: Samples of the other, of the same task.
-        budgets: Tokens of an answer in each run where a line does not say so.
+        readers: How to read what was sent in each run; see `generation_reader`.
     """
     different: dict[tuple[str | None, str | None], str] = {}
     for key in sorted({*iha} & {*baseline}):
         pair = iha[key].request_settings, baseline[key].request_settings
         if pair not in different:
-            different[pair] = _differing_names(pair, budgets)
+            different[pair] = _differing_names(pair, readers)
         if different[pair]:
             return f"settings sent with document {key[1]}: {different[pair]}"
     return ""
@@ -255,11 +265,14 @@ def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict) else str(value)
 
 
-def _differing_names(pair: tuple[str | None, str | None], budgets: Sequence[Any]) -> str:
+def _differing_names(
+    pair: tuple[str | None, str | None],
+    readers: Sequence[Callable[[Mapping[str, Any]], dict[str, Any]]],
+) -> str:
     """Names with both values; empty where a side did not write them down."""
     ours, theirs = (
-        [generation(one, budget) for one in json.loads(text or "[]")]
-        for text, budget in zip(pair, budgets, strict=True)
+        [read(settings) for settings in json.loads(text or "[]")]
+        for text, read in zip(pair, readers, strict=True)
     )
     # A document that was asked in several ways must have been asked in the same ones.
     for a, b in zip(ours, theirs, strict=False):

@@ -1,13 +1,13 @@
 """Generation with Transformers where every row of a batch has its own budget, stops and seed.
 
-For: one batch through `model.generate`, whose cache handling, masks and positions are the ones
-users of the model get.
-Not for: forming batches (see `hf_batches.py`).
+For: forming batches, alike in length and bounded in rows and tokens, and one batch through
+`model.generate`, whose cache handling, masks and positions are the ones users of the model get.
+Not for: what a request means, nor vLLM, which schedules by itself.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -23,8 +23,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from iha_eval.models.requests import GenerateRequest, Sampling
-from iha_eval.models.tokenizer import Text
+from iha_eval.generation_kwargs import Sampling
+from iha_eval.models.requests import GenerateRequest
+from iha_eval.models.tokenizer import PromptTokenizer
 
 # A token may hold part of a character: so many more than a stop has bytes are looked at.
 SLACK = 8
@@ -34,7 +35,7 @@ Finished = Callable[[int, list[int], bool, tuple[float, float, float]], None]
 
 def generate(
     model: Any,
-    text: Text,
+    text: PromptTokenizer,
     batch: Sequence[GenerateRequest],
     finished: Finished,
     beat: Callable[[], None],
@@ -126,7 +127,7 @@ class _Rows(StoppingCriteria):
 
     def __init__(
         self,
-        text: Text,
+        text: PromptTokenizer,
         batch: Sequence[GenerateRequest],
         width: int,
         finished: Finished,
@@ -175,3 +176,40 @@ class _Rows(StoppingCriteria):
 def _tail(sampling: Sampling) -> int:
     """How many tokens at the end can hold a stop string that was not there before."""
     return max((len(word.encode()) for word in sampling.stop), default=0) + SLACK
+
+
+Item = TypeVar("Item")
+
+# Rows times longest row, in tokens: modest, since nothing measures the memory.
+CPU_TOKENS = 16_384
+GPU_TOKENS = 131_072
+ROWS = 64
+
+
+def batches(
+    items: Sequence[Item],
+    length: Callable[[Item], int],
+    *,
+    rows: int | None,
+    tokens: int,
+) -> Iterator[list[Item]]:
+    """Sort by length, the longest first, and cut into batches.
+
+    Args:
+        items: what to batch.
+        length: the length in tokens that an item may reach.
+        rows: rows of each batch; None is up to `ROWS`, as many as `tokens` allow, at least one, and
+            none shorter than half of the longest, which would be mostly padding.
+        tokens: most tokens in a batch, padding included; without effect if `rows` is given.
+    """
+    order = sorted(items, key=length, reverse=True)
+    start = 0
+    while start < len(order):
+        # The first is the longest: all others are padded to it.
+        longest = length(order[start])
+        fitting = max(1, min(ROWS, tokens // max(1, longest)))
+        batch = order[start : start + (rows or fitting)]
+        if rows is None:
+            batch = [item for item in batch if 2 * length(item) >= longest]
+        yield batch
+        start += len(batch)

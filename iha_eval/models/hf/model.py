@@ -16,11 +16,10 @@ import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import refuse_unknown
 from iha_eval.models.base import HarnessModel
-from iha_eval.models.hf import generate, hf_batches
-from iha_eval.models.progress import Progress
+from iha_eval.models.hf import generate
 from iha_eval.models.provenance import device_name
 from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
-from iha_eval.models.run_stats import Call
+from iha_eval.models.run_stats import CallStats, Progress
 from iha_eval.models.vllm import engine_arguments
 from iha_eval.util.log import logger
 
@@ -78,11 +77,11 @@ class IHAHF(HarnessModel):
     def _generate(
         self,
         requests: Sequence[GenerateRequest],
-        call: Call,
+        call: CallStats,
         done: Callable[[GenerateRequest, Answer], None],
         progress: Progress,
     ) -> None:
-        for batch in hf_batches.batches(
+        for batch in generate.batches(
             requests, _reach, rows=self.arguments.concurrency, tokens=self._batch_tokens
         ):
 
@@ -103,11 +102,11 @@ class IHAHF(HarnessModel):
     def _score(
         self,
         requests: Sequence[ScoreRequest],
-        call: Call,
+        call: CallStats,
         done: Callable[[ScoreRequest, Score], None],
         progress: Progress,
     ) -> None:
-        for batch in hf_batches.batches(
+        for batch in generate.batches(
             requests, _span, rows=self.arguments.concurrency, tokens=self._batch_tokens
         ):
             start = time.perf_counter()
@@ -146,7 +145,7 @@ class IHAHF(HarnessModel):
 
     @property
     def _batch_tokens(self) -> int:
-        return hf_batches.CPU_TOKENS if self._device.type == "cpu" else hf_batches.GPU_TOKENS
+        return generate.CPU_TOKENS if self._device.type == "cpu" else generate.GPU_TOKENS
 
 
 def _reach(job: GenerateRequest) -> int:

@@ -1,12 +1,15 @@
 """Which part of the machine each replica of an engine gets: GPUs, or processor cores.
 
-For: the environment of the processes that `replicas.py` starts.
+For: the environment of the processes that `replicas.py` starts, and how much memory this process
+may still take on a CPU machine (a GPU's memory vLLM measures itself).
 Not for: the ranks inside a replica, which vLLM places by itself on what is visible to it.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from iha_eval.errors import UserError
 
@@ -101,3 +104,31 @@ def visible_gpus() -> list[str]:
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]
+
+
+MEMINFO = Path("/proc/meminfo")
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory(meminfo: Path = MEMINFO, group: Path = CONTROL_GROUP) -> int:
+    """Bytes still free, of the machine's memory and of its control group's where that has a limit.
+
+    Args:
+        meminfo: the kernel's account of the machine's memory; without it, half of all is free.
+        group: folder of the control group (version 2), which is what limits a container.
+    """
+    machine = _find(meminfo, r"^MemAvailable:\s+(\d+) kB")
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    free = pages if machine is None else machine * 1024
+    most = _find(group / "memory.max", r"^(\d+)$")
+    # What a group merely caches of files is given back when it is needed, so it does not count.
+    held = _find(group / "memory.stat", r"^anon (\d+)$")
+    return free if most is None or held is None else min(free, max(0, most - held))
+
+
+def _find(file: Path, pattern: str) -> int | None:
+    try:
+        found = re.search(pattern, file.read_text(encoding="utf-8"), re.M)
+    except OSError:
+        return None
+    return int(found[1]) if found else None

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.provenance import processor
-from iha_eval.models.requests import Sampling
 from iha_eval.models.run_stats import KVCache
 from iha_eval.models.vllm.engine_arguments import MISSING
 from iha_eval.util.versions import installed_version

@@ -14,7 +14,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import ModelArguments, count, refuse_unknown
-from iha_eval.models.vllm.memory import free_memory
+from iha_eval.models.vllm.devices import free_memory
 from iha_eval.util.redact import without_secrets
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.cost import model_shape

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import count
 from iha_eval.models.base import HarnessModel
-from iha_eval.models.progress import Progress
 from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
-from iha_eval.models.run_stats import Call, KVCache
+from iha_eval.models.run_stats import CallStats, KVCache, Progress
 from iha_eval.models.vllm import engine_arguments
 from iha_eval.models.vllm.devices import slices
 from iha_eval.models.vllm.engine import (
@@ -24,7 +23,7 @@ from iha_eval.models.vllm.engine import (
     set_environment,
 )
 from iha_eval.models.vllm.replicas import ReplicaError, Replicas
-from iha_eval.models.vllm.sample_groups import cut, grouped
+from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
 from iha_eval.util.log import logger
 
 
@@ -119,13 +118,13 @@ class IHAVLLM(HarnessModel):
     def _generate(
         self,
         requests: Sequence[GenerateRequest],
-        call: Call,
+        call: CallStats,
         done: Callable[[GenerateRequest, Answer], None],
         progress: Progress,
     ) -> None:
         # The longest first, so that no long one is left to run alone at the end.
         longest_first = sorted(grouped(requests), key=lambda group: -group.reach)
-        order = list(cut(longest_first, self._copies))
+        order = list(split_over_engines(longest_first, self._copies))
 
         def finished(place: int, output: Output) -> None:
             group = order[place]
@@ -146,7 +145,7 @@ class IHAVLLM(HarnessModel):
     def _score(
         self,
         requests: Sequence[ScoreRequest],
-        call: Call,
+        call: CallStats,
         done: Callable[[ScoreRequest, Score], None],
         progress: Progress,
     ) -> None:
@@ -165,7 +164,7 @@ class IHAVLLM(HarnessModel):
         self,
         prompts: Iterator[tuple[Sequence[int], Any]],
         finished: Callable[[int, Output], None],
-        call: Call,
+        call: CallStats,
         progress: Progress,
     ) -> None:
         # Without requests there is no engine, and nothing to do.
@@ -211,7 +210,7 @@ def _replicas(engine: dict[str, Any]) -> int:
     return copies
 
 
-def _count(call: Call, output: Output, generated: int, answers: int = 1) -> None:
+def _count(call: CallStats, output: Output, generated: int, answers: int = 1) -> None:
     times = None
     if output.metrics is not None and output.metrics.first_token_ts:
         stats = output.metrics

@@ -35,7 +35,7 @@ class Times:
 
 
 @dataclass
-class Finished:
+class ReplicaOutput:
     """What is read of a finished request, in plain types where it can be; an `engine.Output`.
 
     Attributes:
@@ -55,10 +55,10 @@ class Finished:
     finished: bool = True
 
 
-def plain(output: Any) -> Finished:
+def plain(output: Any) -> ReplicaOutput:
     """An engine's output, without what nobody reads."""
     stats = output.metrics
-    return Finished(
+    return ReplicaOutput(
         request_id=output.request_id,
         prompt_token_ids=(),
         prompt_logprobs=output.prompt_logprobs,

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.models.progress import HEARTBEAT
-from iha_eval.models.run_stats import KVCache
+from iha_eval.models.run_stats import HEARTBEAT, KVCache
 from iha_eval.models.vllm.devices import Slice
-from iha_eval.models.vllm.portions import portions
-from iha_eval.models.vllm.replica_process import Finished
+from iha_eval.models.vllm.replica_process import ReplicaOutput
+from iha_eval.models.vllm.sample_groups import shares_for_engines
 
 COMMAND = (sys.executable, "-c", "from iha_eval.models.vllm.replica_process import main; main()")
 # Seconds that a replica has to end by itself.
@@ -90,7 +89,7 @@ class _Replica:
         self.asked += params.n
         self.load += weight
 
-    def take(self, place: int, output: Finished) -> Finished:
+    def take(self, place: int, output: ReplicaOutput) -> ReplicaOutput:
         """Count a prompt out that is finished."""
         ids, answers, weight = self.flying.pop(place)
         self.asked -= answers
@@ -227,7 +226,7 @@ class Replicas:
         Raises:
             ReplicaError: a process ended; what was finished has been handed on.
         """
-        waiting = portions(
+        waiting = shares_for_engines(
             enumerate(prompts),
             len(self._replicas),
             prompt=lambda one: one[1][0],
@@ -280,7 +279,7 @@ class Replicas:
             replica.stop()
 
     def _deal(self, waiting: Iterator[list[_Prompt]]) -> None:
-        """Hand portions to whoever has the least to do, until all have enough.
+        """Hand shares to whoever has the least to do, until all have enough.
 
         A portion goes whole, though it may be more than a replica runs at once: its prompt is
         cached there.

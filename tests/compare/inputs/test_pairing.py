@@ -93,9 +93,9 @@ def test_samples_without_hashes_are_refused(paired: Paired) -> None:
             r"generation_kwargs.max_gen_toks \(128 against 160\)",
         ),
         (
-            {"generation_kwargs": {"do_sample": False, "max_gen_toks": 128, "top_p": 0.5}},
+            {"generation_kwargs": {"temperature": 0.6, "max_gen_toks": 128, "top_p": 0.5}},
             {},
-            r"generation_kwargs.top_p \(none against 0.5\)",
+            r"generation_kwargs.do_sample \(False against True\), .*top_p \(none against 0.5\)",
         ),
         ({"repeats": 4}, {}, r"repeats \(1 against 4\)"),
         ({}, {"k": 4}, r"k \(none against 4\)"),
@@ -186,7 +186,7 @@ def test_settings_that_were_sent_and_are_not_those_of_the_results_are_refused(
 
 def test_settings_that_the_results_tell_apart_are_told_once(paired: Paired) -> None:
     ours, theirs = _sent({"top_p": 0.5}), _sent({"top_p": 0.9})
-    theirs["quiz"].config = {"generation_kwargs": {"top_p": 0.9}}
+    theirs["quiz"].config = {"generation_kwargs": {"temperature": 1, "top_p": 0.9}}
     [warning] = paired(ours, theirs, unpaired=True).warnings
     assert "generation_kwargs.top_p (none against 0.9)" in warning
     assert "sent with" not in warning

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from iha_eval.compare.inputs.settings import (
     task_settings,
 )
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import as_written
 
 QUIZ = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}
 
@@ -40,6 +42,30 @@ def run(folder: Path, given: Given, *, ours: bool = False, **results: Any) -> Ru
 def paired(folder: Path, iha: Given, baseline: Given, *, unpaired: bool = False) -> Pairing:
     sides = (run(folder / "a", iha), run(folder / "b", baseline))
     return pair(*sides, unpaired=unpaired)
+
+
+NEUTRAL = (
+    *({"top_p": 1.0}, {"min_p": 0.0}, {"top_k": 0}, {"top_k": -1}, {"repetition_penalty": 1.0}),
+    *({"top_p": 1.0, "min_p": 0.0, "top_k": 0}, {"top_p": "1.0"}, {"top_p": 1}),
+)
+
+
+@pytest.mark.parametrize("neutral", NEUTRAL, ids=str)
+@pytest.mark.parametrize(
+    "drawn", [{"temperature": 0.6, "do_sample": True}, {}], ids=["warm", "cold"]
+)
+def test_runs_of_our_classes_that_draw_alike_are_paired(
+    tmp_path: Path, neutral: dict[str, Any], drawn: dict[str, Any]
+) -> None:
+    both = []
+    for name, kwargs in (("a", drawn), ("b", {**drawn, **neutral})):
+        config = {"generation_kwargs": {"max_gen_toks": 8, **kwargs}}
+        sent = {"arguments": {"gen_args_0": {"arg_0": "?", "arg_1": config["generation_kwargs"]}}}
+        samples = [{**line, **sent} for line in lines("acc", [1.0, 0.0])]
+        both.append(
+            load_run(write_run(tmp_path / name, {"quiz": FakeTask(samples, config=config)}))
+        )
+    assert pair(*both).paired
 
 
 @pytest.mark.parametrize(
@@ -211,7 +237,7 @@ def _call(**settings: Any) -> dict[str, Any]:
 def test_lines_without_settings_have_none_and_hold_nothing_against(arguments: object) -> None:
     assert request_settings(arguments) is None
     ours, theirs = _samples(arguments), _samples(_call(temperature=1.3))
-    assert request_difference(ours, theirs, (256, 256)) == ""
+    assert request_difference(ours, theirs, (as_written, as_written)) == ""
 
 
 def test_equal_settings_are_kept_once(tmp_path: Path) -> None:
@@ -234,9 +260,10 @@ def test_equal_settings_are_kept_once(tmp_path: Path) -> None:
 )
 def test_what_differs_is_named(ours: dict[str, Any], theirs: dict[str, Any], what: str) -> None:
     same = _call(max_gen_toks=5)
-    budgets = (256, 512 if "max_gen_toks" in ours else 256)
+    budget = 512 if "max_gen_toks" in ours else 256
+    readers = (as_written, partial(as_written, budget=budget))
     found = request_difference(
-        _samples(same, _call(**ours)), _samples(same, _call(**theirs)), budgets
+        _samples(same, _call(**ours)), _samples(same, _call(**theirs)), readers
     )
     assert found == (f"settings sent with document 1: {what}" if what else "")
 
@@ -244,10 +271,10 @@ def test_what_differs_is_named(ours: dict[str, Any], theirs: dict[str, Any], wha
 def test_every_way_in_which_a_document_was_asked_counts() -> None:
     two = [{**_call(top_p=0.5), "gen_args_1": _call(top_p=p)["gen_args_0"]} for p in (0.7, 0.9)]
     ours, theirs = map(_samples, two)
-    found = request_difference(ours, theirs, (256, 256))
+    found = request_difference(ours, theirs, (as_written, as_written))
     assert found == "settings sent with document 0: top_p (0.7 against 0.9)"
 
 
 def test_other_documents_are_not_looked_at() -> None:
     ours = _samples(_call(top_p=0.5))
-    assert request_difference(ours, {}, (256, 256)) == ""
+    assert request_difference(ours, {}, (as_written, as_written)) == ""

@@ -9,7 +9,7 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from iha_eval.models.vllm.model import IHAVLLM
-from iha_eval.models.vllm.seeded_sampling import SeededSampling, without_discarded
+from iha_eval.models.vllm.worker import WorkerExtension, without_discarded
 
 
 def runner(discarded: list[bool]) -> SimpleNamespace:
@@ -43,7 +43,7 @@ def test_they_come_back_after_an_error_too() -> None:
 
 
 def test_gpus_are_left_alone() -> None:
-    worker = SeededSampling()
+    worker = WorkerExtension()
     worker.device, worker.model_runner = SimpleNamespace(type="cuda"), None
     assert not worker.iha_mend_seeded_sampling()
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.models.vllm.memory import free_memory
+from iha_eval.models.vllm.devices import free_memory
 
 
 @pytest.fixture

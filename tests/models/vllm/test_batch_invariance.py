@@ -9,8 +9,8 @@ from lm_eval.api.instance import Instance
 
 from iha_eval.errors import UserError
 from iha_eval.models.hf.model import IHAHF
-from iha_eval.models.vllm.batch_invariance import TILE, BatchInvariance, tiled
 from iha_eval.models.vllm.model import IHAVLLM
+from iha_eval.models.vllm.worker import TILE, WorkerExtension, tiled
 
 
 @pytest.mark.parametrize("rows", [1, TILE - 1, TILE, 63, 129, 1000])
@@ -45,7 +45,7 @@ def test_every_product_has_the_same_number_of_rows() -> None:
 def test_layers_with_a_product_of_vllms_are_wrapped_and_no_others() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
     model[0].cpu_linear = torch.nn.functional.linear
-    worker = BatchInvariance()
+    worker = WorkerExtension()
     worker.model_runner = SimpleNamespace(model=model)
     assert worker.iha_make_batch_invariant() == 1
     assert model[0].cpu_linear is not torch.nn.functional.linear
@@ -92,7 +92,7 @@ def test_an_interrupted_call_on_vllm_goes_on_to_the_same_answers(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("iha_eval.models.progress.Progress.finish", stop)
+        patched.setattr("iha_eval.models.run_stats.Progress.finish", stop)
         with pytest.raises(KeyboardInterrupt):
             model.generate_until(asked)
     resumed = model.generate_until(asked)

@@ -1,6 +1,6 @@
 import pytest
 
-from iha_eval.models.hf import hf_batches
+from iha_eval.models.hf import generate
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,10 @@ from iha_eval.models.hf import hf_batches
 def test_batches_go_from_long_to_short(
     rows: int | None, tokens: int, expected: list[list[int]]
 ) -> None:
-    found = hf_batches.batches([3, 1, 5, 2, 4], int, rows=rows, tokens=tokens)
+    found = generate.batches([3, 1, 5, 2, 4], int, rows=rows, tokens=tokens)
     assert list(found) == expected
 
 
 def test_batches_have_a_bound_on_rows() -> None:
-    found = hf_batches.batches([1] * 100, int, rows=None, tokens=10**9)
-    assert [len(batch) for batch in found] == [hf_batches.ROWS, 100 - hf_batches.ROWS]
+    found = generate.batches([1] * 100, int, rows=None, tokens=10**9)
+    assert [len(batch) for batch in found] == [generate.ROWS, 100 - generate.ROWS]

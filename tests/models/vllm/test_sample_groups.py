@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from iha_eval.models.requests import GenerateRequest, Sampling, derive_seed, pack
-from iha_eval.models.vllm.sample_groups import cut, grouped
+from iha_eval.generation_kwargs import Sampling
+from iha_eval.models.requests import GenerateRequest, derive_seed, pack
+from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
 
 
 def request(index: int, doc_id: int = 0, repeat: int = 0, **changes: object) -> GenerateRequest:
@@ -82,7 +83,7 @@ def test_the_last_question_is_cut_and_every_answer_keeps_its_seed(
     repeats: Iterable[int], engines: int, want: list[int]
 ) -> None:
     requests = [request(repeat, repeat=repeat) for repeat in repeats]
-    found = list(cut(grouped(requests), engines))
+    found = list(split_over_engines(grouped(requests), engines))
     assert [len(group.members) for group in found] == want
     assert [member for group in found for member in group.members] == requests
     # What vLLM counts from the first seed of each.
@@ -94,5 +95,8 @@ def test_the_last_question_is_cut_and_every_answer_keeps_its_seed(
 def test_questions_with_one_prompt_stay_questions() -> None:
     """Two tasks may ask the same: their seeds do not follow each other."""
     requests = [request(n, task=task, repeat=n) for task in ("t", "u") for n in range(2)]
-    found = [[member.task for member in group.members] for group in cut(grouped(requests), 1)]
+    found = [
+        [member.task for member in group.members]
+        for group in split_over_engines(grouped(requests), 1)
+    ]
     assert found == [["t", "t"], ["u", "u"]]

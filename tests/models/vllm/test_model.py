@@ -20,7 +20,7 @@ from iha_eval.models.hf.model import IHAHF
 from iha_eval.models.vllm import engine as engine_module
 from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.model import IHAVLLM
-from iha_eval.models.vllm.sample_groups import Group
+from iha_eval.models.vllm.sample_groups import SampleGroup
 from iha_eval.util.log import logger
 
 pytestmark = pytest.mark.slow
@@ -125,7 +125,7 @@ def test_samples_of_a_question_asked_at_once_are_those_asked_one_by_one(
     at_once = model.generate_until(asked)
     assert len(set(at_once)) == 15
     assert model.calls[-1].requests == 15
-    monkeypatch.setattr(iha_vllm, "grouped", lambda jobs: [Group((job,)) for job in jobs])
+    monkeypatch.setattr(iha_vllm, "grouped", lambda jobs: [SampleGroup((job,)) for job in jobs])
     assert model.generate_until(asked) == at_once
 
 

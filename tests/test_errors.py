@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from iha_eval.errors import UserError
-from iha_eval.lm_eval_plugin.user_errors import (
+from iha_eval.errors import (
+    UserError,
     exit_on_user_error,
     user_message,
 )

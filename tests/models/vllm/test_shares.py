@@ -6,14 +6,16 @@ from itertools import groupby
 
 import pytest
 
-from iha_eval.models.vllm.portions import portions
+from iha_eval.models.vllm.sample_groups import shares_for_engines
 
 # Token ids of the prompt, and tokens of the answers.
 Item = tuple[list[int], int]
 
 
 def made(items: list[Item], engines: int) -> list[list[Item]]:
-    return list(portions(items, engines, prompt=lambda one: one[0], answers=lambda one: one[1]))
+    return list(
+        shares_for_engines(items, engines, prompt=lambda one: one[0], answers=lambda one: one[1])
+    )
 
 
 def questions(count: int, samples: int, prompt: int = 10, answer: int = 100) -> list[Item]:
@@ -102,7 +104,7 @@ def test_no_more_is_taken_ahead_than_it_takes_to_know() -> None:
             taken += 1
             yield item
 
-    found = portions(items(), 3, prompt=lambda one: one[0], answers=lambda one: one[1])
+    found = shares_for_engines(items(), 3, prompt=lambda one: one[0], answers=lambda one: one[1])
     assert len(next(found)) == 4
     # Three questions, and the first item of the next, by which the third is known to end.
     assert taken == 13
