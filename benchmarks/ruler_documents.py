@@ -66,7 +66,7 @@ def ours(tokenizer: Any, lengths: Sequence[int]) -> Iterable[tuple[str, Any]]:
 
     for length in lengths:
         for variant in VARIANTS:
-            cell = ruler.Cell(ruler.VARIANTS[variant], length, "kjv")
+            cell = ruler.RulerCell(ruler.VARIANTS[variant], length, "kjv")
             yield (
                 f"{variant} {length}",
                 ruler.load_documents(cell, tokenizer, ruler.plain_prompt, BUDGET),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from iha_eval.data.check import Finding
+    from iha_eval.data.check import FileState
 
 SUMMARY = "data check [FOLDER]: say which benchmark data is there and whether it is the known one"
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if done else 1
 
 
-def table(findings: "Sequence[Finding]", title: str) -> "Table":
+def table(findings: "Sequence[FileState]", title: str) -> "Table":
     """Lay the findings out, a row a file."""
     from rich.markup import escape
     from rich.table import Table

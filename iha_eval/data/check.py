@@ -1,6 +1,6 @@
 """What `iha-eval data check` finds out about each file.
 
-For: one `Finding` a file, whatever state it is in. Not for: showing it (iha_eval.cli.data).
+For: one `FileState` a file, whatever state it is in. Not for: showing it (iha_eval.cli.data).
 """
 
 import logging
@@ -16,7 +16,7 @@ MATCHES, DIFFERS, MISSING, BROKEN = "matches", "differs", "missing", "broken"
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileState:
     """The state of one file.
 
     Attributes:
@@ -44,7 +44,7 @@ class Finding:
     note: str = ""
 
 
-def check_all(folder: Path | None) -> list[Finding]:
+def check_all(folder: Path | None) -> list[FileState]:
     """Look at every file.
 
     Args:
@@ -58,14 +58,14 @@ def check_all(folder: Path | None) -> list[Finding]:
         sources.logger.removeFilter(_nothing)
 
 
-def complete(findings: list[Finding]) -> bool:
+def complete(findings: list[FileState]) -> bool:
     """Whether every needed file is the published one."""
     return all(finding.state == MATCHES for finding in findings if finding.needed)
 
 
-def _check(file: DataFile, folder: Path | None) -> Finding:
-    def finding(state: str, **found: Any) -> Finding:
-        return Finding(file.name, file.title, file.needed, state, file.rows, file.sha256, **found)
+def _check(file: DataFile, folder: Path | None) -> FileState:
+    def finding(state: str, **found: Any) -> FileState:
+        return FileState(file.name, file.title, file.needed, state, file.rows, file.sha256, **found)
 
     try:
         loaded = sources.load_rows(file, folder)

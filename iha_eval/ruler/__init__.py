@@ -20,7 +20,7 @@ from iha_eval.ruler.definition import (
     length_label,
     task_name,
 )
-from iha_eval.ruler.documents import Cell, Documents, load_documents, plain_prompt
+from iha_eval.ruler.documents import Documents, RulerCell, load_documents, plain_prompt
 from iha_eval.ruler.haystack import Haystack, load_haystack
 from iha_eval.ruler.scoring import METRICS, first_answer, process_results, string_match
 
@@ -31,9 +31,9 @@ __all__ = [
     "METRICS",
     "NEW_TOKENS",
     "VARIANTS",
-    "Cell",
     "Documents",
     "Haystack",
+    "RulerCell",
     "RulerLengthsGroup",
     "RulerTask",
     "Variant",

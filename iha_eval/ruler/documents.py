@@ -2,7 +2,7 @@
 
 For: sizing them once, keeping the sizes on disk, and writing each document out when it is asked
 for, so that thousands of them take no memory.
-Not for: what a document consists of (essay.py, lines.py), or lm-eval (task.py).
+Not for: what a document consists of (niah.py), or lm-eval (task.py).
 """
 
 import hashlib
@@ -14,16 +14,15 @@ from typing import Any, overload
 from iha_eval.ruler.cache import Sizing, read_sizing, write_sizing
 from iha_eval.ruler.definition import DOCUMENTS, GENERATOR_VERSION, Variant
 from iha_eval.ruler.drafts import Document, Draft
-from iha_eval.ruler.essay import EssayMaterial
+from iha_eval.ruler.draw import key_words
 from iha_eval.ruler.fit import Render, fit_all
 from iha_eval.ruler.haystack import load_haystack
-from iha_eval.ruler.lines import LinesMaterial
+from iha_eval.ruler.niah import EssayMaterial, LinesMaterial
 from iha_eval.ruler.tokens import counter_for
-from iha_eval.ruler.words import key_words
 
 
 @dataclass(frozen=True)
-class Cell:
+class RulerCell:
     """One task: a variant at a length.
 
     Attributes:
@@ -74,7 +73,7 @@ class Documents(Sequence[Document]):
         provenance: Hashes and names that say which documents these are.
     """
 
-    def __init__(self, cell: Cell, sizing: Sizing, budget: int, tokenizer_sha256: str) -> None:
+    def __init__(self, cell: RulerCell, sizing: Sizing, budget: int, tokenizer_sha256: str) -> None:
         """Serve the documents of `cell` in the sizes of `sizing`."""
         self._cell, self._sizing, self._budget = cell, sizing, budget
         self.provenance: dict[str, str | int] = {
@@ -120,7 +119,7 @@ class Documents(Sequence[Document]):
         return document
 
 
-def _size(cell: Cell, tokenizer: Any, render: Render, budget: int) -> Sizing:
+def _size(cell: RulerCell, tokenizer: Any, render: Render, budget: int) -> Sizing:
     drafts = [cell.draft(index) for index in range(cell.count)]
     fits = fit_all(drafts, cell.material.units, counter_for(tokenizer), render, budget)
     digests = (
@@ -133,7 +132,7 @@ def _size(cell: Cell, tokenizer: Any, render: Render, budget: int) -> Sizing:
     )
 
 
-def load_documents(cell: Cell, tokenizer: Any, render: Render, budget: int) -> Documents:
+def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int) -> Documents:
     """The documents of `cell`, sized for `tokenizer`: from the disk cache, or drawn and cached.
 
     Args:
@@ -166,7 +165,7 @@ def load_documents(cell: Cell, tokenizer: Any, render: Render, budget: int) -> D
     return Documents(cell, sizing, budget, counter.sha256)
 
 
-def _is_current(cell: Cell, sizing: Sizing) -> bool:
+def _is_current(cell: RulerCell, sizing: Sizing) -> bool:
     """Whether first and last document still come out as recorded."""
     if not all(0 < size <= len(cell.material.units) for size in sizing.sizes):
         return False

@@ -1,7 +1,7 @@
 """What a drawn document is before its size is settled.
 
 For: the one interface behind which the two kinds of haystack look alike to sizing.
-Not for: drawing (essay.py, lines.py) or sizing (fit.py).
+Not for: drawing (niah.py) or sizing (fit.py).
 """
 
 from abc import ABC, abstractmethod

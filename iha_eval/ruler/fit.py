@@ -24,7 +24,7 @@ Render = Callable[[Document], str]
 
 
 @dataclass(frozen=True)
-class Fit:
+class FittedSize:
     """The size of one document in haystack units, and its prompt's tokens."""
 
     size: int
@@ -45,14 +45,14 @@ class _Sum:
     def _pieces(self, draft: Draft, size: int) -> int:
         return sum(map(self._counter.pieces, draft.texts(draft.edges(size))))
 
-    def largest(self, draft: Draft, room: int) -> Fit:
+    def largest(self, draft: Draft, room: int) -> FittedSize:
         """The largest size that fits `room` tokens, or the smallest size if none does."""
         inner = draft.inner_tokens(self._costs)
         smallest, largest = draft.minimum, draft.minimum + len(inner) - 1
 
-        def fit(size: int) -> Fit:
+        def fit(size: int) -> FittedSize:
             tokens = self._frame + self._pieces(draft, size) + int(inner[size - smallest])
-            return Fit(size, tokens)
+            return FittedSize(size, tokens)
 
         rest = room - fit(smallest).tokens
         guess = smallest + int(np.searchsorted(inner, rest, side="right")) - 1
@@ -66,11 +66,11 @@ class _Sum:
 
 def _by_encoding(
     draft: Draft, room: int, start: int, counter: TokenCounter, render: Render, largest: int
-) -> Fit:
+) -> FittedSize:
     """The largest fitting size near `start`, with every candidate really encoded."""
 
-    def fit(size: int) -> Fit:
-        return Fit(size, counter.prompt(render(draft.document(size))))
+    def fit(size: int) -> FittedSize:
+        return FittedSize(size, counter.prompt(render(draft.document(size))))
 
     best, over = None, largest + 1
     candidate = fit(start)
@@ -93,7 +93,7 @@ def fit_all(
     counter: TokenCounter,
     render: Render,
     budget: int,
-) -> list[Fit]:
+) -> list[FittedSize]:
     """The size of every document, such that prompt plus `budget` never exceeds the length.
 
     Args:
@@ -126,7 +126,7 @@ def fit_all(
 
 def _sums_are_exact(
     drafts: Sequence[Draft],
-    fits: Sequence[Fit],
+    fits: Sequence[FittedSize],
     units: Sequence[str],
     counter: TokenCounter,
     render: Render,
@@ -141,7 +141,7 @@ def _sums_are_exact(
     )
 
 
-def _too_short(draft: Draft, fit: Fit, budget: int) -> UserError:
+def _too_short(draft: Draft, fit: FittedSize, budget: int) -> UserError:
     # Another length draws other needles, so what is named has some tokens to spare.
     enough = (fit.tokens + budget + 32) // 128 * 128 + 128
     return UserError(

@@ -23,11 +23,11 @@ from iha_eval.ruler.definition import (
     parse_lengths,
     task_name,
 )
-from iha_eval.ruler.documents import Cell, Documents, load_documents, plain_prompt
+from iha_eval.ruler.documents import Documents, RulerCell, load_documents, plain_prompt
 from iha_eval.ruler.drafts import Document
 from iha_eval.ruler.fit import Render
 from iha_eval.ruler.scoring import METRICS
-from iha_eval.ruler.tokenizer import resolve_tokenizer
+from iha_eval.ruler.tokens import resolve_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
                 f"{config['task']} is {cell['length']} tokens long and does not follow metadata "
                 f"'lengths' ({metadata['lengths']!r}): use --tasks ruler_mk_lengths for others."
             )
-        self.cell = Cell(VARIANTS[cell["variant"]], cell["length"], metadata.get("haystack"))
+        self.cell = RulerCell(VARIANTS[cell["variant"]], cell["length"], metadata.get("haystack"))
         self.preview: Document = {
             **dict.fromkeys(("index", "depth", "length", "max_length"), 0),
             **dict.fromkeys(("input", "gen_prefix", "query", "kind"), "preview"),

@@ -18,8 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from iha_eval.ruler import DOCUMENTS, LENGTHS, VARIANTS, Variant, load_haystack
 from iha_eval.ruler.draw import draw, draw_needles
-from iha_eval.ruler.lines import LinesMaterial
-from iha_eval.ruler.sentences import sentence_ends
+from iha_eval.ruler.niah import LinesMaterial, sentence_ends
 from iha_eval.ruler.stream import Stream
 
 PURPOSE = "needle"

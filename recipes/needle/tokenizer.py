@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import PreTrainedTokenizerFast
 
 from iha_eval.ruler import VARIANTS, load_haystack
-from iha_eval.ruler.words import key_words
+from iha_eval.ruler.draw import key_words
 
 BEGIN, END, PAD = SPECIAL = ("<|begin|>", "<|end|>", "<|pad|>")
 # Words of the offline haystack besides those of keys; they cover 92% of it.

@@ -7,19 +7,19 @@ import pytest
 
 from iha_eval.cli import data, main
 from iha_eval.data import check
-from iha_eval.data.check import Finding
+from iha_eval.data.check import FileState
 
 
-def finding(name: str, state: str, needed: bool = True, note: str = "") -> Finding:
+def finding(name: str, state: str, needed: bool = True, note: str = "") -> FileState:
     found = ("missing", "broken")
     rows, sha = (None, None) if state in found else (7, "ab" * 32)
-    return Finding(name, f"the {name}", needed, state, 9, "cd" * 32, rows, sha, None, note)
+    return FileState(name, f"the {name}", needed, state, 9, "cd" * 32, rows, sha, None, note)
 
 
 @pytest.fixture
-def findings(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+def findings(monkeypatch: pytest.MonkeyPatch) -> list[FileState]:
     """What the folder is said to hold; and the folders asked for."""
-    found: list[Finding] = []
+    found: list[FileState] = []
     monkeypatch.delenv("IHA_EVAL_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(check, "check_all", lambda folder: found)
@@ -27,7 +27,7 @@ def findings(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
 
 
 def test_the_table_shows_each_file_and_notes_say_how_to_mend(
-    findings: list[Finding], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    findings: list[FileState], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings += [
         finding("a.jsonl", "matches"),
@@ -45,14 +45,14 @@ def test_the_table_shows_each_file_and_notes_say_how_to_mend(
 @pytest.mark.parametrize("state", ["differs", "missing", "broken"])
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
 def test_exit_code_1_unless_all_test_files_match(
-    findings: list[Finding], state: str, form: list[str], tmp_path: Path
+    findings: list[FileState], state: str, form: list[str], tmp_path: Path
 ) -> None:
     findings += [finding("a.jsonl", "matches"), finding("b.jsonl", state)]
     assert main(["data", "check", str(tmp_path), *form]) == 1
 
 
 def test_json_has_everything(
-    findings: list[Finding], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    findings: list[FileState], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings += [finding("a.jsonl", "matches")]
     assert data.main(["check", "--json", str(tmp_path)]) == 0
@@ -63,7 +63,7 @@ def test_json_has_everything(
 
 
 def test_the_folder_is_the_argument_else_the_variable_else_the_hub(
-    findings: list[Finding],
+    findings: list[FileState],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iha_eval.data import check
-from iha_eval.data.check import Finding, check_all, complete
+from iha_eval.data.check import FileState, check_all, complete
 from iha_eval.data.known import GSM8K_TEST, GSM8K_TRAIN, MATH500_TEST
 from iha_eval.data.rows import rows_sha256
 
@@ -58,8 +58,8 @@ def test_warnings_come_back_afterwards(folder: Path, caplog: pytest.LogCaptureFi
     assert len(caplog.records) == 1
 
 
-def finding(state: str, needed: bool) -> Finding:
-    return Finding("a", "b", needed, state, 1, "c")
+def finding(state: str, needed: bool) -> FileState:
+    return FileState("a", "b", needed, state, 1, "c")
 
 
 @pytest.mark.parametrize(

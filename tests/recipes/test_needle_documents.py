@@ -2,7 +2,7 @@
 
 import pytest
 
-from iha_eval.ruler import LENGTHS, VARIANTS, Cell
+from iha_eval.ruler import LENGTHS, VARIANTS, RulerCell
 from iha_eval.ruler.stream import Stream
 from recipes.needle.curriculum import Stage, batch
 from recipes.needle.documents import IGNORED, Writer, evaluation_keys
@@ -107,7 +107,7 @@ def test_every_stage_mixes_what_it_says(writer):
 @pytest.mark.parametrize("length", LENGTHS)
 def test_no_key_of_an_evaluation_document_is_trained_on(writer, name, length):
     """Neither the asked keys nor those of the lines around; so no set of needles can be equal."""
-    cell = Cell(VARIANTS[name], length, "kjv")
+    cell = RulerCell(VARIANTS[name], length, "kjv")
     for index in (0, 250, 499):
         document = cell.draft(index).document(min(300, len(cell.material.units) // 9))
         lines = document["input"].split(" for ")[1:-1]
@@ -142,7 +142,7 @@ def test_training_prose_is_not_the_prose_of_evaluation(writer):
     """Evaluation hides needles in the haystack's first words, training in later ones."""
     from recipes.needle.documents import HAYSTACK_START, _sentences
 
-    words = " ".join(Cell(VARIANTS["multikey_1"], max(LENGTHS), "kjv").material.units)
+    words = " ".join(RulerCell(VARIANTS["multikey_1"], max(LENGTHS), "kjv").material.units)
     assert len(words.split()) < HAYSTACK_START
     long = [sentence for sentence in _sentences() if len(sentence.split()) > 25]
     assert len(long) > 5000

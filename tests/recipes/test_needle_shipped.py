@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from iha_eval.ruler import VARIANTS, load_documents, plain_prompt
-from iha_eval.ruler.documents import Cell
+from iha_eval.ruler.documents import RulerCell
 from model_adapters.default_checkpoint import DESCRIPTIONS, folder
 
 NEW_TOKENS = 16
@@ -18,7 +18,7 @@ def test_most_values_are_found_in_short_documents(name, tmp_path, monkeypatch):
     monkeypatch.setenv("IHA_EVAL_CACHE", str(tmp_path))
     tokenizer = AutoTokenizer.from_pretrained(folder(name))
     model = AutoModelForCausalLM.from_pretrained(folder(name), dtype=torch.float32)
-    cell = Cell(VARIANTS["multikey_2"], 512, count=10)
+    cell = RulerCell(VARIANTS["multikey_2"], 512, count=10)
     documents = load_documents(cell, tokenizer, plain_prompt, NEW_TOKENS)
     right = 0
     for document in documents:

@@ -4,9 +4,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from iha_eval.ruler import VARIANTS
+from iha_eval.ruler.draw import key_words
 from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
-from iha_eval.ruler.words import key_words
 from model_adapters.default_checkpoint import DESCRIPTIONS, folder
 from recipes.needle.tokenizer import key_entries, make_tokenizer
 

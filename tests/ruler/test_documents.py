@@ -17,9 +17,15 @@ from iha_eval.errors import UserError
 from iha_eval.ruler import documents as module
 from iha_eval.ruler import fit as fit_module
 from iha_eval.ruler.definition import GENERATOR_VERSION, VARIANTS
-from iha_eval.ruler.documents import Cell, Documents, document_sha256, load_documents, plain_prompt
+from iha_eval.ruler.documents import (
+    Documents,
+    RulerCell,
+    document_sha256,
+    load_documents,
+    plain_prompt,
+)
 from iha_eval.ruler.drafts import Document
-from iha_eval.ruler.essay import EssayDraft
+from iha_eval.ruler.niah import EssayDraft
 from iha_eval.ruler.tokens import TokenCounter
 
 BUDGET = 128
@@ -29,11 +35,11 @@ KINDS = [
 ]
 
 
-def cell(variant: str, length: int, count: int = 4) -> Cell:
-    return Cell(VARIANTS[variant], length, "kjv", count)
+def cell(variant: str, length: int, count: int = 4) -> RulerCell:
+    return RulerCell(VARIANTS[variant], length, "kjv", count)
 
 
-def load(the_cell: Cell, tokenizer: Any, render: Any = plain_prompt) -> Documents:
+def load(the_cell: RulerCell, tokenizer: Any, render: Any = plain_prompt) -> Documents:
     return load_documents(the_cell, tokenizer, render, BUDGET)
 
 
@@ -238,12 +244,12 @@ class TestServing:
 
 class TestCache:
     @pytest.fixture
-    def sized(self, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+    def sized(self, monkeypatch: pytest.MonkeyPatch) -> list[RulerCell]:
         """Cells that were really sized, in order."""
-        calls: list[Cell] = []
+        calls: list[RulerCell] = []
         size = module._size
 
-        def count(the_cell: Cell, *rest: Any) -> Any:
+        def count(the_cell: RulerCell, *rest: Any) -> Any:
             calls.append(the_cell)
             return size(the_cell, *rest)
 
@@ -251,7 +257,7 @@ class TestCache:
         return calls
 
     def test_the_second_time_nothing_is_sized(
-        self, sized: list[Cell], tokenizer_of: Callable[[str], Any]
+        self, sized: list[RulerCell], tokenizer_of: Callable[[str], Any]
     ) -> None:
         for variant in VARIANTS:
             first = load(cell(variant, 1024), tokenizer_of("gpt2"))
@@ -261,7 +267,7 @@ class TestCache:
         assert len(sized) == 3
 
     def test_everything_that_decides_a_document_is_in_the_key(
-        self, sized: list[Cell], tokenizer_of: Callable[[str], Any], tmp_path: Path
+        self, sized: list[RulerCell], tokenizer_of: Callable[[str], Any], tmp_path: Path
     ) -> None:
         prose = tmp_path / "prose.txt"
         prose.write_text("It rained. We stayed in.")
@@ -274,7 +280,7 @@ class TestCache:
         load(cell("multikey_1", 1024), gpt2, lambda document: "Hi. " + plain_prompt(document))
         load_documents(cell("multikey_1", 1024), gpt2, plain_prompt, 64)
         load_documents(
-            Cell(VARIANTS["multikey_1"], 1024, str(prose), 4), gpt2, plain_prompt, BUDGET
+            RulerCell(VARIANTS["multikey_1"], 1024, str(prose), 4), gpt2, plain_prompt, BUDGET
         )
         assert len(sized) == 8
 
@@ -282,7 +288,7 @@ class TestCache:
     def test_a_damaged_file_is_replaced(
         self,
         damage: str,
-        sized: list[Cell],
+        sized: list[RulerCell],
         own_cache: Path,
         tokenizer_of: Callable[[str], Any],
     ) -> None:
@@ -305,11 +311,11 @@ SCRIPT = """
 import random, sys
 random.seed(int(sys.argv[1]))
 from transformers import PreTrainedTokenizerFast
-from iha_eval.ruler.documents import Cell, load_documents, plain_prompt
+from iha_eval.ruler.documents import RulerCell, load_documents, plain_prompt
 from iha_eval.ruler.definition import VARIANTS
 tokenizer = PreTrainedTokenizerFast(tokenizer_file=sys.argv[2])
 for variant in sys.argv[3:]:
-    cell = Cell(VARIANTS[variant], 1024, "kjv", 6)
+    cell = RulerCell(VARIANTS[variant], 1024, "kjv", 6)
     documents = load_documents(cell, tokenizer, plain_prompt, 128)
     print(variant, documents.provenance["documents_sha256"])
 """

@@ -2,12 +2,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from wonderwords import RandomWord
 
 from iha_eval.ruler import draw as module
 from iha_eval.ruler.definition import VARIANTS
-from iha_eval.ruler.draw import draw, draw_needles
+from iha_eval.ruler.draw import KeyWords, draw, draw_needles, key_words
 from iha_eval.ruler.stream import Stream
-from iha_eval.ruler.words import key_words
 
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -47,3 +47,20 @@ def test_no_key_or_value_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "draw", lambda *args: [next(drawn)])
     needles = draw_needles(Stream("x"), VARIANTS["multikey_1"])
     assert needles == [("k1", "v1"), ("k4", "v4"), ("k5", "v5"), ("k6", "v6")]
+
+
+def test_lists_are_those_of_the_package() -> None:
+    words = key_words()
+    assert set(words.adjectives) == set(RandomWord().filter(include_categories=["adjective"]))
+    assert set(words.nouns) == set(RandomWord().filter(include_categories=["noun"]))
+    assert list(words.nouns) == sorted(set(words.nouns))
+
+
+def test_the_pinned_lists_have_not_changed() -> None:
+    assert key_words().sha256 == (
+        "92531ea73be83582a17521e1c73a03c1c398ef712f89079cd1db615fdc77527b"
+    )
+
+
+def test_the_hash_tells_an_adjective_from_a_noun() -> None:
+    assert KeyWords(("a", "b"), ("c",)).sha256 != KeyWords(("a",), ("b", "c")).sha256
