@@ -25,7 +25,7 @@ from model_adapters.cost import (
     model_shape,
     prefill_flops,
 )
-from model_adapters.cost.flops import Flops, layer_flops
+from model_adapters.cost.shape import Flops, layer_flops
 from model_adapters.inspection import (
     DEAD,
     LayerTensors,

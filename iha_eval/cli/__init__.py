@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from iha_eval.cli._versions import version_line
 from iha_eval.errors import UserError, exit_on_user_error
+from iha_eval.util.versions import version_line
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

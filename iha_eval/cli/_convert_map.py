@@ -8,8 +8,8 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.util.yaml_section import Section, load
-from model_adapters.convert import ConversionError, Mixing, NameMap, Rule, StateDictMap, axes
-from model_adapters.convert.foreign_tensors import check_split
+from model_adapters.convert import ConversionError, MapMixing, NameMap, Rule, StateDictMap
+from model_adapters.convert.foreign_tensors import check_split, parse_axes
 
 _KEYS = (
     "config",
@@ -77,7 +77,7 @@ def _rule(section: Section) -> Rule:
     letters = section.text("axes", "write letters such as hpm.", "") or None
     if letters is not None:
         try:
-            axes.parse(letters)
+            parse_axes(letters)
         except ConversionError as error:
             raise UserError(f"{section.at('axes')}: {error}") from error
     return Rule(
@@ -92,13 +92,13 @@ def _rule(section: Section) -> Rule:
     )
 
 
-def _mixing(top: Section) -> Mixing | None:
+def _mixing(top: Section) -> MapMixing | None:
     value: Any = top.get("iha")
     if value is None:
         return None
     section = Section(value, top.at("iha"), _IHA_KEYS)
     section.need("pseudo_heads", "write P, a whole number of at least 1.")
-    return Mixing(
+    return MapMixing(
         pseudo_heads=_whole(section, "pseudo_heads", 1) or 1,
         pseudo_rope=section.text("pseudo_rope", "write virtual or token."),
         schedule=section.text("schedule", 'write it in quotes, such as "4:1".', "all"),

@@ -17,10 +17,11 @@ from iha_eval.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
 
-    from model_adapters.convert import Outcome
-    from model_adapters.convert.output import Progress
+    from model_adapters.convert import Outcome, output
+from typing import TYPE_CHECKING
 
 SUMMARY = "make an IHA checkpoint from a plain model or a foreign state dict, or a plain one again"
 
@@ -50,8 +51,6 @@ def main(arguments: Sequence[str]) -> int:
     _check_mode(options)
     # Slow to import, and not needed for the help of `iha-eval`.
     from rich.console import Console
-
-    from iha_eval.cli._convert_bar import shown
 
     work = _work(options)
     with _ended_by_sigterm(), shown(Console(stderr=True)) as progress:
@@ -87,7 +86,7 @@ def _check_mode(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} does not go with {mode}: leave it out.")
 
 
-def _work(options: argparse.Namespace) -> "Callable[[Progress], Outcome]":
+def _work(options: argparse.Namespace) -> "Callable[[output.Progress], Outcome]":
     """The conversion asked for, ready to run."""
     from model_adapters import convert
 
@@ -240,3 +239,47 @@ def _parser() -> argparse.ArgumentParser:
         help="config.json of the shape, or its folder; if not given, what config: in the map names",
     )
     return parser
+
+
+@contextlib.contextmanager
+def shown(console: "Console") -> "Iterator[output.Progress]":
+    """Draw a bar while the block runs, and take it away afterwards.
+
+    Args:
+        console: where to.
+
+    Yields:
+        What a conversion is to tell its progress.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield teller(bar)
+
+
+def teller(bar: "Progress") -> "output.Progress":
+    """What tells a bar: one line for each phase, in place of the last one.
+
+    A line without a total pulses, so that a phase of one long step is seen to be alive.
+
+    Args:
+        bar: the bar.
+    """
+    from rich.filesize import decimal
+
+    def tell(phase: str, count: int, total: int) -> None:
+        name = phase.capitalize()
+        if not count:
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            bar.add_task(f"{name} {decimal(total)}", total=None)
+            return
+        task = bar.task_ids[-1]
+        bar.update(task, total=total, advance=count)
+        done = decimal(int(bar.tasks[-1].completed))
+        bar.update(task, description=f"{name} {done} of {decimal(total)}")
+
+    return tell

@@ -5,19 +5,25 @@ Not for: numbers; `lm_eval` itself takes every option there is.
 """
 
 import argparse
+import json
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from iha_eval.cli import compare
 from iha_eval.cli._argument_types import positive
 from iha_eval.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SUMMARY = "run ruler_mk on the two embedded checkpoints, a few documents, and compare them"
 
@@ -56,8 +62,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show(results_file: Path, title: str) -> None:
     # Slow to import, and not needed for the help of `iha-eval`.
-    from iha_eval.cli._nine_cells import read_cells, read_note, table
-
     console = Console()
     console.print(table(read_cells(results_file), title))
     if note := read_note(results_file):
@@ -123,3 +127,75 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for what lm-eval writes (./iha-eval-demo)",
     )
     return parser
+
+
+@dataclass(frozen=True)
+class RulerScores:
+    """One leaf task's scores.
+
+    Attributes:
+        scores: Metric -> mean over the documents, 0 to 1; in the order of `iha_eval.ruler.METRICS`.
+        documents: How many documents were scored.
+    """
+
+    scores: dict[str, float]
+    documents: int
+
+
+def read_cells(results_file: Path) -> dict[tuple[str, str], RulerScores]:
+    """Read all nine cells, keyed by variant and length.
+
+    Args:
+        results_file: A `results_*.json` that lm-eval wrote.
+
+    Raises:
+        UserError: It is no such file, or a cell is missing from it.
+    """
+    # Slow to import, and not needed for the help of `iha-eval`.
+    from iha_eval.ruler import LENGTHS, VARIANTS, length_label, task_name
+
+    try:
+        results = json.loads(results_file.read_text(encoding="utf-8"))
+        return {
+            (variant, length_label(length)): _cell(results, task_name(variant, length))
+            for variant in VARIANTS
+            for length in LENGTHS
+        }
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{results_file} is not a result of all nine ruler_mk tasks ({error}):"
+            " run lm_eval with --tasks ruler_mk and --output_path"
+        ) from error
+
+
+def read_note(results_file: Path) -> str:
+    """What the run says about its checkpoint; empty unless there is something to be said."""
+    config = json.loads(results_file.read_text(encoding="utf-8")).get("config", {})
+    return str(config.get("iha_eval", {}).get("checkpoint", {}).get("note", ""))
+
+
+def table(cells: dict[tuple[str, str], RulerScores], title: str) -> "Table":
+    """Lay the cells out, a row a variant and a column a length, both metrics in a cell."""
+    from rich.table import Table
+
+    from iha_eval.ruler import LENGTHS, METRICS, VARIANTS, length_label
+
+    labels = [length_label(length) for length in LENGTHS]
+    shown = Table(title=title, caption=f"{' / '.join(METRICS)}, mean (documents)")
+    shown.add_column("task")
+    for label in labels:
+        shown.add_column(label, justify="right")
+    for variant in VARIANTS:
+        shown.add_row(variant, *(_text(cells[variant, label]) for label in labels))
+    return shown
+
+
+def _cell(results: dict[str, Any], task: str) -> RulerScores:
+    from iha_eval.ruler import METRICS
+
+    scores = {metric: float(results["results"][task][f"{metric},none"]) for metric in METRICS}
+    return RulerScores(scores=scores, documents=int(results["n-samples"][task]["effective"]))
+
+
+def _text(cell: RulerScores) -> str:
+    return " / ".join(f"{score:.3f}" for score in cell.scores.values()) + f" ({cell.documents})"

@@ -26,9 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     # Slow to import, and not needed for the help.
     from rich.console import Console
 
-    from iha_eval.verify.report import judge
+    from iha_eval.verify.report import as_json, judge, show
     from iha_eval.verify.run import Request, verify
-    from iha_eval.verify.show import as_json, show
 
     request = Request(
         options.checkpoint,

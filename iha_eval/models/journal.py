@@ -19,8 +19,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.requests import Answer, GenerateRequest
-from iha_eval.util.files import write_whole
-from iha_eval.util.json_hash import compact, sha256
+from iha_eval.util.files import compact, sha256, write_whole
 from iha_eval.util.log import logger
 
 FORMAT = 1

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.util.files import write_whole
-from iha_eval.util.json_hash import compact
+from iha_eval.util.files import compact, write_whole
 
 FORMAT = 1
 LINES = "history.jsonl"

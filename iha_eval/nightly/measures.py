@@ -15,7 +15,7 @@ from typing import Any
 from iha_eval.compare.inputs.runs import Run, load_run
 from iha_eval.compare.inputs.samples import Sample, TaskSamples, read_samples
 from iha_eval.compare.inputs.settings import longest_input, task_settings
-from iha_eval.util.json_hash import sha256
+from iha_eval.util.files import sha256
 
 
 @dataclass(frozen=True)

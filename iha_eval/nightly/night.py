@@ -20,8 +20,7 @@ from typing import Literal
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config, Model, NightTask, Role
-from iha_eval.util.files import write_whole
-from iha_eval.util.json_hash import compact, sha256
+from iha_eval.util.files import compact, sha256, write_whole
 from iha_eval.util.redact import redact_words
 
 # Model arguments that name a folder or something on a hub.

@@ -1,9 +1,12 @@
-"""Writing a file in one step: whole, or as it was before.
+"""Files that are written in one step, and values as one line of JSON and its hash.
 
-For: every file that another process may read, or that a crash must not tear.
+For: every file that another process may read, or that a crash must not tear; telling whether two
+settings, documents or plans are the same, today and in another process.
 Not for: files that grow line by line (see `models/journal.py` and `nightly/history.py`).
 """
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -29,3 +32,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def compact(value: object) -> str:
+    """JSON in one line, keys sorted; what JSON has no form for, as `str` gives it."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def sha256(value: object) -> str:
+    """Hash of a value by its JSON, as 64 hex digits."""
+    return hashlib.sha256(compact(value).encode("utf-8", "surrogatepass")).hexdigest()

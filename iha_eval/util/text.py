@@ -1,6 +1,6 @@
 """Text of models and files, made fit to be shown.
 
-For: taking out what no page or terminal should receive, and cutting what is long.
+For: taking out what no page, figure or terminal should receive, and cutting what is long.
 Not for: escaping, which depends on where a text goes and is done there.
 """
 
@@ -79,3 +79,23 @@ def _shown(match: re.Match[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun: `1 question`, `1,319 questions`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+#: Characters kept of any one text; reports cut theirs shorter before.
+KEPT = 6000
+
+
+def visible(value: Any, kept: int = KEPT) -> str:
+    """The text with controls shown and a bounded length; it encodes to UTF-8.
+
+    Args:
+        value: The text, or anything whose `str` is meant; None is an empty text.
+        kept: Of a longer text the middle is left out, and a line says so.
+    """
+    return "" if value is None else clean(shorten(str(value), kept))
+
+
+def one_line(value: Any, kept: int = 80) -> str:
+    """The text on one line, cut at its end: a label in a figure."""
+    text = " ".join(clean(str(value)[: 4 * kept]).split())
+    return text if len(text) <= kept else text[: kept - 1] + "…"

@@ -1,7 +1,7 @@
 """Loads one implementation after the other, and compares what they read.
 
 For: `iha-eval verify` and programs that want the report itself.
-Not for: showing it (`show.py`).
+Not for: showing it (`report.py`).
 """
 
 from collections.abc import Callable
@@ -14,9 +14,18 @@ from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.tokenizer import PromptTokenizer
 from iha_eval.models.vllm import engine_arguments
 from iha_eval.models.vllm.devices import free_memory
-from iha_eval.verify import limits, naive_model, prompts, vllm_model
-from iha_eval.verify.compare import Choice, Difference, choices, differences, pooled_mean
-from iha_eval.verify.limits import Limit
+from iha_eval.verify import naive_model, prompts, vllm_model
+from iha_eval.verify.compare import (
+    TOLERANCE,
+    Choice,
+    Difference,
+    Limit,
+    choices,
+    differences,
+    exact_limit,
+    measured_limit,
+    pooled_mean,
+)
 from iha_eval.verify.reading import Reading, Sequence
 from iha_eval.verify.transformers_model import KINDS, TransformersModel
 from model_adapters.checkpoint import Checkpoint
@@ -42,7 +51,7 @@ class Request:
     against: str | None = None
     dtype: str = "float32"
     prompts: str = "all"
-    tolerance: float = limits.TOLERANCE
+    tolerance: float = TOLERANCE
     vllm: bool = True
 
 
@@ -71,7 +80,7 @@ class Report:
     against: str | None = None
     sequences: list[Sequence] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
-    limit: Limit = field(default_factory=limits.exact)
+    limit: Limit = field(default_factory=exact_limit)
     differences: list[Difference] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     within: int | None = None
@@ -105,7 +114,7 @@ class _Verification:
         self.dtype = "float32" if request.dtype == "float32" else own
         self.report = Report(found.name, self.checkpoint.fingerprint, self.dtype)
         self.base = None if request.against is None else self._find_base(request.against)
-        self.report.limit = limits.exact(request.tolerance)
+        self.report.limit = exact_limit(request.tolerance)
 
     def run(self) -> Report:
         report = self.report
@@ -137,7 +146,7 @@ class _Verification:
             report.sequences, cached = model.continued(made, ANSWER)
             reference, eager = (model.read(report.sequences, kind) for kind in KINDS)
         report.readings = [reference]
-        exact = limits.exact(self.request.tolerance)
+        exact = exact_limit(self.request.tolerance)
         self._add(cached, exact)
         self._add(eager, exact)
         if self.dtype != "float32":
@@ -147,7 +156,7 @@ class _Verification:
                 narrow = model.read(report.sequences)
             self._add(narrow, None)
             off = [one for one in report.differences if one.first == narrow.name]
-            report.limit = limits.measured(
+            report.limit = measured_limit(
                 max(one.largest for one in off), pooled_mean(off), self.request.tolerance
             )
 
@@ -167,7 +176,7 @@ class _Verification:
                 f"The naive implementation forms all attention scores at once, so it read only "
                 f"the first {most} tokens of each prompt."
             )
-        self._add(reading, limits.exact(self.request.tolerance))
+        self._add(reading, exact_limit(self.request.tolerance))
 
     def _read_vllm(self) -> None:
         report = self.report

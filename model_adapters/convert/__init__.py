@@ -6,14 +6,14 @@ two checkpoints compute the same, or looking inside one.
 
 from model_adapters.convert.errors import ConversionError
 from model_adapters.convert.fold import to_llama
-from model_adapters.convert.foreign import Mixing, StateDictMap, from_state_dict
+from model_adapters.convert.foreign import MapMixing, StateDictMap, from_state_dict
 from model_adapters.convert.output import Outcome
 from model_adapters.convert.rules import NameMap, Rule
 from model_adapters.convert.to_iha import Recipe, upcycle
 
 __all__ = [
     "ConversionError",
-    "Mixing",
+    "MapMixing",
     "NameMap",
     "Outcome",
     "Recipe",

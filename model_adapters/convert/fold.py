@@ -21,27 +21,25 @@ from model_adapters.config import IHA_FIELDS, IHA_KINDS, WINDOWED_KINDS, IHAConf
 from model_adapters.convert import shards
 from model_adapters.convert.base import stored_fields
 from model_adapters.convert.errors import ConversionError
-from model_adapters.convert.folder import (
-    appearing,
-    check_room,
-    copy_companions,
-    write_json,
-    write_provenance,
-)
 from model_adapters.convert.output import (
     CHECKING,
     READING,
     WRITING,
     Outcome,
     Progress,
+    appearing,
+    check_room,
     checked,
+    copy_companions,
     silent,
+    write_json,
+    write_provenance,
 )
 from model_adapters.layout import IHA_TENSORS
 
 
 @dataclass(frozen=True)
-class Mixing:
+class FoldMixing:
     """What one layer's mixing comes down to, in float64.
 
     Attributes:
@@ -101,7 +99,7 @@ def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
     return Outcome(made, found, copied, left, facts, [_note(edit.folded)])
 
 
-def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> Mixing:
+def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing:
     """What the mixing of one layer comes down to.
 
     Raises:
@@ -120,13 +118,13 @@ def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> Mixing:
         raise _no_plain_form(
             layer, "collapse takes more than the last pseudo-head, and the others see less"
         )
-    return Mixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
+    return FoldMixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
 
 
 class _Fold:
     """The edit of a shard: mixing tensors go, projections take them in."""
 
-    def __init__(self, width: int, mixings: dict[int, Mixing]) -> None:
+    def __init__(self, width: int, mixings: dict[int, FoldMixing]) -> None:
         self._width = width
         self._mixings = mixings
         self.folded: set[int] = set()

@@ -1,13 +1,20 @@
 """What is done to a foreign tensor on its way to ours: transpose, split, reorder, rearrange.
 
 For: one move at a time. Not for: names (see `rules.py`) or files.
+
+The axes of alpha and collapse are given by letters: `m` is the source head, `h` the destination
+head, `p` the pseudo-head. A group in parentheses is one axis that holds several, the last of them
+fastest. A tensor without `m` mixes no heads: destination head h reads head h alone.
 """
+
+import math
+import re
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model_adapters.config import IHAConfig
-from model_adapters.convert import axes
 from model_adapters.convert.errors import ConversionError
 from model_adapters.convert.rules import Move
 from model_adapters.layout import IHA_TENSORS
@@ -32,7 +39,7 @@ def check(move: Move, tensor: Tensor) -> None:
     if name in IHA_TENSORS and move.rule.axes is None and move.rule.source != move.target:
         raise ConversionError(
             f"the rule {move.rule.source!r} makes {move.target} and has no axes: state their "
-            f"order in letters, {axes.OURS['alpha']} for an alpha or {axes.OURS['collapse']} for "
+            f"order in letters, {OUR_AXES['alpha']} for an alpha or {OUR_AXES['collapse']} for "
             "a collapse if it is ours already."
         )
     if name not in IHA_TENSORS and move.rule.axes is not None:
@@ -108,8 +115,8 @@ def _make(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:
     if rule.axes is not None:
         name = _last(move)
         heads = config.kv_heads if name in ("alpha_k", "alpha_v") else config.num_attention_heads
-        parsed = axes.parse(rule.axes)
-        tensor = axes.rearrange(tensor, parsed, name, heads, config.num_pseudo_heads)
+        parsed = parse_axes(rule.axes)
+        tensor = rearrange(tensor, parsed, name, heads, config.num_pseudo_heads)
     return tensor
 
 
@@ -170,3 +177,79 @@ def check_split(split: tuple[str, ...], grouped: bool) -> str | None:
     if grouped and set(split) != _ATTENTION_PARTS:
         return "only q, k and v together are stacked per group"
     return None
+
+
+OUR_AXES = {"alpha": "mhp", "collapse": "h(mp)"}
+"""How the checkpoint format keeps them."""
+_GROUP = re.compile(r"([mhp])|\(([mhp]{2,3})\)")
+
+
+@dataclass(frozen=True)
+class AxisOrder:
+    """An order of axes.
+
+    Attributes:
+        text: as it was written.
+        groups: the letters of each axis.
+    """
+
+    text: str
+    groups: tuple[str, ...]
+
+    @property
+    def letters(self) -> str:
+        """All letters in order."""
+        return "".join(self.groups)
+
+
+def parse_axes(text: str) -> AxisOrder:
+    """Read letters such as `hpm`, `hp` or `h(mp)`.
+
+    Raises:
+        ConversionError: they are no order of axes.
+    """
+    groups = tuple(found[1] or found[2] for found in _GROUP.finditer(text))
+    letters = "".join(groups)
+    whole = sum(len(group) + 2 * (len(group) > 1) for group in groups) == len(text)
+    if not whole or len(set(letters)) < len(letters) or not {"h", "p"} <= set(letters):
+        raise ConversionError(
+            f"axes {text!r} is no order of axes: use m (source head), h (destination head) and p "
+            "(pseudo-head) once each, parentheses around those that share an axis, as in hpm or "
+            "h(mp); only m may be left out."
+        )
+    return AxisOrder(text, groups)
+
+
+def rearrange(tensor: Tensor, axes: AxisOrder, name: str, heads: int, pseudo_heads: int) -> Tensor:
+    """A tensor in our order.
+
+    Args:
+        tensor: as it was kept.
+        axes: its order.
+        name: "collapse", or one of the alphas; chooses the order it is brought into.
+        heads: M, the heads that it mixes.
+        pseudo_heads: P.
+
+    Returns:
+        [M, M, P] for an alpha, [M, M*P] for the collapse.
+
+    Raises:
+        ConversionError: its shape does not go with the letters.
+    """
+    sizes = {"m": heads, "h": heads, "p": pseudo_heads}
+    wanted = [math.prod(sizes[letter] for letter in group) for group in axes.groups]
+    if list(tensor.shape) != wanted:
+        raise ConversionError(
+            f"it has shape {list(tensor.shape)}, but axes {axes.text!r} with {heads} heads and "
+            f"{pseudo_heads} pseudo-heads asks for {wanted}: mend axes in the map."
+        )
+    split = tensor.reshape([sizes[letter] for letter in axes.letters])
+    if "m" not in axes.letters:
+        diagonal = split if axes.letters == "hp" else split.T
+        full = torch.zeros(heads, heads, pseudo_heads, dtype=tensor.dtype)
+        index = torch.arange(heads)
+        full[index, index] = diagonal
+        return full.flatten(1) if name == "collapse" else full
+    order = "hmp" if name == "collapse" else "mhp"
+    ours = split.permute([axes.letters.index(letter) for letter in order])
+    return (ours.flatten(1) if name == "collapse" else ours).contiguous()

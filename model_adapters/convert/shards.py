@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model_adapters.checkpoint import INDEX, SINGLE
-from model_adapters.convert.folder import write_json
+from model_adapters.convert.output import write_json
 
 Edit = Callable[[dict[str, Tensor]], None]
 """Adds, replaces and removes tensors of one shard, in place."""

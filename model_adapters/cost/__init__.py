@@ -8,10 +8,15 @@ softmax or rotary embedding. Attention counts the query-key pairs that a query m
 ones. Sizes are in bytes, contexts in tokens.
 """
 
-from model_adapters.cost.blocks import BlockPool, Paging
-from model_adapters.cost.device import Capacity, Device, capacity
-from model_adapters.cost.flops import Flops, decode_flops, prefill_flops
-from model_adapters.cost.shape import LayerShape, ModelShape, model_shape
+from model_adapters.cost.blocks import BlockPool, Capacity, Device, Paging, capacity
+from model_adapters.cost.shape import (
+    Flops,
+    LayerShape,
+    ModelShape,
+    decode_flops,
+    model_shape,
+    prefill_flops,
+)
 
 __all__ = [
     "BlockPool",

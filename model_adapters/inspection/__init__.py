@@ -4,13 +4,15 @@ For: `iha-eval inspect` and the maps of a report. Reads four small tensors a lay
 Not for: checking a checkpoint (`model_adapters.checkpoint`), nor for what it computes.
 """
 
-from model_adapters.inspection.matrices import LayerTensors, magnitudes, read_layers
-from model_adapters.inspection.measures import (
+from model_adapters.inspection.matrices import (
     DEAD,
     CollapseMeasures,
+    LayerTensors,
     MixingMeasures,
+    magnitudes,
     measure_alpha,
     measure_collapse,
+    read_layers,
 )
 
 __all__ = [

@@ -1,8 +1,13 @@
 """The training loop: steps, evaluations on the way, and states to go on from.
 
-For: `train`, which starts a run or goes on with it, and ends with its last step.
-Not for: what is learned from (`curriculum.py`) or the run's files (`run.py`).
+For: `train`, which starts a run or goes on with it, and ends with its last step. On the way it
+counts right answers on texts that are held out: an answer counts if every token of it is the most
+likely one, which is what greedy decoding would have given.
+Not for: what is learned from (`curriculum.py`), the run's files (`run.py`), or the scores that are
+reported, which are lm-eval's.
 """
+
+from __future__ import annotations
 
 import time
 from statistics import fmean
@@ -13,12 +18,48 @@ from torch import nn
 from tqdm import tqdm
 from transformers import LlamaForCausalLM
 
+from iha_eval.ruler import VARIANTS
+from iha_eval.ruler.stream import Stream
 from recipes.needle.curriculum import batch
-from recipes.needle.documents import IGNORED, Writer
-from recipes.needle.held_out import exact_answers
+from recipes.needle.documents import IGNORED, PURPOSE, Text, Writer
 from recipes.needle.models import build, set_window
 from recipes.needle.run import Run
 from recipes.needle.tokenizer import make_tokenizer
+
+# In percent, the part of a text that answers may take: most of it is to be searched.
+SHARE = 0.1
+
+
+def exact_answers(trainer: Trainer) -> dict[str, float]:
+    """Part of the answers that are right, for each (variant, length) of the preset."""
+    preset, shares = trainer.preset, {}
+    trainer.model.eval()
+    for name, length in preset.held_out:
+        right = asked = number = 0
+        while asked < preset.questions:
+            stream = Stream(PURPOSE, "held out", name, length, number)
+            text = trainer.writer.write(VARIANTS[name], length, SHARE, stream)
+            found = _right(trainer, text)
+            right, asked, number = right + sum(found), asked + len(found), number + 1
+        shares[f"{name}@{length}"] = round(right / asked, 4)
+    trainer.model.train()
+    return shares
+
+
+@torch.no_grad()
+def _right(trainer: Trainer, text: Text) -> list[bool]:
+    """For each answer of a text, whether all of it is most likely given what comes before."""
+    ids = torch.tensor([text.ids], device=trainer.device)
+    targets = torch.tensor([text.targets], device=trainer.device)
+    logits, learned = answers(trainer.model, ids, targets)
+    hits = (logits.argmax(-1) == learned).tolist()
+    places = (targets[0, 1:] != IGNORED).nonzero().flatten().tolist()
+    found: list[bool] = []
+    for number, (place, hit) in enumerate(zip(places, hits, strict=True)):
+        if number == 0 or place != places[number - 1] + 1:
+            found.append(True)
+        found[-1] &= hit
+    return found
 
 
 class Trainer:

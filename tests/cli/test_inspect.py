@@ -81,7 +81,7 @@ def test_json_has_every_layer_and_head(hybrid: Path, capsys: pytest.CaptureFixtu
     total = sum(len(one["numbers"]) * one["decode_flops"]["attention"] for one in found["layers"])
     assert total == found["model"]["decode_flops"]["attention"]
     assert found["model"]["kv_bytes"] / found["baseline"]["kv_bytes"] == pytest.approx(0.4)
-    # Mixing weights of the windowed layers; the full one has none.
+    # MapMixing weights of the windowed layers; the full one has none.
     layers = found["mixing"]["layers"]
     assert [layer["layer"] for layer in layers] == [0, 1, 2, 3]
     assert layers[0]["collapse"]["dead"] == [[head, 1] for head in range(4)]

@@ -1,5 +1,6 @@
 """`iha-eval convert`: the three ways, what they print, and options that do not go together."""
 
+import io
 import json
 import os
 import shutil
@@ -10,8 +11,11 @@ from typing import Any, NoReturn
 import pytest
 import torch
 from plain_models import save_plain, stored
+from rich.console import Console
+from rich.progress import Progress
 
 from iha_eval.cli import main
+from iha_eval.cli.convert import shown, teller
 from model_adapters.default_checkpoint import folder
 from model_adapters.layout import IHA_TENSORS
 
@@ -165,3 +169,29 @@ def test_what_does_not_go_together(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert words in last
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+def test_a_phase_pulses_until_the_first_bytes_and_then_counts() -> None:
+    bar = Progress(disable=True)
+    tell = teller(bar)
+    seen = []
+    for phase, count in [("checking", 0), ("writing", 0), ("writing", 1500), ("writing", 500)]:
+        tell(phase, count, 4000)
+        [task] = bar.tasks
+        seen.append((task.description, task.completed, task.total))
+    assert seen == [
+        ("Checking 4.0 kB", 0, None),
+        ("Writing 4.0 kB", 0, None),
+        ("Writing 1.5 kB of 4.0 kB", 1500, 4000),
+        ("Writing 2.0 kB of 4.0 kB", 2000, 4000),
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "log"])
+def test_only_a_terminal_is_drawn_on(terminal: bool) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=terminal, force_interactive=terminal, width=80)
+    with shown(console) as tell:
+        tell("checking", 0, 4000)
+    assert ("Checking 4.0 kB" in written.getvalue()) == terminal
+    assert terminal or not written.getvalue()

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from iha_eval.cli._convert_map import read_map
 from iha_eval.errors import UserError
-from model_adapters.convert import Mixing, NameMap, Recipe, Rule, StateDictMap, upcycle
+from model_adapters.convert import MapMixing, NameMap, Recipe, Rule, StateDictMap, upcycle
 from model_adapters.convert.foreign import from_state_dict
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "map.yaml"
@@ -45,14 +45,14 @@ ignore: ["x*", y]
             same_names=True,
         ),
         inside=("state", "model"),
-        mixing=Mixing(2, "token", "4:1", window=8, train_length=64),
+        mixing=MapMixing(2, "token", "4:1", window=8, train_length=64),
     )
 
 
 def test_what_need_not_be_said(tmp_path: Path) -> None:
     assert read(tmp_path, "same_names: true") == StateDictMap(NameMap((), same_names=True))
     made = read(tmp_path, "tensors: [{from: a, to: b}]\niha: {pseudo_heads: 1, pseudo_rope: token}")
-    assert made == StateDictMap(NameMap((Rule("a", "b"),)), mixing=Mixing(1, "token"))
+    assert made == StateDictMap(NameMap((Rule("a", "b"),)), mixing=MapMixing(1, "token"))
 
 
 @pytest.mark.parametrize(

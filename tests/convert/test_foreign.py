@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from model_adapters import AdapterError, checkpoint
 from model_adapters.convert import (
     ConversionError,
-    Mixing,
+    MapMixing,
     NameMap,
     Recipe,
     Rule,
@@ -228,7 +228,7 @@ def test_a_plain_shape_and_what_it_lacks(as_file: bool, tmp_path: Path) -> None:
     tensors, _ = simple(tmp_path)
     (tmp_path / "base" / "LICENSE").write_text("terms")
     shape = tmp_path / "base" / "config.json" if as_file else tmp_path / "base"
-    mixing = Mixing(2, "virtual", "iha_sliding,iha_global", train_length=64)
+    mixing = MapMixing(2, "virtual", "iha_sliding,iha_global", train_length=64)
     halved = {name: tensor.bfloat16() for name, tensor in tensors.items()}
     told: list[tuple[str, int, int]] = []
     torch.save(halved, tmp_path / "a.pt")
@@ -367,14 +367,14 @@ def test_a_tied_output_that_differs(tmp_path: Path) -> None:
     ("plain", "mixing", "words"),
     [
         (True, None, "add iha with pseudo_heads"),
-        (False, Mixing(2, "token"), "remove iha from the map"),
-        (True, Mixing(2, "tokens"), "pseudo_rope is 'tokens'"),
-        (True, Mixing(2, "token", "4:1"), "has 2"),
+        (False, MapMixing(2, "token"), "remove iha from the map"),
+        (True, MapMixing(2, "tokens"), "pseudo_rope is 'tokens'"),
+        (True, MapMixing(2, "token", "4:1"), "has 2"),
     ],
     ids=["not said", "said twice", "rope", "schedule"],
 )
 def test_a_shape_and_a_map_that_do_not_go_together(
-    plain: bool, mixing: Mixing | None, words: str, tmp_path: Path
+    plain: bool, mixing: MapMixing | None, words: str, tmp_path: Path
 ) -> None:
     tensors, shape = simple(tmp_path)
     with pytest.raises(AdapterError, match=words):

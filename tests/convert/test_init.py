@@ -5,14 +5,14 @@ import torch
 from plain_models import plain_config
 
 from model_adapters import IHAConfig
-from model_adapters.convert import ConversionError, init
+from model_adapters.convert import ConversionError, to_iha
 
 CONFIG = IHAConfig(**plain_config().to_dict() | {"num_pseudo_heads": 3})
 
 
 def made(kind: str, layer: int = 0, **changes: float) -> dict[str, torch.Tensor]:
     options = {"noise": 0.0, "seed": 5} | changes
-    return init.layer_tensors(CONFIG, layer, kind, dtype=torch.float32, **options)
+    return to_iha.layer_tensors(CONFIG, layer, kind, dtype=torch.float32, **options)
 
 
 @pytest.mark.parametrize("kind", ["exact", "noisy", "paper"])
@@ -70,7 +70,7 @@ def test_noise_has_its_size_and_depends_on_seed_layer_and_tensor() -> None:
 def test_the_noise_and_the_seed_that_are_meant(
     kind: str, noise: float | None, seed: int | None, meant: tuple[float, int]
 ) -> None:
-    assert init.check(kind, noise, seed) == meant
+    assert to_iha.check_init(kind, noise, seed) == meant
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_noise_and_the_seed_that_are_meant(
 )
 def test_starts_that_cannot_be_meant(kind: str, noise: float | None, words: str) -> None:
     with pytest.raises(ConversionError, match=words):
-        init.check(kind, noise)
+        to_iha.check_init(kind, noise)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_starts_that_cannot_be_meant(kind: str, noise: float | None, words: str)
 )
 def test_seeds_that_cannot_be_meant(kind: str, noise: float | None, seed: int, words: str) -> None:
     with pytest.raises(ConversionError, match=words):
-        init.check(kind, noise, seed)
+        to_iha.check_init(kind, noise, seed)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from model_adapters.convert import ConversionError
-from model_adapters.convert.state_dict import open_state_dict
+from model_adapters.convert.foreign import open_state_dict
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, dtype=torch.bfloat16)}
 

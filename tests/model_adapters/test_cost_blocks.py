@@ -9,7 +9,7 @@ from tiny_models import GLOBAL, HYBRID, tiny_config
 
 from model_adapters import IHAConfig
 from model_adapters.cost import BlockPool, Device, LayerShape, ModelShape, Paging, model_shape
-from model_adapters.cost.device import capacity
+from model_adapters.cost.blocks import capacity
 
 SMALL = Paging(block_size=16, batched_tokens=32, batches=1)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.util.files import write_whole
+from iha_eval.util.files import compact, sha256, write_whole
 
 
 def test_files_are_written_whole_or_not_at_all(
@@ -38,3 +38,14 @@ def test_a_reader_holds_the_old_file_whole(tmp_path: Path) -> None:
         write_whole(path, "newer")
         assert reader.read() == "old"
     assert path.read_text() == "newer"
+
+
+def test_order_of_keys_makes_no_difference() -> None:
+    assert compact({"b": 1, "a": [True, None]}) == '{"a": [true, null], "b": 1}'
+    assert sha256({"b": 1, "a": 2}) == sha256({"a": 2, "b": 1})
+    assert sha256({"a": 1}) != sha256({"a": 2})
+
+
+def test_what_json_has_no_form_for() -> None:
+    assert compact({"folder": Path("a/b")}) == '{"folder": "a/b"}'
+    assert len(sha256("half a pair: \ud800")) == 64

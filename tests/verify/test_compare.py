@@ -4,8 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from iha_eval.verify.compare import choices, differences, pooled_mean
-from iha_eval.verify.limits import Limit, exact
+from iha_eval.verify.compare import (
+    Limit,
+    choices,
+    differences,
+    exact_limit,
+    measured_limit,
+    pooled_mean,
+)
 from iha_eval.verify.reading import Reading, Sequence
 
 Make = Callable[..., Reading]
@@ -16,12 +22,12 @@ def test_the_largest_difference_with_its_token_and_the_mean(
 ) -> None:
     one = reading("one", [-1.0, -2.0, -3.0, -4.0])
     two = reading("two", [-1.0, -2.5, -3.25, -4.0])
-    (found,) = differences(one, two, [sequence], exact(0.4))
+    (found,) = differences(one, two, [sequence], exact_limit(0.4))
     assert (found.first, found.second, found.prompt) == ("one", "two", "3 tokens")
     assert (found.largest, found.token, found.count) == (0.5, 2, 4)
     assert found.mean == 0.1875
     assert not found.agrees
-    assert differences(one, two, [sequence], exact(0.5))[0].agrees
+    assert differences(one, two, [sequence], exact_limit(0.5))[0].agrees
     assert differences(one, two, [sequence], None)[0].agrees
 
 
@@ -29,9 +35,9 @@ def test_only_what_both_have_read_is_compared(sequence: Sequence, reading: Make)
     """A naive row ends early, a decoded one begins late."""
     early = reading("early", [-1.0, -2.0, -3.0])
     late = reading("late", [-3.5, -9.0], first=3)
-    (found,) = differences(early, late, [sequence], exact(1.0))
+    (found,) = differences(early, late, [sequence], exact_limit(1.0))
     assert (found.count, found.token, found.largest) == (1, 3, 0.5)
-    (nothing,) = differences(reading("one", [-7.0]), late, [sequence], exact(1.0))
+    (nothing,) = differences(reading("one", [-7.0]), late, [sequence], exact_limit(1.0))
     assert (nothing.count, nothing.largest, nothing.mean, nothing.agrees) == (0, 0.0, 0.0, True)
 
 
@@ -40,8 +46,8 @@ def test_tokens_after_the_last_one_asked_about_are_left_out(
 ) -> None:
     one = reading("one", [-1.0, -2.0, -3.0, -4.0])
     two = reading("two", [-1.0, -2.0, -9.0, -9.0])
-    assert differences(one, two, [sequence], exact(), last=2)[0].agrees
-    assert not differences(one, two, [sequence], exact(), last=3)[0].agrees
+    assert differences(one, two, [sequence], exact_limit(), last=2)[0].agrees
+    assert not differences(one, two, [sequence], exact_limit(), last=3)[0].agrees
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -76,3 +82,24 @@ def test_a_choice_that_is_no_number_is_no_tie(sequence: Sequence, reading: Make)
     nan = float("nan")
     found = choices(reading("broken", [nan] * 4), [sequence], tie=1.0)
     assert [one.tie for one in found] == [False, False]
+
+
+def test_in_float32_it_is_fixed() -> None:
+    limit = exact_limit(0.25)
+    assert (limit.largest, limit.mean, limit.tie) == (0.25, 0.25, 0.5)
+
+
+def test_in_a_narrower_type_it_follows_from_what_the_type_does() -> None:
+    limit = measured_limit(largest=0.1, mean=0.01)
+    assert (limit.largest, limit.mean, limit.tie) == (0.4, 0.02, 0.2)
+
+
+def test_a_type_that_changes_nothing_leaves_the_fixed_limit() -> None:
+    assert measured_limit(0.0, 0.0, tolerance=1e-3) == exact_limit(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("largest", "mean"), [(float("inf"), float("inf")), (float("nan"), 0.1), (0.1, float("nan"))]
+)
+def test_what_is_no_number_allows_nothing_more(largest: float, mean: float) -> None:
+    assert measured_limit(largest, mean, tolerance=1e-3) == exact_limit(1e-3)

@@ -1,14 +1,16 @@
 """The sentence at the end."""
 
+import json
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from iha_eval.verify.compare import choices, differences
-from iha_eval.verify.limits import Limit, exact
+from iha_eval.verify.compare import Limit, choices, differences, exact_limit
 from iha_eval.verify.reading import Reading, Sequence
-from iha_eval.verify.report import judge, of_pair, pairs
+from iha_eval.verify.report import as_json, judge, of_pair, pairs, show
 from iha_eval.verify.run import Report
 
 Make = Callable[..., Reading]
@@ -23,7 +25,7 @@ def report(
 ) -> Report:
     """All pairs of these, judged by one limit."""
     made = Report("my-model", "ab" * 32, dtype, sequences=[sequence], **fields)
-    made.limit = limit or exact(0.01)
+    made.limit = limit or exact_limit(0.01)
     for reading in readings:
         for other in made.readings:
             made.differences += differences(reading, other, [sequence], made.limit)
@@ -241,3 +243,79 @@ def test_neither_a_conversion_nor_its_base_is_to_blame(sequence: Sequence, readi
     made.differences += differences(base, made.readings[0], [sequence], made.limit)
     made.readings.append(base)
     assert "; trust no number from either" in judge(made).sentence
+
+
+Make = Callable[..., Reading]
+
+
+@pytest.fixture
+def three_readings(sequence: Sequence, reading: Make) -> Report:
+    """Three readings, of which one is broken and one ends early."""
+    made = Report("my-[model]", "ab" * 32, "float32", sequences=[sequence])
+    made.readings = [
+        reading("Transformers sdpa", [-1.0] * 4),
+        reading("vLLM", [-1.0, float("nan"), -1.0, -1.5], [-1.0, -1.0, -0.9999, -1.0]),
+        reading("Transformers cached", [-1.00000235], first=4, whole=False),
+        reading("naive", []),
+        reading("Transformers bf16 sdpa", [-1.1] * 4),
+    ]
+    reference = made.readings[0]
+    for other, limit in zip(made.readings[1:], [exact_limit()] * 3 + [None], strict=True):
+        made.differences += differences(other, reference, [sequence], limit)
+    made.choices = choices(made.readings[1], [sequence], made.limit.tie)
+    made.notes = ["A note with [brackets]."]
+    return made
+
+
+def printed(three_readings: Report) -> str:
+    console = Console(file=StringIO(), width=100)
+    show(three_readings, judge(three_readings), console)
+    text: str = console.file.getvalue()
+    return text
+
+
+def test_the_table_has_a_cell_per_pair_and_prompt(three_readings: Report) -> None:
+    lines = [line.split() for line in printed(three_readings).splitlines()]
+    assert ["vLLM", "inf*", "inf*", "1.0e-3"] in lines
+    assert ["Transformers", "cached", "2.3e-6", "2.3e-6", "1.0e-3"] in lines
+    assert ["naive", "-", "0.0e0", "1.0e-3"] in lines
+    assert ["Transformers", "bf16", "sdpa", "1.0e-1", "1.0e-1", "measure"] in lines
+    assert ["readings", "3", "mean", "allowed"] in lines
+
+
+def test_names_and_notes_are_printed_as_they_are(three_readings: Report) -> None:
+    text = printed(three_readings)
+    assert "my-[model]: largest differences" in text
+    assert "A note with [brackets]." in text.splitlines()
+    assert text.splitlines()[-1].startswith("DISAGREE: vLLM in float32 gives values")
+
+
+def test_other_greedy_choices_are_listed_with_their_judgment(three_readings: Report) -> None:
+    lines = [" ".join(line.split()) for line in printed(three_readings).splitlines()]
+    assert any("3 tokens" in line and "5.0e-1" in line and "differs*" in line for line in lines)
+    assert any("1.0e-4" in line and "near-tie: no failure" in line for line in lines)
+
+
+def test_without_other_choices_there_is_one_table(three_readings: Report) -> None:
+    three_readings.choices = []
+    assert "other greedy tokens" not in printed(three_readings)
+
+
+def test_json_holds_everything_and_nothing_that_is_no_number(three_readings: Report) -> None:
+    made = json.loads(json.dumps(as_json(three_readings, judge(three_readings)), allow_nan=False))
+    assert made["agree"] is False
+    assert made["verdict"].startswith("DISAGREE")
+    assert made["fingerprint"] == "ab" * 32
+    assert made["prompts"] == [{"name": "3 tokens", "tokens": 3, "generated": [8, 9]}]
+    assert made["differences"][0]["largest"] is None
+    assert [one["agrees"] for one in made["differences"]] == [False, True, True, True]
+    assert [one["judged"] for one in made["differences"]] == [True, True, True, False]
+    assert [one["near_tie"] for one in made["greedy"]] == [True, False]
+    assert made["allowed"] == {"largest": 1e-3, "mean": 1e-3, "near_tie": 2e-3}
+    assert made["readings"][0] == {"name": "Transformers sdpa", "dtype": "float32", "seconds": 0.5}
+
+
+def test_a_limit_that_is_no_number_is_null(three_readings: Report) -> None:
+    three_readings.limit = Limit(float("inf"), float("nan"), float("inf"))
+    made = as_json(three_readings, judge(three_readings))
+    assert made["allowed"] == {"largest": None, "mean": None, "near_tie": None}

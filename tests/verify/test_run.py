@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from iha_eval.cli import main
 from iha_eval.errors import UserError
-from iha_eval.verify import limits, naive_model, run
+from iha_eval.verify import compare, naive_model, run
 from iha_eval.verify.reading import Reading, Row
 from iha_eval.verify.report import Verdict, judge
 from iha_eval.verify.run import Report, Request, verify
@@ -97,7 +97,7 @@ def test_bfloat16_is_measured_by_what_it_does_to_transformers(base: Path, tmp_pa
     assert "up to rounding" not in verdict.sentence
     exact_pairs = [one for one in report.differences if one.first == "naive"]
     allowed = {one.limit.largest for one in exact_pairs if one.limit is not None}
-    assert allowed == {limits.TOLERANCE}
+    assert allowed == {compare.TOLERANCE}
 
 
 def test_a_type_too_narrow_for_the_model_is_found(
@@ -120,7 +120,7 @@ def test_a_type_too_narrow_for_the_model_is_found(
         "it; not checked: vLLM, as asked"
     )
     # What is no number is no measure either.
-    assert made["allowed"]["largest"] == limits.TOLERANCE
+    assert made["allowed"]["largest"] == compare.TOLERANCE
     exact_pairs = [one for one in made["differences"] if one["judged"]]
     assert exact_pairs
     assert all(one["agrees"] for one in exact_pairs)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from iha_eval.errors import UserError
-from iha_eval.verify.compare import choices, differences
-from iha_eval.verify.limits import exact
+from iha_eval.verify.compare import choices, differences, exact_limit
 from iha_eval.verify.prompts import Prompt
 from iha_eval.verify.transformers_model import TransformersModel
 
@@ -27,7 +26,7 @@ def test_cached_and_whole_readings_agree(name: str, request: pytest.FixtureReque
     assert (cached.name, cached.whole) == ("Transformers cached", False)
     assert (sdpa.name, eager.name) == ("Transformers sdpa", "Transformers eager")
     for reading in (cached, eager):
-        found = differences(reading, sdpa, sequences, exact(1e-4))
+        found = differences(reading, sdpa, sequences, exact_limit(1e-4))
         assert all(one.agrees and one.count for one in found)
     # The continuation is the greedy one.
     assert not [one for one in choices(sdpa, sequences, 1e-4) if not one.tie]

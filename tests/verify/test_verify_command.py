@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from iha_eval.cli import main, verify
-from iha_eval.verify import limits, run
+from iha_eval.verify import compare, run
 from iha_eval.verify.run import Report, Request
 
 
@@ -60,7 +60,7 @@ def test_every_option_reaches_the_request(monkeypatch: pytest.MonkeyPatch) -> No
         Request("here", "base", "checkpoint", "short"),
         Request("here", tolerance=0.5, vllm=False),
     ]
-    assert asked[0].tolerance == limits.TOLERANCE
+    assert asked[0].tolerance == compare.TOLERANCE
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Not for: computing what stands on it; the templates in reports/templates say how
 figures/ draws.
 
 What a model wrote is hostile until shown otherwise. Every value is made visible
-(iha_eval.util.page_text) and escaped by the engine, and the page's policy lets no script run but
+(iha_eval.util.text) and escaped by the engine, and the page's policy lets no script run but
 the one whose hash it names, and nothing load.
 """
 
@@ -22,8 +22,8 @@ from markupsafe import Markup
 
 from iha_eval.compare.render.figures import ROLES, draw_all
 from iha_eval.util import numbers
-from iha_eval.util.page_text import visible
 from iha_eval.util.paths import reports_dir
+from iha_eval.util.text import visible
 
 #: Verdict -> its sign and the name of its style; the word itself always stands beside.
 BADGES = {

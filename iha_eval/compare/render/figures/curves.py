@@ -10,7 +10,7 @@ from typing import Any
 from iha_eval.compare.render.figures import axes, svg
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import levels, percent, tokens
-from iha_eval.util.page_text import one_line
+from iha_eval.util.text import one_line
 
 
 def draw_length(report: Report) -> Figure | None:

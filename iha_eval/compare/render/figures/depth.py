@@ -17,7 +17,7 @@ from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.axes import drawable
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import MISSING, count, percent, points, there, tokens
-from iha_eval.util.page_text import one_line
+from iha_eval.util.text import one_line
 
 Grid = Sequence[Sequence[float | None]]
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import interval, points, there
-from iha_eval.util.page_text import one_line
+from iha_eval.util.text import one_line
 
 _ROW = 19.0
 _WIDTH = 760.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup, Report
-from iha_eval.util.page_text import one_line
+from iha_eval.util.text import one_line
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 

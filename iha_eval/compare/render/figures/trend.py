@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from iha_eval.compare.render.figures import axes, svg, theme
 from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup, Report
 from iha_eval.util.numbers import p_value, percent, there
-from iha_eval.util.page_text import one_line
+from iha_eval.util.text import one_line
 
 _WIDTH = 532.0
 

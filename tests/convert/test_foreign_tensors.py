@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_adapters.convert import ConversionError
-from model_adapters.convert.axes import parse, rearrange
+from model_adapters.convert.foreign_tensors import parse_axes, rearrange
 
 
 @given(
@@ -37,7 +37,7 @@ def test_every_order_comes_back(
                 at = {"m": m, "h": h, "p": p}
                 kept[tuple(at[letter] for letter in letters)] = ours[m, h, p]
     grouped = kept.reshape([torch.Size(sizes[x] for x in group).numel() for group in groups])
-    made = rearrange(grouped, parse(text), name, heads, pseudo_heads)
+    made = rearrange(grouped, parse_axes(text), name, heads, pseudo_heads)
     wanted = ours.transpose(0, 1).flatten(1) if name == "collapse" else ours
     assert torch.equal(made, wanted)
 
@@ -47,7 +47,7 @@ def test_every_order_comes_back(
 def test_without_a_source_head_each_head_reads_itself(text: str, name: str) -> None:
     kept = torch.arange(1, 7).reshape(3, 2)
     given = {"hp": kept, "ph": kept.T, "(hp)": kept.flatten()}[text]
-    made = rearrange(given, parse(text), name, 3, 2)
+    made = rearrange(given, parse_axes(text), name, 3, 2)
     for head in range(3):
         for pseudo in range(2):
             if name == "collapse":
@@ -60,9 +60,9 @@ def test_without_a_source_head_each_head_reads_itself(text: str, name: str) -> N
 @pytest.mark.parametrize("text", ["", "mh", "mp", "mhpp", "hpx", "(h)p", "h(mp", "h mp", "(mhp)p"])
 def test_texts_that_are_no_order(text: str) -> None:
     with pytest.raises(ConversionError, match="is no order of axes: use m"):
-        parse(text)
+        parse_axes(text)
 
 
 def test_a_shape_that_does_not_go_with_the_letters() -> None:
     with pytest.raises(ConversionError, match=r"\[3, 3, 2\], but axes 'hpm' .* \[3, 2, 3\]"):
-        rearrange(torch.ones(3, 3, 2), parse("hpm"), "alpha_q", 3, 2)
+        rearrange(torch.ones(3, 3, 2), parse_axes("hpm"), "alpha_q", 3, 2)

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 import pytest
 from plain_models import save_plain
 
-from model_adapters.convert import ConversionError, Recipe, folder, output, shards, upcycle
+from model_adapters.convert import ConversionError, Recipe, output, shards, upcycle
 
 
 class Usage(NamedTuple):
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_nothing(
 def test_a_disk_that_is_too_small_is_not_begun_on(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: Usage(9, 9, 1000))
+    monkeypatch.setattr(output.shutil, "disk_usage", lambda _: Usage(9, 9, 1000))
     with pytest.raises(ConversionError, match=r"the disk has 0\.0 GB free, but the weights take"):
         upcycle(base, tmp_path / "iha", Recipe(2))
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
