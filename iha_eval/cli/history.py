@@ -177,4 +177,4 @@ def _count(series: MetricSeries) -> str:
 
 def _last(series: MetricSeries) -> str:
     line = series.results[-1].line
-    return f"{100 * line['mean']:.1f} ± {100 * line['se']:.1f}"
+    return f"{100 * (line.mean or 0):.1f} ± {100 * (line.se or 0):.1f}"

@@ -7,13 +7,13 @@ Not for: what a difference means for the night, which takes all of them together
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import fsum, hypot
 
 from scipy import stats
 
 from iha_eval.compare.inputs.settings import LENGTH
-from iha_eval.nightly.history import History, Line
+from iha_eval.nightly.history import History, HistoryEntry, RecordedDrop
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import ENOUGH, NotJudged, Rule
 from iha_eval.statistics import level, paired_p
@@ -37,24 +37,25 @@ class Reference:
         common: number of tonight's questions that it asked too.
     """
 
-    line: Line
+    line: HistoryEntry
     scores: tuple[float | None, ...] | None
     common: int
 
 
-def results(model: str, nights: Mapping[str, Sequence[Line]]) -> dict[tuple[str, str], list[Line]]:
+def results(
+    model: str, nights: Mapping[str, Sequence[HistoryEntry]]
+) -> dict[tuple[str, str], list[HistoryEntry]]:
     """The results of a model in all nights, newest first, by task and metric."""
-    found: dict[tuple[str, str], list[Line]] = {}
+    found: dict[tuple[str, str], list[HistoryEntry]] = {}
     for lines in reversed(list(nights.values())):
         for line in lines:
-            whole = not (line.get("failed") or line.get("lacking")) and line["mean"] is not None
-            if line["model"] == model and whole:
-                found.setdefault((line["task"], line["metric"]), []).append(line)
+            if line.model == model and line.has_result:
+                found.setdefault(line.key, []).append(line)
     return found
 
 
 def find_reference(
-    one: Measure, earlier: Mapping[tuple[str, str], Sequence[Line]], history: History
+    one: Measure, earlier: Mapping[tuple[str, str], Sequence[HistoryEntry]], history: History
 ) -> Reference | str:
     """The night that a measure is held against, or why there is none, in words.
 
@@ -70,9 +71,9 @@ def find_reference(
         return "no earlier night measured it"
     alike = [line for line in _one_of_each(lines) if not _different(one, line, history)]
     if not alike:
-        night, what = lines[0]["night"], _different(one, lines[0], history)
+        night, what = lines[0].night, _different(one, lines[0], history)
         return f"the night {night} asked with other settings, {what}"
-    shared: list[tuple[int, Line]] = []
+    shared: list[tuple[int, HistoryEntry]] = []
     for line in alike:
         common = _common(one, line, history)
         shared.append((common, line))
@@ -81,14 +82,14 @@ def find_reference(
     # The newest of equals, which comes first.
     common, line = max(shared, key=lambda pair: pair[0])
     if not common:
-        return f"its questions are other ones than those of the night {line['night']}"
+        return f"its questions are other ones than those of the night {line.night}"
     scores = _aligned(one, line, history)
-    if scores is None and line["documents"] != one.documents:
-        return f"the scores of the night {line['night']} are gone from the history"
+    if scores is None and line.documents != one.documents:
+        return f"the scores of the night {line.night} are gone from the history"
     return Reference(line, scores, common)
 
 
-def continued_series(one: Measure, lines: Sequence[Line], history: History) -> str | None:
+def continued_series(one: Measure, lines: Sequence[HistoryEntry], history: History) -> str | None:
     """Documents of an earlier night of which a few are missing tonight, in whose series this is.
 
     Args:
@@ -105,29 +106,29 @@ def continued_series(one: Measure, lines: Sequence[Line], history: History) -> s
         then = _questions(line, history)
         few = len(then) * ENOUGH <= len(one.questions) and {*one.questions} < {*then}
         if few and not _different(one, line, history):
-            return str(line.get("part_of") or line["documents"])
+            return line.part_of or line.documents
     return None
 
 
-def _one_of_each(lines: Sequence[Line]) -> Iterator[Line]:
+def _one_of_each(lines: Sequence[HistoryEntry]) -> Iterator[HistoryEntry]:
     """The newest good night of each set of questions asked in one way."""
     seen = set()
     for line in lines:
-        what = line.get("documents"), line.get("settings")
-        bad = any(one["rule"] == "last_good" for one in line.get("regressions", ()))
+        what = line.documents, line.settings
+        bad = any(drop.rule == "last_good" for drop in line.regressions)
         if what not in seen and not bad:
             seen.add(what)
             yield line
 
 
-def _different(one: Measure, line: Line, history: History) -> str:
+def _different(one: Measure, line: HistoryEntry, history: History) -> str:
     """The settings that differ, in words; empty if none does."""
-    if line.get("settings") == one.settings:
+    if line.settings == one.settings:
         return ""
-    then = history.lookup(line.get("settings"))
+    then = history.lookup(line.settings)
     if not isinstance(then, dict):
         return "which are not known any more"
-    return named_settings(one, then, line.get("room"))
+    return named_settings(one, then, line.room)
 
 
 def named_settings(one: Measure, other: Mapping[str, object], room: object = None) -> str:
@@ -171,20 +172,20 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 
 
-def _questions(line: Line, history: History) -> list[str]:
-    found = history.lookup(line.get("documents"))
+def _questions(line: HistoryEntry, history: History) -> list[str]:
+    found = history.lookup(line.documents)
     return found if isinstance(found, list) else []
 
 
-def _common(one: Measure, line: Line, history: History) -> int:
-    if line.get("documents") == one.documents:
+def _common(one: Measure, line: HistoryEntry, history: History) -> int:
+    if line.documents == one.documents:
         return len(one.scores)
     return len({*one.questions} & {*_questions(line, history)})
 
 
-def _aligned(one: Measure, line: Line, history: History) -> tuple[float | None, ...] | None:
+def _aligned(one: Measure, line: HistoryEntry, history: History) -> tuple[float | None, ...] | None:
     then = history.scores(line)
-    same = line.get("documents") == one.documents
+    same = line.documents == one.documents
     questions = one.questions if same else _questions(line, history)
     if then is None or len(then) != (len(one.scores) if same else len(questions)):
         return None
@@ -259,14 +260,13 @@ class Check:
     def _other(self) -> str:
         return "the baseline" if self.rule == "baseline" else f"the night {self.against}"
 
-    def brief(self) -> dict[str, object]:
-        """What the history keeps of a regression."""
-        kept = ("rule", "against", "points", "p_corrected")
-        return {name: value for name, value in asdict(self).items() if name in kept}
+    def brief(self) -> RecordedDrop:
+        """What the history keeps of it."""
+        return RecordedDrop(self.rule, self.against, self.points, self.p_corrected, self.worse)
 
 
 def against_night(
-    one: Measure, earlier: Mapping[tuple[str, str], Sequence[Line]], history: History
+    one: Measure, earlier: Mapping[tuple[str, str], Sequence[HistoryEntry]], history: History
 ) -> Check | NotJudged:
     """Hold a measure of the IHA model against its own last good night.
 
@@ -282,7 +282,7 @@ def against_night(
         return NotJudged("iha", *one.key, "last_good", found)
     if found.scores is None:
         return _apart(one, found.line)
-    return _paired("last_good", one, found.scores, found.line["night"])
+    return _paired("last_good", one, found.scores, found.line.night)
 
 
 def against_baseline(one: Measure, theirs: Mapping[tuple[str, str], Measure]) -> Check | NotJudged:
@@ -325,14 +325,14 @@ def _paired(
     return _check(rule, one, against, points, value, p.method, len(pairs))
 
 
-def _apart(one: Measure, line: Line) -> Check:
+def _apart(one: Measure, line: HistoryEntry) -> Check:
     """Without the earlier scores, only the two means are left to compare."""
     now = level(one.scores)
-    change = (now.mean or 0.0) - float(line["mean"])
-    z = change / hypot(now.error or 1.0, float(line["se"]))
+    change = (now.mean or 0.0) - (line.mean or 0.0)
+    z = change / hypot(now.error or 1.0, (line.se or 0.0))
     p = 2 * float(stats.norm.sf(abs(z)))
     method = "two means, unpaired"
-    return _check("last_good", one, line["night"], 100 * change, p, method, now.n)
+    return _check("last_good", one, line.night, 100 * change, p, method, now.n)
 
 
 def _check(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from iha_eval.nightly.history import Line
+from iha_eval.nightly.history import HistoryEntry
 from iha_eval.nightly.measures import Measure
 from iha_eval.statistics import level
 
@@ -18,7 +18,7 @@ Rule = Literal["last_good", "baseline"]
 # Share of the questions that were to be asked; of fewer, the mean is that of another test.
 ENOUGH = 0.9
 
-AGAINST: dict[Rule, str] = {"last_good": "an earlier night", "baseline": "its baseline"}
+RULE_NAMES: Mapping[str, str] = {"last_good": "an earlier night", "baseline": "its baseline"}
 # Tasks that a sentence names.
 _NAMED = 3
 
@@ -60,7 +60,7 @@ def vanished(
     model: str,
     there: Iterable[Measure],
     commands: Iterable[str],
-    earlier: Mapping[str, Sequence[Line]],
+    earlier: Mapping[str, Sequence[HistoryEntry]],
 ) -> Iterator[NotJudged]:
     """What the same commands measured the last time and did not tonight.
 
@@ -77,9 +77,9 @@ def vanished(
     for command in sorted(ended):
         nights = ([one for one in lines if _is_of(one, model, command)] for lines in history)
         for line in next(filter(None, nights), []):
-            key = line["task"], line["metric"]
-            done_with = line.get("lacking") and line.get("accepted")
-            if line.get("watched") and key not in tonight and not done_with:
+            key = line.key
+            done_with = line.lacking and line.accepted
+            if line.watched and key not in tonight and not done_with:
                 reason = "not in the results of a command that gave it on an earlier night"
                 yield NotJudged(model, *key, None, reason, command)
 
@@ -96,7 +96,7 @@ def sentences(gaps: Iterable[NotJudged]) -> Iterator[str]:
         if rule is None:
             yield f"MISSING: {what} of {model}: {reason}."
         else:
-            yield f"NOT JUDGED against {AGAINST[rule]}: {what}: {reason}."
+            yield f"NOT JUDGED against {RULE_NAMES[rule]}: {what}: {reason}."
 
 
 def _lacks(one: Measure) -> str:
@@ -114,5 +114,5 @@ def _lacks(one: Measure) -> str:
     return ""
 
 
-def _is_of(line: Line, model: str, command: str) -> bool:
-    return (line["model"], line.get("command")) == (model, command) and not line.get("failed")
+def _is_of(line: HistoryEntry, model: str, command: str) -> bool:
+    return (line.model, line.command) == (model, command) and not line.failed

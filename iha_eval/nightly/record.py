@@ -8,14 +8,13 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.comparisons import continued_series, results
 from iha_eval.nightly.config import ROLES, Config, Model, Rules
-from iha_eval.nightly.history import History, Line, score_key
+from iha_eval.nightly.history import History, HistoryEntry, score_key
 from iha_eval.nightly.measures import MeasuredRun, measure
 from iha_eval.nightly.missing import NotJudged, vanished
 from iha_eval.nightly.night import Night, NightPart, results_of
@@ -109,7 +108,7 @@ def record_night(
     earlier = {
         name: lines
         for name, lines in history.read().nights.items()
-        if name != night.id and datetime.fromisoformat(lines[0]["date"]) < night.begun
+        if name != night.id and lines[0].moment < night.begun
     }
     day = night.started[:10]
     verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, history, day)
@@ -136,7 +135,7 @@ def _with_runs(
     verdict: NightVerdict,
     rules: Rules,
     finished: Sequence[FinishedRun],
-    earlier: Mapping[str, Sequence[Line]],
+    earlier: Mapping[str, Sequence[HistoryEntry]],
 ) -> NightVerdict:
     """A verdict with what only the runs as a whole can tell."""
     gaps, remarks = [*verdict.gaps], [*verdict.remarks]
@@ -184,37 +183,35 @@ def _lines(
     run: FinishedRun,
     verdict: NightVerdict,
     series: Mapping[tuple[str, str, str], str | None],
-) -> Iterator[Line]:
+) -> Iterator[HistoryEntry]:
     role = run.part.role
-    common = _common(night, run.part) | dict(run.measured.facts)
+    common = replace(_common(night, run.part), **run.measured.facts)
     tonight = set()
     for one in run.measured.measures:
         tonight.add(one.key)
         found = level(one.scores)
-        yield common | {
-            "task": one.task,
-            "metric": one.metric,
-            "n": found.n,
-            "left_out": found.left_out,
-            "asked": one.expected,
-            "mean": found.mean,
-            "se": found.error,
-            "higher_is_better": one.higher,
-            "watched": one.watched,
-            "documents": one.documents,
-            "part_of": series[role, *one.key],
-            "settings": one.settings,
-            "room": one.room,
-            "failed": False,
+        yield replace(
+            common,
+            task=one.task,
+            metric=one.metric,
+            n=found.n,
+            left_out=found.left_out,
+            asked=one.expected,
+            mean=found.mean,
+            se=found.error,
+            higher_is_better=one.higher,
+            watched=one.watched,
+            documents=one.documents,
+            part_of=series[role, *one.key],
+            settings=one.settings,
+            room=one.room,
             **judged(role, one.key, verdict),
-        }
+        )
     for gap in verdict.missing:
         ours = gap.model == role and gap.command in ("", run.part.command_sha256)
         if ours and (gap.task, gap.metric) not in tonight and gap.metric:
-            numbers = {"mean": None, "se": None, "watched": True, "failed": False}
-            key = gap.task, gap.metric
-            names = {"task": gap.task, "metric": gap.metric}
-            yield common | names | numbers | judged(role, key, verdict)
+            found_by_rules = judged(role, (gap.task, gap.metric), verdict)
+            yield replace(common, task=gap.task, metric=gap.metric, watched=True, **found_by_rules)
 
 
 def judged(role: str, key: tuple[str, str], verdict: NightVerdict) -> dict[str, Any]:
@@ -223,31 +220,28 @@ def judged(role: str, key: tuple[str, str], verdict: NightVerdict) -> dict[str, 
     checks = [check for check in verdict.checks if role == "iha" and check.key == key]
     told = next((one for one in checks if one.rule == "baseline"), None)
     return {
-        "regressions": [check.brief() for check in checks if check.regression],
-        "baseline": told.brief() | {"worse": told.worse} if told else None,
+        "regressions": tuple(check.brief() for check in checks if check.regression),
+        "baseline": told.brief() if told else None,
         "lacking": next((gap.reason for gap in gaps if gap.rule is None), None),
         "not_judged": {gap.rule: gap.reason for gap in gaps if gap.rule is not None},
     }
 
 
-def _failures(night: Night, run: MissingRun) -> Iterator[Line]:
+def _failures(night: Night, run: MissingRun) -> Iterator[HistoryEntry]:
     for task in run.part.tasks:
-        yield _common(night, run.part) | {
-            "task": task,
-            "metric": None,
-            "failed": True,
-            "reason": run.reason,
-        }
+        yield replace(_common(night, run.part), task=task, failed=True, reason=run.reason)
 
 
-def _common(night: Night, part: NightPart) -> dict[str, Any]:
-    return {
-        "date": night.started,
-        "model": part.role,
-        "entries": list(part.tasks),
-        "commit": _noted(night.folder / part.folder),
-        "command": part.command_sha256,
-    }
+def _common(night: Night, part: NightPart) -> HistoryEntry:
+    """What all entries of a run share; each names its task."""
+    return HistoryEntry(
+        date=night.started,
+        model=part.role,
+        task="",
+        entries=part.tasks,
+        commit=_noted(night.folder / part.folder),
+        command=part.command_sha256,
+    )
 
 
 def _noted(folder: Path) -> str | None:

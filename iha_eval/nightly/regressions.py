@@ -20,7 +20,7 @@ from iha_eval.nightly.comparisons import (
     results,
 )
 from iha_eval.nightly.config import Rules
-from iha_eval.nightly.history import History, Line
+from iha_eval.nightly.history import History, HistoryEntry, RecordedDrop
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import NotJudged, lacking, sentences
 from iha_eval.statistics import holm
@@ -42,7 +42,7 @@ class StandingDrop:
     since: str
     last: str
     accepted: bool
-    told: Mapping[str, Any]
+    told: RecordedDrop
     asked: tuple[Any, Any]
     day: str
 
@@ -62,13 +62,15 @@ class StandingDrop:
     def sentence(self) -> str:
         """What stands, without the measure's name."""
         return (
-            f"{abs(self.told['points']):.1f} points worse than the baseline "
-            f"(p = {self.told['p_corrected']:.2g}), as on every night judged since {self.since}"
+            f"{abs(self.told.points):.1f} points worse than the baseline "
+            f"(p = {self.told.p_corrected:.2g}), as on every night judged since {self.since}"
             + (", accepted" if self.accepted else "")
         )
 
 
-def standing_drops(nights: Mapping[str, Sequence[Line]]) -> dict[tuple[str, str], StandingDrop]:
+def standing_drops(
+    nights: Mapping[str, Sequence[HistoryEntry]],
+) -> dict[tuple[str, str], StandingDrop]:
     """What stands after the last of some nights, by task and metric.
 
     Other questions or settings are another test, on which nothing stood before.
@@ -79,19 +81,18 @@ def standing_drops(nights: Mapping[str, Sequence[Line]]) -> dict[tuple[str, str]
     found: dict[tuple[str, str], StandingDrop] = {}
     for night, lines in nights.items():
         for line in lines:
-            told = line.get("baseline") if line["model"] == "iha" else None
+            told = line.baseline if line.model == "iha" else None
             if not told:
                 # Not judged: nothing is known to have changed.
                 continue
-            key = line["task"], line["metric"]
-            asked = line.get("part_of") or line.get("documents"), line.get("settings")
+            key, asked = line.key, line.questions
             before = found.pop(key, None)
             if before is not None and before.asked != asked:
                 before = None
-            if told["worse"]:
-                accepted = bool(line.get("accepted")) or (before is not None and before.accepted)
+            if told.worse:
+                accepted = line.accepted or (before is not None and before.accepted)
                 since = before.since if before else night
-                day = before.day if before else str(line["date"])[:10]
+                day = before.day if before else line.date[:10]
                 found[key] = StandingDrop(since, night, accepted, told, asked, day)
     return found
 
@@ -140,7 +141,7 @@ def judge(
     rules: Rules,
     iha: Sequence[Measure],
     baseline: Sequence[Measure],
-    earlier: Mapping[str, Sequence[Line]],
+    earlier: Mapping[str, Sequence[HistoryEntry]],
     history: History,
     day: str = "",
 ) -> NightVerdict:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from iha_eval.compare.inputs.runs import load_run
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config
-from iha_eval.nightly.history import History, Line
+from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.missing import sentences
 from iha_eval.nightly.night import Night
 from iha_eval.nightly.record import NightOutcome
@@ -180,7 +180,7 @@ def make_report(
     return NightReport(files, f"NO COMPARISON: {refusal}" if refusal else "")
 
 
-def trend(nights: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
+def trend(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[dict[str, Any]]:
     """All that is watched and still measured, in the form of report.json."""
     return [
         report_form(series, f"{series.task}, {_NAMES.get(series.model, series.model)}")

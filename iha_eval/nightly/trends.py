@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from iha_eval.nightly.history import Entries, Line
-from iha_eval.nightly.missing import AGAINST
+from iha_eval.nightly.history import Entries, HistoryEntry
+from iha_eval.nightly.missing import RULE_NAMES
 from iha_eval.nightly.regressions import standing_drops
 from iha_eval.statistics import Trend, find_steps
 
@@ -31,13 +31,12 @@ class Point:
     """
 
     night: str
-    line: Line
+    line: HistoryEntry
 
     @property
     def failed(self) -> bool:
         """Whether there is no result, or one that counts as missing."""
-        gone = self.line.get("failed") or self.line.get("lacking")
-        return bool(gone) or self.line.get("mean") is None
+        return not self.line.has_result
 
 
 @dataclass
@@ -68,12 +67,12 @@ class MetricSeries:
     @property
     def watched(self) -> bool:
         """Whether the rules looked at it, the last time that it was measured."""
-        return bool(self.results and self.results[-1].line.get("watched"))
+        return bool(self.results and self.results[-1].line.watched)
 
     @property
     def sign(self) -> int:
         """1 where more is better, else -1."""
-        return -1 if self.results and self.results[-1].line.get("higher_is_better") is False else 1
+        return -1 if self.results and self.results[-1].line.higher_is_better is False else 1
 
     def trend(self) -> Trend:
         """Its step changes; indices count all points, levels are those of `sign` times the mean."""
@@ -81,7 +80,7 @@ class MetricSeries:
             [
                 None
                 if point.failed
-                else (self.sign * float(point.line["mean"]), float(point.line["se"]))
+                else (self.sign * (point.line.mean or 0.0), (point.line.se or 0.0))
                 for point in self.points
             ]
         )
@@ -89,18 +88,18 @@ class MetricSeries:
     def sparkline(self, width: int = 30) -> str:
         """The last nights as bars between the least and the greatest mean; gaps are dots."""
         shown = self.points[-width:]
-        means = [float(point.line["mean"]) for point in shown if not point.failed]
+        means = [(point.line.mean or 0.0) for point in shown if not point.failed]
         low, high = min(means, default=0.0), max(means, default=0.0)
         reach = high - low
         return "".join(
             _GAP
             if point.failed
-            else _BARS[round((float(point.line["mean"]) - low) / reach * 7) if reach else 3]
+            else _BARS[round(((point.line.mean or 0.0) - low) / reach * 7) if reach else 3]
             for point in shown
         )
 
 
-def all_series(nights: Mapping[str, Sequence[Line]]) -> list[MetricSeries]:
+def all_series(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[MetricSeries]:
     """All series of a history, in the order in which they began.
 
     Args:
@@ -111,18 +110,17 @@ def all_series(nights: Mapping[str, Sequence[Line]]) -> list[MetricSeries]:
     for night, lines in nights.items():
         measured = set()
         for line in lines:
-            if line.get("failed"):
+            if line.failed:
                 continue
-            what = line["model"], line["task"], line["metric"]
-            if line.get("lacking"):
+            what = line.model, *line.key
+            if line.lacking:
                 # A gap in the series that it would have gone on with.
                 if what in current:
                     current[what].points.append(Point(night, line))
                     measured.add(what)
                 continue
             # Where a few questions were lost, the others still are those of an earlier night.
-            documents = line.get("part_of") or line.get("documents")
-            key = *what, documents, line.get("settings")
+            key = *what, *line.questions
             if key not in found:
                 version = 1 + sum(known[:3] == what for known in found)
                 found[key] = MetricSeries(*what, version=version)
@@ -145,11 +143,11 @@ def report_form(series: MetricSeries, label: str) -> dict[str, Any]:
         "metric": series.metric,
         "nights": [
             {
-                "date": point.line["date"],
-                "mean": None if point.failed else point.line["mean"],
-                "se": None if point.failed else point.line["se"],
-                "fingerprint": point.line.get("fingerprint"),
-                "commit": point.line.get("commit"),
+                "date": point.line.date,
+                "mean": None if point.failed else point.line.mean,
+                "se": None if point.failed else point.line.se,
+                "fingerprint": point.line.fingerprint,
+                "commit": point.line.commit,
                 "failed": point.failed,
             }
             for point in series.points
@@ -169,16 +167,16 @@ def report_form(series: MetricSeries, label: str) -> dict[str, Any]:
 
 
 def _failures(
-    lines: Sequence[Line],
+    lines: Sequence[HistoryEntry],
     current: Mapping[tuple[str, str, str], MetricSeries],
     measured: set[tuple[str, str, str]],
-) -> Iterator[tuple[tuple[str, str, str], Line]]:
+) -> Iterator[tuple[tuple[str, str, str], HistoryEntry]]:
     """The series that a failed run leaves a gap in: those that came from the same run before."""
-    failed = {(line["model"], line["task"]): line for line in lines if line.get("failed")}
+    failed = {(line.model, line.task): line for line in lines if line.failed}
     for what, series in current.items():
         if what in measured:
             continue
-        for entry in series.results[-1].line.get("entries", ()) if series.results else ():
+        for entry in series.results[-1].line.entries if series.results else ():
             if (series.model, entry) in failed:
                 yield what, failed[series.model, entry]
                 break
@@ -299,43 +297,43 @@ def _change(series: MetricSeries, trend: Trend) -> Change | None:
     good, bad = series.points[step.previous], series.points[step.night]
     return Change(
         night=bad.night,
-        date=bad.line["date"],
+        date=bad.line.date,
         last_good=good.night,
         before=series.sign * step.before,
         after=series.sign * step.after,
         p=step.p,
         commits=_range(good, bad),
-        fingerprints=(good.line.get("fingerprint"), bad.line.get("fingerprint")),
+        fingerprints=(good.line.fingerprint, bad.line.fingerprint),
     )
 
 
 def _range(good: Point, bad: Point) -> str | None:
-    old, new = good.line.get("commit"), bad.line.get("commit")
+    old, new = good.line.commit, bad.line.commit
     return f"{old[:SHORT]}..{new[:SHORT]}" if old and new and old != new else None
 
 
-def _night(name: str, lines: Sequence[Line]) -> dict[str, Any]:
+def _night(name: str, lines: Sequence[HistoryEntry]) -> dict[str, Any]:
     return {
         "night": name,
-        "date": lines[0]["date"],
+        "date": lines[0].date,
         "failed": [
-            f"{line['model']} on {line['task']}: {line.get('reason') or 'unknown'}"
+            f"{line.model} on {line.task}: {line.reason or 'unknown'}"
             for line in lines
-            if line.get("failed")
+            if line.failed
         ]
         + [
-            f"{line['model']} on {line['task']} {line['metric']}: {line['lacking']}"
+            f"{line.model} on {line.task} {line.metric}: {line.lacking}"
             for line in lines
-            if line.get("lacking")
+            if line.lacking
         ],
         "regressions": [
-            f"{line['task']} {line['metric']}: {one['points']:+.1f} points against {one['against']}"
+            f"{line.task} {line.metric}: {drop.points:+.1f} points against {drop.against}"
             for line in lines
-            for one in line.get("regressions", ())
+            for drop in line.regressions
         ],
         "not_judged": [
-            f"{line['task']} {line['metric']} against {AGAINST[rule]}: {reason}"
+            f"{line.task} {line.metric} against {RULE_NAMES.get(rule, rule)}: {reason}"
             for line in lines
-            for rule, reason in line.get("not_judged", {}).items()
+            for rule, reason in line.not_judged.items()
         ],
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iha_eval.cli import main
-from iha_eval.nightly.history import History
+from iha_eval.nightly.history import History, HistoryEntry, RecordedDrop
 
 
 @pytest.fixture
@@ -27,15 +27,15 @@ def night(history: History, number: int, mean: float | None, **changes: Any) -> 
         "metric": "string_match",
         "mean": mean,
         "se": 0.01,
-        "entries": ["ruler_mk"],
+        "entries": ("ruler_mk",),
         "watched": True,
         "fingerprint": "f" * 64,
         "commit": None,
-        "regressions": [],
+        "regressions": (),
         "failed": mean is None,
         **changes,
     }
-    history.record(f"2026-03-{number:02d}", [line])
+    history.record(f"2026-03-{number:02d}", [HistoryEntry(**line)])
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -75,9 +75,9 @@ def test_a_step_down_is_shown_with_what_changed(
 def test_other_steps_and_regressions_are_told(
     history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = {"rule": "last_good", "against": "2026-03-01", "points": -30.0, "p_corrected": 1e-9}
+    wrong = RecordedDrop("last_good", "2026-03-01", -30.0, 1e-9)
     for number, mean in enumerate((0.8, 0.8, 0.5, 0.9, 0.9), 1):
-        night(history, number, mean, regressions=[wrong] if number == 3 else [])
+        night(history, number, mean, regressions=(wrong,) if number == 3 else ())
     printed = shown(capsys, "history")
     assert rows(printed)[0][-2] == "-"
     assert "ruler_mk string_match, iha: step on 2026-03-03, 80.0% -> 50.0% (p = " in printed
@@ -90,7 +90,7 @@ def test_other_steps_and_regressions_are_told(
 def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
     history: History, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worse = {"points": -20.0, "p_corrected": 0.001, "worse": True}
+    worse = RecordedDrop("baseline", "baseline", -20.0, 0.001)
     line = {
         "date": "2026-03-01T02:00:00+00:00",
         "model": "iha",
@@ -100,7 +100,8 @@ def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
         "watched": True,
         "not_judged": {"last_good": "other settings", "baseline": "no result"},
     }
-    history.record("n", [{**line, "task": "a", "baseline": worse}, {**line, "task": "b"}])
+    entries = [HistoryEntry(task="a", baseline=worse, **line), HistoryEntry(task="b", **line)]
+    history.record("n", entries)
     standing = (
         "a m is 20.0 points worse than the baseline (p = 0.001), as on every night judged since n"
     )
@@ -154,7 +155,7 @@ def test_a_task_of_both_models_stands_together_and_no_name_is_cut(
     history.record(
         "n",
         [
-            {**line, "model": model, "task": task, "watched": True}
+            HistoryEntry(model=model, task=task, watched=True, **line)
             for model in ("iha", "baseline")
             for task in ("a", long)
         ],

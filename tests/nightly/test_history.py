@@ -5,32 +5,30 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.history import History, score_key
+from iha_eval.nightly.history import History, HistoryEntry, RecordedDrop, score_key
+
+DROP = RecordedDrop("last_good", "n", -5.0, 0.01)
 
 
-def lines(day: int, *means: float, model: str = "iha", **more: Any) -> list[dict[str, Any]]:
+def lines(day: int, *means: float, model: str = "iha", **more: Any) -> list[HistoryEntry]:
+    date = f"2026-03-{day:02d}T02:00:00+00:00"
     return [
-        {
-            "date": f"2026-03-{day:02d}T02:00:00+00:00",
-            "model": model,
-            "task": f"t{number}",
-            "metric": "m",
-            "mean": mean,
-            "se": 0.1,
-            **more,
-        }
+        HistoryEntry(date, model, f"t{number}", "m", mean=mean, se=0.1, **more)
         for number, mean in enumerate(means)
     ]
 
 
 def means(history: History) -> dict[str, list[float]]:
-    return {name: [one["mean"] for one in found] for name, found in history.read().nights.items()}
+    return {
+        name: [entry.mean for entry in entries] for name, entries in history.read().nights.items()
+    }
 
 
 @pytest.fixture
@@ -124,12 +122,13 @@ def test_lines_that_say_nothing_are_counted(junk: bytes, history: History) -> No
 # Adds nights until it is killed.
 WRITER = """
 import pathlib, sys
-from iha_eval.nightly.history import History
+from iha_eval.nightly.history import History, HistoryEntry
 history = History(pathlib.Path(sys.argv[1]))
 for number in range(100000):
-    line = {"date": "2026-03-01T02:00:00+00:00", "model": "iha", "task": "t", "metric": "m"}
-    line |= {"mean": number / 1e6, "se": 0}
-    history.record(f"n{number}", [{**line, "pad": "x" * 5000}] * 3)
+    entry = HistoryEntry(
+        "2026-03-01T02:00:00+00:00", "iha", "t", "m", mean=number / 1e6, se=0, name="x" * 5000
+    )
+    history.record(f"n{number}", [entry] * 3)
     print(number, flush=True)
 """
 
@@ -156,8 +155,8 @@ def test_scores_stay_with_their_batch(history: History) -> None:
     history.record("a", lines(1, 0.5), {key: [0.0, 1.0, 1.0]})
     assert history.scores(history.read().nights["a"][0]) == [0.0, 1.0, 1.0]
     assert history.scores(old) == [1.0, 0.0, None]
-    assert history.scores({**old, "metric": "other"}) is None
-    assert history.scores({**old, "night": "other"}) is None
+    assert history.scores(replace(old, metric="other")) is None
+    assert history.scores(replace(old, night="other")) is None
     [first, _] = sorted((history.folder / "scores").iterdir())
     first.write_bytes(first.read_bytes()[:-5])
     assert history.scores(old) is None
@@ -179,13 +178,13 @@ def test_what_a_hash_stands_for_is_kept_once(history: History) -> None:
 
 
 def test_accepting_a_night_takes_its_regressions_away(history: History) -> None:
-    history.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
-    history.record("b", lines(2, 0.5, regressions=[{"rule": "baseline"}]))
+    history.record("a", lines(1, 0.5, regressions=(DROP,)))
+    history.record("b", lines(2, 0.5, regressions=(DROP,)))
     history.accept("a")
     found = history.read().nights
-    assert (found["a"][0]["regressions"], found["a"][0]["accepted"]) == ([], True)
-    assert "accepted" not in found["b"][0]
-    assert found["b"][0]["regressions"] == [{"rule": "baseline"}]
+    assert (found["a"][0].regressions, found["a"][0].accepted) == ((), True)
+    assert not found["b"][0].accepted
+    assert found["b"][0].regressions == (DROP,)
     with pytest.raises(UserError, match="has no night 'c': the last ones are a, b"):
         history.accept("c")
     with pytest.raises(UserError, match="has no night 'a': it is empty"):
@@ -193,28 +192,28 @@ def test_accepting_a_night_takes_its_regressions_away(history: History) -> None:
 
 
 def test_what_was_accepted_is_what_was_there(history: History) -> None:
-    history.record("a", lines(1, 0.5, regressions=[{"rule": "last_good"}]))
+    history.record("a", lines(1, 0.5, regressions=(DROP,)))
     history.accept("a")
-    history.record("a", lines(1, 0.1, regressions=[{"rule": "last_good"}]))
+    history.record("a", lines(1, 0.1, regressions=(DROP,)))
     [line] = history.read().nights["a"]
-    assert (line.get("accepted"), len(line["regressions"])) == (None, 1)
+    assert (line.accepted, len(line.regressions)) == (False, 1)
     history.accept("a")
-    assert history.read().nights["a"][0]["accepted"]
+    assert history.read().nights["a"][0].accepted
 
 
 def test_an_acceptance_without_a_batch_is_of_what_was_recorded_before_it(history: History) -> None:
     history.record("a", lines(1, 0.5))
     with history.path.open("a") as file:
         file.write('{"history": 1, "accept": "a"}\n')
-    assert history.read().nights["a"][0]["accepted"]
+    assert history.read().nights["a"][0].accepted
     history.record("a", lines(1, 0.1))
-    assert "accepted" not in history.read().nights["a"][0]
+    assert not history.read().nights["a"][0].accepted
 
 
 def test_a_failed_run_needs_no_numbers(history: History) -> None:
-    whole = lines(1, 0.5, failed=True)[0]
-    history.record("a", [{name: whole[name] for name in whole if name not in ("mean", "se")}])
-    assert history.read().nights["a"][0]["failed"]
+    [entry] = lines(1, 0.5, failed=True)
+    history.record("a", [replace(entry, metric=None, mean=None, se=None)])
+    assert history.read().nights["a"][0].failed
 
 
 def test_reports_are_kept_and_replaced(history: History, tmp_path: Path) -> None:
@@ -259,7 +258,7 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
 
 
 def test_full_disks_are_said(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    history.record("a", lines(1, 0.5, regressions=[]))
+    history.record("a", lines(1, 0.5, regressions=()))
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
@@ -274,11 +273,8 @@ def test_full_disks_are_said(history: History, monkeypatch: pytest.MonkeyPatch) 
 def test_a_line_is_json_on_its_own(history: History) -> None:
     history.record("a", lines(1, 0.5, name="été \ud800"))
     [line] = history.path.read_text().splitlines()
-    assert json.loads(line) | {"name": ""} == {
-        **lines(1, 0.5)[0],
-        "history": 1,
-        "night": "a",
-        "batch": 1,
-        "lines": 1,
-        "name": "",
-    }
+    written = json.loads(line)
+    assert (written["history"], written["mean"], written["name"]) == (1, 0.5, "été \ud800")
+    assert set(written) == {"history", *(each.name for each in fields(HistoryEntry))} - {"accepted"}
+    [entry] = history.read().nights["a"]
+    assert entry == replace(lines(1, 0.5)[0], night="a", name="été \ufffd")

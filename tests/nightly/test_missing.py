@@ -1,11 +1,13 @@
 """What counts as missing though its run has ended."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from judged_nights import GOOD, JudgedNights, measure, only
 
+from iha_eval.nightly.history import HistoryEntry
 from iha_eval.nightly.missing import vanished
 
 
@@ -63,9 +65,9 @@ def test_what_lacked_scores_is_no_night_to_be_held_against(
     assert only(found.night([measure(GOOD)])).against == "n1"
 
 
-def line(task: str, **changes: Any) -> dict[str, Any]:
-    common = {"model": "iha", "metric": "m", "watched": True, "command": "c"}
-    return {**common, "task": task, **changes}
+def line(task: str, **changes: Any) -> HistoryEntry:
+    date = "2026-03-01T02:00:00+00:00"
+    return replace(HistoryEntry(date, "iha", task, "m", watched=True, command="c"), **changes)
 
 
 @pytest.mark.parametrize(

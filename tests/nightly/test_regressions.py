@@ -72,7 +72,7 @@ def test_other_questions_are_not_compared_and_that_is_said(
     assert verdict.notes == (f"NOT JUDGED against an earlier night: t m: {reason}.",)
     assert verdict.missing == []
     line = found.history.read().nights["n2"][0]
-    assert line["not_judged"] == {"last_good": reason}
+    assert line.not_judged == {"last_good": reason}
     # And the earlier ones are still known when they come back.
     assert only(found.night([measure(BAD)])).against == "n1"
 

@@ -51,18 +51,18 @@ def test_a_fine_night(nights: FakeNights) -> None:
 def test_lines_of_the_history_say_where_a_number_comes_from(nights: FakeNights) -> None:
     nights.night()
     line = History(nights.history).read().nights["2026-03-01"][0]
-    assert {name: line[name] for name in ("date", "metric", "n", "left_out", "name")} == {
+    assert {name: getattr(line, name) for name in ("date", "metric", "n", "left_out", "name")} == {
         "date": "2026-03-01T12:00:00+00:00",
         "metric": "p@1",
         "n": 40,
         "left_out": 0,
         "name": "models/iha",
     }
-    assert line["fingerprint"] == "f" * 64
-    assert line["versions"]["vllm"] == "0.32.0"
-    assert line["se"] == pytest.approx(0.0754, abs=0.0001)
-    assert len(line["command"]) == len(line["documents"]) == len(line["settings"]) == 64
-    assert line["watched"] is True
+    assert line.fingerprint == "f" * 64
+    assert line.versions["vllm"] == "0.32.0"
+    assert line.se == pytest.approx(0.0754, abs=0.0001)
+    assert len(line.command) == len(line.documents) == len(line.settings) == 64
+    assert line.watched is True
 
 
 def test_each_night_is_a_night(nights: FakeNights) -> None:
@@ -272,7 +272,7 @@ def test_the_commit_of_the_checkpoint_is_recorded(nights: FakeNights) -> None:
         git("commit", "-q", "--allow-empty", "-m", folder.name, folder=folder)
     nights.night()
     lines = History(nights.history).read().nights["2026-03-01"]
-    assert [one["commit"] for one in lines] == [
+    assert [entry.commit for entry in lines] == [
         git("rev-parse", "HEAD", folder=nights.folder / "iha"),
         git("rev-parse", "HEAD", folder=nights.folder),
     ]
@@ -283,4 +283,4 @@ def test_without_git_there_is_no_commit(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     nights.night()
-    assert History(nights.history).read().nights["2026-03-01"][0]["commit"] is None
+    assert History(nights.history).read().nights["2026-03-01"][0].commit is None

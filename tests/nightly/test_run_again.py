@@ -67,7 +67,7 @@ def test_a_night_that_was_never_finished_is_recorded_by_the_next(
     assert said[0] == "night 2026-03-01 was never finished: it is recorded as it is"
     found = recorded(nights)
     assert found["2026-03-01"] == [("iha", "math", None), ("baseline", "math", None)]
-    reasons = {one["reason"] for one in History(nights.history).read().nights["2026-03-01"]}
+    reasons = {entry.reason for entry in History(nights.history).read().nights["2026-03-01"]}
     assert reasons == {"it left no whole results"}
     assert nights.night(NOON + 2 * DAY)[1][0].startswith("night 2026-03-03 in ")
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from fake_nights import BAD, DAY, GOOD, NOON, FakeNights, report
 
-from iha_eval.nightly.history import History
+from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.process import unredacted
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
 
-def lines(nights: FakeNights, night: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+def lines(nights: FakeNights, night: str) -> dict[tuple[str, str, str | None], HistoryEntry]:
     """What the history has of a night, by model, task and metric."""
-    found = History(nights.history).read().nights[night]
-    return {(one["model"], one["task"], one["metric"]): dict(one) for one in found}
+    entries = History(nights.history).read().nights[night]
+    return {(entry.model, entry.task, entry.metric): entry for entry in entries}
 
 
 def test_a_torn_line_is_told_and_the_rest_is_judged(nights: FakeNights) -> None:
@@ -33,7 +33,7 @@ def test_a_torn_line_is_told_and_the_rest_is_judged(nights: FakeNights) -> None:
     # One question less makes no new series of it.
     assert [len(one["nights"]) for one in found["trend"]] == [2, 2]
     line = lines(nights, "2026-03-02")["iha", "math", "p@1"]
-    assert (line["n"], line["asked"], line["lacking"]) == (39, 40, None)
+    assert (line.n, line.asked, line.lacking) == (39, 40, None)
 
 
 @pytest.mark.parametrize("model", ["iha", "baseline"])
@@ -49,7 +49,7 @@ def test_far_fewer_questions_than_asked_are_a_missing_result(
         "samples, so run it again with --fresh."
     )
     assert report(nights)["night"]["missing"] == [sentence]
-    assert "only 30 of the 40" in lines(nights, "2026-03-01")[model, "math", "p@1"]["lacking"]
+    assert "only 30 of the 40" in (lines(nights, "2026-03-01")[model, "math", "p@1"].lacking or "")
     nights.ask(model)
     assert nights.night(NOON + timedelta(hours=1), fresh=True)[0] == FINE
 
@@ -76,7 +76,7 @@ def test_a_score_that_is_there_no_more_is_missed(nights: FakeNights) -> None:
             "earlier night."
         ]
     line = lines(nights, "2026-03-03")["iha", "math", "other"]
-    assert (line["mean"], line["watched"], bool(line["lacking"])) == (None, True, True)
+    assert (line.mean, line.watched, bool(line.lacking)) == (None, True, True)
     [gap] = [one for one in report(nights, "2026-03-03")["trend"] if one["metric"] == "other"]
     assert [night["failed"] for night in gap["nights"]] == [False, True, True]
     History(nights.history).accept("2026-03-03")
@@ -115,7 +115,7 @@ def test_other_settings_are_said_and_are_no_failure(nights: FakeNights) -> None:
     reason = "the night 2026-03-01 asked with other settings, fewshot_seed (7 against 0)"
     assert note == f"NOT JUDGED against an earlier night: math p@1: {reason}."
     assert report(nights, "2026-03-02")["night"]["not_judged"] == [note]
-    assert lines(nights, "2026-03-02")["iha", "math", "p@1"]["not_judged"] == {"last_good": reason}
+    assert lines(nights, "2026-03-02")["iha", "math", "p@1"].not_judged == {"last_good": reason}
 
 
 def test_a_baseline_asked_otherwise_says_nothing_of_the_iha_model(nights: FakeNights) -> None:

@@ -1,41 +1,41 @@
 """Series: what belongs together, gaps, other questions, steps in the direction that matters."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from iha_eval.nightly.history import HistoryEntry
 from iha_eval.nightly.trends import all_series, report_form
 
 
-def result(mean: float, day: int = 1, **changes: Any) -> dict[str, Any]:
-    return {
-        "date": f"2026-03-{day:02d}T02:00:00+00:00",
-        "model": "iha",
-        "task": "t",
-        "metric": "m",
-        "mean": mean,
-        "se": 0.02,
-        "documents": "d",
-        "settings": "s",
-        "entries": ["t"],
-        "fingerprint": "f",
-        "commit": "c",
-        "watched": True,
-        "higher_is_better": True,
-        "failed": False,
-        **changes,
-    }
+def result(mean: float | None, day: int = 1, **changes: Any) -> HistoryEntry:
+    entry = HistoryEntry(
+        f"2026-03-{day:02d}T02:00:00+00:00",
+        "iha",
+        "t",
+        "m",
+        mean=mean,
+        se=0.02,
+        documents="d",
+        settings="s",
+        entries=("t",),
+        fingerprint="f",
+        commit="c",
+        watched=True,
+    )
+    return replace(entry, **changes)
 
 
-def failure(day: int = 1, **changes: Any) -> dict[str, Any]:
-    return {**result(0, day), "mean": None, "metric": None, "failed": True, **changes}
+def failure(day: int = 1, **changes: Any) -> HistoryEntry:
+    return replace(result(None, day), metric=None, failed=True, **changes)
 
 
-def nights(*lines: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    return {f"n{number}": found for number, found in enumerate(lines)}
+def nights(*lines: list[HistoryEntry]) -> dict[str, list[HistoryEntry]]:
+    return {f"n{number}": entries for number, entries in enumerate(lines)}
 
 
-def shape(history: dict[str, list[dict[str, Any]]]) -> list[tuple[str, int, list[str], bool]]:
+def shape(history: dict[str, list[HistoryEntry]]) -> list[tuple[str, int, list[str], bool]]:
     return [
         (
             f"{one.model} {one.task} {one.metric}",
@@ -166,5 +166,5 @@ def test_a_night_that_lost_a_question_stays_in_its_series() -> None:
 
 
 def test_a_night_without_any_score_is_a_gap_too() -> None:
-    [series] = all_series(nights([result(0.5)], [{**result(0), "mean": None}]))
+    [series] = all_series(nights([result(0.5)], [result(None)]))
     assert [point.failed for point in series.points] == [False, True]

@@ -108,8 +108,8 @@ def recorded(nights: FakeNights) -> dict[str, list[tuple[str, str, Any]]]:
     from iha_eval.nightly.history import History
 
     return {
-        name: [(one["model"], one["task"], one.get("mean")) for one in lines]
-        for name, lines in History(nights.history).read().nights.items()
+        name: [(entry.model, entry.task, entry.mean) for entry in entries]
+        for name, entries in History(nights.history).read().nights.items()
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from iha_eval.nightly.comparisons import Check
 from iha_eval.nightly.config import Rules
-from iha_eval.nightly.history import History, score_key
+from iha_eval.nightly.history import History, HistoryEntry, score_key
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.record import judged
 from iha_eval.nightly.regressions import NightVerdict, judge
@@ -52,12 +52,22 @@ class JudgedNights:
         lines = []
         for one in iha:
             found = level(one.scores)
-            common = {"date": date, "model": "iha", "task": one.task, "metric": "m"}
-            numbers = {"mean": found.mean, "se": found.error, "higher_is_better": one.higher}
-            same = {"documents": one.documents, "settings": one.settings, "watched": True}
-            same |= {"room": one.room}
-            found_by_rules = judged("iha", one.key, verdict)
-            lines.append({**common, **numbers, **same, **found_by_rules})
+            lines.append(
+                HistoryEntry(
+                    date,
+                    "iha",
+                    one.task,
+                    "m",
+                    mean=found.mean,
+                    se=found.error,
+                    higher_is_better=one.higher,
+                    documents=one.documents,
+                    settings=one.settings,
+                    room=one.room,
+                    watched=True,
+                    **judged("iha", one.key, verdict),
+                )
+            )
             self.history.keep(one.documents, one.questions)
             self.history.keep(one.settings, one.asked)
         scores = {score_key("iha", one.task, "m"): one.scores for one in iha}
