@@ -35,7 +35,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class HeatCell:
     """One cell: the number as text, and how strong its color is, 0 to 1."""
 
     text: str
@@ -54,11 +54,11 @@ class Grid:
 
     title: str
     columns: str
-    rows: Sequence[tuple[int, Sequence[Cell]]]
+    rows: Sequence[tuple[int, Sequence[HeatCell]]]
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """Grids of one measure, with how to read them."""
 
     title: str
@@ -116,14 +116,14 @@ def figures(found: Inspection) -> list[Figure]:
     return [figure for figure in drawn if figure is not None]
 
 
-def sections(facts: Mapping[str, Any]) -> list[Section]:
+def sections(facts: Mapping[str, Any]) -> list[PageSection]:
     """The heat maps of numbers; none of a plain checkpoint."""
     if not facts["mixing"]:
         return []
     layers = facts["mixing"]["layers"]
     farthest = max(max(layer[name]["head_distances"]) for layer in layers for name in _NAMES)
     return [
-        Section(
+        PageSection(
             "Distance from identity",
             "Frobenius norm of the difference from keeping each head to itself, relative to that; "
             "by destination head. A collapse is held against its nearest identity, whose own "
@@ -133,7 +133,7 @@ def sections(facts: Mapping[str, Any]) -> list[Section]:
                 for name in _NAMES
             ],
         ),
-        Section(
+        PageSection(
             "Effective rank",
             "Of the matrix from heads to heads of each pseudo-head: as many as there are heads "
             "for an identity, 1 where all heads become alike, 0 where it is not used.",
@@ -142,7 +142,7 @@ def sections(facts: Mapping[str, Any]) -> list[Section]:
                 for name in _NAMES
             ],
         ),
-        Section(
+        PageSection(
             "Pseudo-heads in use",
             "How many of all pseudo-heads a head takes in, effectively: exp of the entropy of its "
             "weights in the collapse, without signs, as shares.",
@@ -163,7 +163,7 @@ def _grid(
     rows = [
         (
             layer["layer"],
-            [Cell(f"{value:.{digits}f}", _share(value, full)) for value in layer[name][key]],
+            [HeatCell(f"{value:.{digits}f}", _share(value, full)) for value in layer[name][key]],
         )
         for layer in layers
     ]

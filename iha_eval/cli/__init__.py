@@ -20,7 +20,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-class Command(Protocol):
+class Subcommand(Protocol):
     """What the module of a subcommand offers."""
 
     SUMMARY: str
@@ -54,7 +54,7 @@ def command_names() -> list[str]:
     return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
-def load_command(name: str) -> Command:
+def load_command(name: str) -> Subcommand:
     """The module of a subcommand.
 
     Raises:
@@ -66,7 +66,7 @@ def load_command(name: str) -> Command:
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
         raise UserError(f"unknown subcommand {name!r}: {hint}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    return cast(Command, module)
+    return cast(Subcommand, module)
 
 
 def _dispatch(arguments: list[str]) -> int:

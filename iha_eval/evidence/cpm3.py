@@ -33,7 +33,7 @@ _TABLED = (4, 5, 8, 9, 16, 25, 32, 36, 48, 49, 64)
 
 
 @dataclass(frozen=True)
-class Row:
+class CPM3Row:
     """Both layers for one N_max: sequences tried, tokens with a wrong count, parameters."""
 
     n_max: int
@@ -72,7 +72,7 @@ def run(seed: int = 0, quick: bool = False) -> Evidence:
     )
 
 
-def check(n_max: int, moduli: tuple[int, ...], generator: torch.Generator) -> Row:
+def check(n_max: int, moduli: tuple[int, ...], generator: torch.Generator) -> CPM3Row:
     """Both layers on a full and a shorter sequence for each modulus."""
     multi_head, interleaved = build(n_max)
     mha_wrong, iha_wrong, tokens, sequences = 0, 0, 0, 0
@@ -86,7 +86,7 @@ def check(n_max: int, moduli: tuple[int, ...], generator: torch.Generator) -> Ro
             mha_wrong += int((count(multi_head, values, modulus, factor) != wanted).sum())
             iha_wrong += int((count(interleaved, values, modulus, factor) != wanted).sum())
     mha_formula, iha_formula = bank.parameter_formula(n_max, WIDTH, n_max)
-    return Row(
+    return CPM3Row(
         n_max,
         interleaved.heads,
         sequences,
@@ -172,7 +172,7 @@ def _between(low: int, high: int, generator: torch.Generator) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
-def _shown(row: Row) -> tuple[str, ...]:
+def _shown(row: CPM3Row) -> tuple[str, ...]:
     return (
         *(f"{number}" for number in (row.n_max, row.n_max, row.iha_heads)),
         *(f"{number}" for number in (row.tokens, row.mha_wrong, row.iha_wrong)),
@@ -180,7 +180,7 @@ def _shown(row: Row) -> tuple[str, ...]:
     )
 
 
-def _sentences(rows: list[Row], moduli: tuple[int, ...]) -> Iterator[str]:
+def _sentences(rows: list[CPM3Row], moduli: tuple[int, ...]) -> Iterator[str]:
     sequences, tokens, *wrong = (
         sum(getattr(row, name) for row in rows)
         for name in ("sequences", "tokens", "mha_wrong", "iha_wrong")
@@ -206,7 +206,7 @@ def _sentences(rows: list[Row], moduli: tuple[int, ...]) -> Iterator[str]:
     )
 
 
-def _panel(rows: list[Row]) -> Panel:
+def _panel(rows: list[CPM3Row]) -> Panel:
     sizes = [row.n_max for row in rows]
     series = [
         Series("MHA, N_max heads", "MHA", sizes, [row.mha_parameters for row in rows]),

@@ -34,7 +34,7 @@ _TABLED = (1, 2, 3, 4, 5, 9, 16, 17, 25, 36, 49, 64)
 
 
 @dataclass(frozen=True)
-class Row:
+class PolynomialRow:
     """A bank of k filters: the largest relative error of a power, and parameters."""
 
     k: int
@@ -104,7 +104,7 @@ def draw(seed: int) -> tuple[Tensor, Tensor]:
     return matrix, torch.randn(TOKENS, WIDTH, dtype=torch.float64, generator=generator)
 
 
-def filter_bank(matrix: Tensor, inputs: Tensor, k: int) -> Row:
+def filter_bank(matrix: Tensor, inputs: Tensor, k: int) -> PolynomialRow:
     """Both layers for [X, AX, .., A^(k-1) X], against A times A times .. X."""
     direct = [inputs]
     while len(direct) < k:
@@ -113,7 +113,7 @@ def filter_bank(matrix: Tensor, inputs: Tensor, k: int) -> Row:
     multi_head = bank.multi_head_bank(matrix, k, WIDTH)
     interleaved = bank.interleaved_bank(matrix, k, WIDTH)
     mha_formula, iha_formula = bank.parameter_formula(TOKENS, WIDTH, k)
-    return Row(
+    return PolynomialRow(
         k,
         interleaved.heads,
         _worst(multi_head(tokens, linear_scores), direct),
@@ -159,7 +159,7 @@ def _distance(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
-def _shown(row: Row) -> tuple[str, ...]:
+def _shown(row: PolynomialRow) -> tuple[str, ...]:
     return (
         f"{row.k}",
         f"{row.k}",
@@ -171,7 +171,7 @@ def _shown(row: Row) -> tuple[str, ...]:
     )
 
 
-def _sentences(rows: list[Row], fits: list[Fit]) -> Iterator[str]:
+def _sentences(rows: list[PolynomialRow], fits: list[Fit]) -> Iterator[str]:
     worst = max(max(row.mha_error, row.iha_error) for row in rows)
     yield f"Both layers give every power; the largest relative error is {worst:.1e}."
     differ = [
@@ -201,7 +201,7 @@ def _sentences(rows: list[Row], fits: list[Fit]) -> Iterator[str]:
         )
 
 
-def _panels(rows: list[Row], fits: list[Fit]) -> list[Panel]:
+def _panels(rows: list[PolynomialRow], fits: list[Fit]) -> list[Panel]:
     k = [row.k for row in rows]
     weights = [
         Series("MHA, k heads", "MHA", k, [row.mha_parameters for row in rows]),

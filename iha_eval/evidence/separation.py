@@ -49,7 +49,7 @@ CASES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class SeparationRow:
     """Distance from linear, relative: the mean and the largest over draws.
 
     Attributes:
@@ -95,7 +95,7 @@ def run(seed: int = 0, quick: bool = False) -> Evidence:
     )
 
 
-def measure(case: Case, seed: int, draws: int) -> Row:
+def measure(case: Case, seed: int, draws: int) -> SeparationRow:
     """Random layers of a case on random tokens; both distances relative to the linear answer."""
     generator = torch.Generator().manual_seed(seed)
     scaling, adding = [], []
@@ -104,7 +104,7 @@ def measure(case: Case, seed: int, draws: int) -> Row:
         first, second = torch.randn(2, HIDDEN, dtype=torch.float64, generator=generator)
         scaling.append(_distance(layer(2 * first), 2 * layer(first)))
         adding.append(_distance(layer(first + second), layer(first) + layer(second)))
-    return Row(
+    return SeparationRow(
         case.name,
         sum(scaling) / draws,
         max(scaling),
@@ -176,7 +176,7 @@ def _distance(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
-def _sentences(rows: list[Row], draws: int) -> Iterator[str]:
+def _sentences(rows: list[SeparationRow], draws: int) -> Iterator[str]:
     *linear, last = rows
     worst = max(max(row.scaling_most, row.adding_most) for row in linear)
     yield (

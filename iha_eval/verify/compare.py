@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
-from iha_eval.verify.reading import Reading, Row, Sequence
+from iha_eval.verify.reading import Reading, ReadingRow, Sequence
 
 TOLERANCE = 1e-3
 """Nats, in float32. Implementations sum in different orders, and with depth that grows: the
@@ -66,7 +66,7 @@ def measured_limit(largest: float, mean: float, tolerance: float = TOLERANCE) ->
 
 
 @dataclass(frozen=True)
-class Difference:
+class ReadingDifference:
     """Two readings of one sequence.
 
     Attributes:
@@ -96,7 +96,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Choice:
+class GreedyChoice:
     """Where a reading prefers another token than the reference's greedy one.
 
     Attributes:
@@ -120,7 +120,7 @@ def differences(
     sequences: Items[Sequence],
     limit: Limit | None,
     last: int | None = None,
-) -> list[Difference]:
+) -> list[ReadingDifference]:
     """Compare two readings sequence by sequence.
 
     Args:
@@ -136,7 +136,7 @@ def differences(
         token = max(deltas, key=deltas.__getitem__, default=0)
         mean = sum(deltas.values()) / len(deltas) if deltas else 0.0
         found.append(
-            Difference(
+            ReadingDifference(
                 first.name,
                 second.name,
                 sequence.prompt.name,
@@ -152,7 +152,7 @@ def differences(
 
 def choices(
     reading: Reading, sequences: Items[Sequence], tie: float, last: int | None = None
-) -> list[Choice]:
+) -> list[GreedyChoice]:
     """Where greedy text would part from the reference's, teacher-forced on the latter.
 
     Args:
@@ -170,18 +170,18 @@ def choices(
             if own != best:
                 gap = _number(best - own)
                 found.append(
-                    Choice(reading.name, sequence.prompt.name, index - start, gap, gap <= tie)
+                    GreedyChoice(reading.name, sequence.prompt.name, index - start, gap, gap <= tie)
                 )
     return found
 
 
-def pooled_mean(found: Items[Difference]) -> float:
+def pooled_mean(found: Items[ReadingDifference]) -> float:
     """Mean difference over all tokens of several sequences."""
     count = sum(one.count for one in found)
     return sum(one.mean * one.count for one in found) / count if count else 0.0
 
 
-def _deltas(one: Row, two: Row, last: int | None) -> dict[int, float]:
+def _deltas(one: ReadingRow, two: ReadingRow, last: int | None) -> dict[int, float]:
     end = min(one.end, two.end)
     if last is not None:
         end = min(end, last + 1)

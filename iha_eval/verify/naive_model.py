@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from iha_eval.verify.reading import Reading, Row, Sequence, row_of_logits
+from iha_eval.verify.reading import Reading, ReadingRow, Sequence, row_of_logits
 from model_adapters import naive
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.config import IHAConfig
@@ -86,5 +86,5 @@ def read(
         ids = sequence.ids[:most]
         # The last token is predicted, not read.
         logits = naive.logits(weights, config, ids[:-1]) if len(ids) > 1 else None
-        rows.append(Row(1, (), ()) if logits is None else row_of_logits(logits, ids))
+        rows.append(ReadingRow(1, (), ()) if logits is None else row_of_logits(logits, ids))
     return Reading(NAME, "float32", tuple(rows), time.perf_counter() - start)

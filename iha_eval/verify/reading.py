@@ -31,7 +31,7 @@ class Sequence:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReadingRow:
     """How likely the tokens of one sequence were found, from one of them on.
 
     Attributes:
@@ -68,7 +68,7 @@ class Reading:
 
     name: str
     dtype: str
-    rows: tuple[Row, ...]
+    rows: tuple[ReadingRow, ...]
     seconds: float
     whole: bool = True
 
@@ -86,7 +86,7 @@ class Reading:
         return base + self.name.removeprefix("base ").split()[0]
 
 
-def row_of_logits(logits: torch.Tensor, ids: list[int], first: int = 1) -> Row:
+def row_of_logits(logits: torch.Tensor, ids: list[int], first: int = 1) -> ReadingRow:
     """The row of a sequence's tokens from `first` on.
 
     Args:
@@ -98,4 +98,4 @@ def row_of_logits(logits: torch.Tensor, ids: list[int], first: int = 1) -> Row:
     logprobs = logits[len(logits) - count :].float().log_softmax(-1)
     tokens = torch.tensor(ids[first:], device=logits.device)
     own = logprobs.gather(-1, tokens[:, None])[:, 0]
-    return Row(first, tuple(own.tolist()), tuple(logprobs.max(-1).values.tolist()))
+    return ReadingRow(first, tuple(own.tolist()), tuple(logprobs.max(-1).values.tolist()))

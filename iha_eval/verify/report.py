@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iha_eval.verify.compare import LARGEST_FACTOR, MEAN_FACTOR, Difference, pooled_mean
-from iha_eval.verify.run import Report
+from iha_eval.verify.compare import LARGEST_FACTOR, MEAN_FACTOR, ReadingDifference, pooled_mean
+from iha_eval.verify.run import VerifyReport
 
 CLEAR = 1.0
 """Nats by which a token is clearly preferred: nobody would call the texts the same."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerifyVerdict:
     """The outcome.
 
     Attributes:
@@ -34,18 +34,20 @@ class Verdict:
     sentence: str
 
 
-def judge(report: Report) -> Verdict:
+def judge(report: VerifyReport) -> VerifyVerdict:
     """Sum a report up."""
     unchecked = f"; not checked: {'; '.join(report.unchecked)}" if report.unchecked else ""
     if broken := _broken(report):
-        return Verdict(False, f"DISAGREE: {broken}{unchecked}.")
+        return VerifyVerdict(False, f"DISAGREE: {broken}{unchecked}.")
     failed = _failed(report)
     parted = [one for one in report.choices if not one.tie]
     if failed:
-        return Verdict(False, f"DISAGREE: {_worst(failed)}{_suspect(report, failed)}{unchecked}.")
+        return VerifyVerdict(
+            False, f"DISAGREE: {_worst(failed)}{_suspect(report, failed)}{unchecked}."
+        )
     if parted:
         worst = max(parted, key=lambda one: one.gap)
-        return Verdict(
+        return VerifyVerdict(
             False,
             f"DISAGREE: after the prompt of {worst.prompt}, {worst.reading} generates another "
             f"token at step {worst.step + 1}, which it prefers by {worst.gap:.2g} nats{unchecked}.",
@@ -53,7 +55,7 @@ def judge(report: Report) -> Verdict:
     judged = [one for one in report.differences if one.limit is not None and one.count]
     largest = max(judged, key=lambda one: one.largest / one.limit.largest if one.limit else 0.0)
     base = f" and its base {report.against} give" if report.against else " gives"
-    return Verdict(
+    return VerifyVerdict(
         True,
         f"AGREE: {report.name}{base} the same log-probabilities{_rounding(report)} in "
         f"{_names(report)} (largest difference {largest.largest:.2g} nats, {_allowed(largest)}) "
@@ -61,17 +63,17 @@ def judge(report: Report) -> Verdict:
     )
 
 
-def pairs(report: Report) -> list[tuple[str, str]]:
+def pairs(report: VerifyReport) -> list[tuple[str, str]]:
     """The compared pairs, in order, each once."""
     return list(dict.fromkeys((one.first, one.second) for one in report.differences))
 
 
-def of_pair(report: Report, pair: tuple[str, str]) -> list[Difference]:
+def of_pair(report: VerifyReport, pair: tuple[str, str]) -> list[ReadingDifference]:
     """Its differences, a prompt each."""
     return [one for one in report.differences if (one.first, one.second) == pair]
 
 
-def _broken(report: Report) -> str:
+def _broken(report: VerifyReport) -> str:
     """Who gives what is no number, in which type; empty where nobody does."""
     readings = [one for one in report.readings if not one.finite]
     names = list(dict.fromkeys(f"{one.implementation} in {one.dtype}" for one in readings))
@@ -81,14 +83,14 @@ def _broken(report: Report) -> str:
     return f"{_listed(names)} {give} values that are not finite; trust no number from {them}"
 
 
-def _rounding(report: Report) -> str:
+def _rounding(report: VerifyReport) -> str:
     """Said only where the narrow type was judged; Transformers' own is the measure."""
     narrow = {one.name for one in report.readings if one.dtype != "float32"}
     judged = any(one.first in narrow and one.limit and one.count for one in report.differences)
     return f" up to rounding of {report.dtype}" if judged else ""
 
 
-def _greedy(report: Report) -> str:
+def _greedy(report: VerifyReport) -> str:
     """What may be said of greedy text, with how much of the base's was judged."""
     ties = {(one.prompt, one.step) for one in report.choices}
     widest = max((one.gap for one in report.choices), default=0.0)
@@ -116,7 +118,7 @@ def _counted(count: int, word: str) -> str:
     return f"{count} {word}{'s' * (count != 1)}"
 
 
-def _failed(report: Report) -> list[Difference]:
+def _failed(report: VerifyReport) -> list[ReadingDifference]:
     """The worst difference of each pair that is beyond its limit somewhere, or in the mean."""
     failed = []
     for pair in pairs(report):
@@ -129,7 +131,7 @@ def _failed(report: Report) -> list[Difference]:
     return failed
 
 
-def _worst(failed: list[Difference]) -> str:
+def _worst(failed: list[ReadingDifference]) -> str:
     worst = max(failed, key=lambda one: one.largest)
     return (
         f"{worst.first} and {worst.second} differ by {worst.largest:.2g} nats at token "
@@ -138,7 +140,7 @@ def _worst(failed: list[Difference]) -> str:
     )
 
 
-def _suspect(report: Report, failed: list[Difference]) -> str:
+def _suspect(report: VerifyReport, failed: list[ReadingDifference]) -> str:
     """Who is to blame: the only one in every pair that fails, and in none that agrees."""
     # Against a base, a checkpoint that differs may be what somebody wanted to know.
     own = [(one.first, one.second) for one in failed if not one.first.startswith("base ")]
@@ -160,7 +162,7 @@ def _suspect(report: Report, failed: list[Difference]) -> str:
     return "; trust no number from either before it is known which is right"
 
 
-def _allowed(difference: Difference) -> str:
+def _allowed(difference: ReadingDifference) -> str:
     assert difference.limit is not None
     limit = difference.limit
     if limit.largest == limit.mean:
@@ -171,7 +173,7 @@ def _allowed(difference: Difference) -> str:
     )
 
 
-def _names(report: Report) -> str:
+def _names(report: VerifyReport) -> str:
     """The implementations that took part, without their variants."""
     every = (one.implementation.removeprefix("base ") for one in report.readings)
     return _listed(list(dict.fromkeys(every)))
@@ -184,7 +186,7 @@ def _listed(names: list[str]) -> str:
 GOOD, BAD = "green", "bold red"
 
 
-def show(report: Report, verdict: Verdict, console: Console) -> None:
+def show(report: VerifyReport, verdict: VerifyVerdict, console: Console) -> None:
     """Print tables, notes and verdict."""
     console.print(table(report))
     if report.choices:
@@ -195,7 +197,7 @@ def show(report: Report, verdict: Verdict, console: Console) -> None:
     console.print(verdict.sentence, style=style, soft_wrap=True, highlight=False, markup=False)
 
 
-def table(report: Report) -> Table:
+def table(report: VerifyReport) -> Table:
     """Largest difference per pair of readings and prompt, in nats."""
     shown = Table(
         title=escape(f"{report.name}: largest differences in log-probability (nats)"),
@@ -221,7 +223,7 @@ def table(report: Report) -> Table:
     return shown
 
 
-def choices_table(report: Report) -> Table:
+def choices_table(report: VerifyReport) -> Table:
     """Where greedy text parts, or would but for a tie."""
     shown = Table(title="other greedy tokens than the reference's")
     for name in ("reading", "prompt", "step", "prefers it by (nats)", "judged"):
@@ -232,7 +234,7 @@ def choices_table(report: Report) -> Table:
     return shown
 
 
-def as_json(report: Report, verdict: Verdict) -> dict[str, Any]:
+def as_json(report: VerifyReport, verdict: VerifyVerdict) -> dict[str, Any]:
     """Everything as JSON's own types; what is not finite is null."""
     return {
         "checkpoint": report.name,
@@ -270,7 +272,7 @@ def as_json(report: Report, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _difference(one: Difference) -> dict[str, Any]:
+def _difference(one: ReadingDifference) -> dict[str, Any]:
     return {
         "first": one.first,
         "second": one.second,
@@ -284,7 +286,7 @@ def _difference(one: Difference) -> dict[str, Any]:
     }
 
 
-def _cell(one: Difference) -> str:
+def _cell(one: ReadingDifference) -> str:
     return _marked(_number(one.largest), not one.agrees) if one.count else "-"
 
 

@@ -17,9 +17,9 @@ from iha_eval.models.vllm.devices import free_memory
 from iha_eval.verify import naive_model, prompts, vllm_model
 from iha_eval.verify.compare import (
     TOLERANCE,
-    Choice,
-    Difference,
+    GreedyChoice,
     Limit,
+    ReadingDifference,
     choices,
     differences,
     exact_limit,
@@ -56,7 +56,7 @@ class Request:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """What was found.
 
     Attributes:
@@ -81,14 +81,14 @@ class Report:
     sequences: list[Sequence] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     limit: Limit = field(default_factory=exact_limit)
-    differences: list[Difference] = field(default_factory=list)
-    choices: list[Choice] = field(default_factory=list)
+    differences: list[ReadingDifference] = field(default_factory=list)
+    choices: list[GreedyChoice] = field(default_factory=list)
     within: int | None = None
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
 
-def verify(request: Request, say: Callable[[str], None] = lambda _: None) -> Report:
+def verify(request: Request, say: Callable[[str], None] = lambda _: None) -> VerifyReport:
     """Read with every implementation, one at a time, and compare.
 
     Args:
@@ -112,11 +112,11 @@ class _Verification:
         self.text = PromptTokenizer(found, ModelArguments())
         own = engine_arguments.dtype(self.checkpoint, "auto")
         self.dtype = "float32" if request.dtype == "float32" else own
-        self.report = Report(found.name, self.checkpoint.fingerprint, self.dtype)
+        self.report = VerifyReport(found.name, self.checkpoint.fingerprint, self.dtype)
         self.base = None if request.against is None else self._find_base(request.against)
         self.report.limit = exact_limit(request.tolerance)
 
-    def run(self) -> Report:
+    def run(self) -> VerifyReport:
         report = self.report
         room = int(getattr(self.config, "max_position_embeddings", 2048)) - ANSWER - 1
         if room < 1:

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
 from iha_eval.verify.prompts import Prompt
-from iha_eval.verify.reading import Reading, Row, Sequence, row_of_logits
+from iha_eval.verify.reading import Reading, ReadingRow, Sequence, row_of_logits
 
 NAME = "Transformers"
 KINDS = ("sdpa", "eager")
@@ -108,7 +108,7 @@ class TransformersModel:
         name = f"{self.label} {kind}"
         return Reading(name, self.dtype, tuple(rows), time.perf_counter() - start)
 
-    def _continue(self, prompt: Prompt, tokens: int) -> tuple[Sequence, Row]:
+    def _continue(self, prompt: Prompt, tokens: int) -> tuple[Sequence, ReadingRow]:
         answer: list[int] = []
         logits, cache, unread = [], None, list(prompt.ids)
         for _ in range(tokens):

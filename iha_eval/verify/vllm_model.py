@@ -16,7 +16,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.util.versions import installed_version
-from iha_eval.verify.reading import Reading, Row, Sequence
+from iha_eval.verify.reading import Reading, ReadingRow, Sequence
 
 NAME = "vLLM"
 WITHOUT = "--without vllm checks the other implementations"
@@ -73,9 +73,9 @@ def read(
     if "refused" in reply:
         raise UserError(f"{reply['refused'].rstrip('.')} ({WITHOUT}).")
     seconds = time.perf_counter() - start
-    whole = tuple(Row(1, tuple(own), tuple(best)) for own, best in reply["whole"])
+    whole = tuple(ReadingRow(1, tuple(own), tuple(best)) for own, best in reply["whole"])
     stepwise = tuple(
-        Row(len(one.prompt.ids), tuple(own), tuple(best))
+        ReadingRow(len(one.prompt.ids), tuple(own), tuple(best))
         for one, (own, best) in zip(sequences, reply["stepwise"], strict=True)
     )
     return Served(

@@ -14,7 +14,7 @@ from iha_eval.cli._argument_types import positive
 from iha_eval.errors import UserError
 from recipes.needle.models import KINDS
 from recipes.needle.presets import PRESETS
-from recipes.needle.run import Run
+from recipes.needle.run import TrainingRun
 
 
 def _device(text: str) -> torch.device:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    run = Run(options.out, options.model, options.preset, options.seed)
+    run = TrainingRun(options.out, options.model, options.preset, options.seed)
     try:
         run.open()
         train(run, options.device, options.until)

@@ -18,7 +18,7 @@ from model_adapters import checkpoint
 from recipes.needle.curve import draw_curves
 from recipes.needle.models import build, set_window
 from recipes.needle.presets import Preset
-from recipes.needle.run import STATE, Run, read_log, read_settings
+from recipes.needle.run import STATE, TrainingRun, read_log, read_settings
 from recipes.needle.tokenizer import make_tokenizer
 
 NAMES = {
@@ -42,7 +42,7 @@ def export(folder: Path, out: Path, hardware: str) -> checkpoint.Checkpoint:
         UserError: there is no run, or it has saved no state yet.
     """
     settings = read_settings(folder)
-    run = Run(folder, settings["model"], settings["preset"], settings["seed"])
+    run = TrainingRun(folder, settings["model"], settings["preset"], settings["seed"])
     run.open()
     if not (folder / STATE).exists():
         raise UserError(f"{folder} has saved no state yet: let the run make some steps first.")
@@ -61,7 +61,9 @@ def export(folder: Path, out: Path, hardware: str) -> checkpoint.Checkpoint:
     return read
 
 
-def card(run: Run, log: list[dict[str, Any]], read: checkpoint.Checkpoint, hardware: str) -> str:
+def card(
+    run: TrainingRun, log: list[dict[str, Any]], read: checkpoint.Checkpoint, hardware: str
+) -> str:
     """The model card, filled in."""
     template = (resources.files("recipes.needle") / "MODEL_CARD.md").read_text(encoding="utf-8")
     last, preset = log[-1], run.preset

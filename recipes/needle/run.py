@@ -21,7 +21,7 @@ SETTINGS, LOG, STATE = "run.json", "log.jsonl", "state.pt"
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """One model's training.
 
     Attributes:

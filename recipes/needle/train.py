@@ -23,7 +23,7 @@ from iha_eval.ruler.stream import Stream
 from recipes.needle.curriculum import batch
 from recipes.needle.documents import IGNORED, PURPOSE, Text, Writer
 from recipes.needle.models import build, set_window
-from recipes.needle.run import Run
+from recipes.needle.run import TrainingRun
 from recipes.needle.tokenizer import make_tokenizer
 
 # In percent, the part of a text that answers may take: most of it is to be searched.
@@ -65,7 +65,7 @@ def _right(trainer: Trainer, text: Text) -> list[bool]:
 class Trainer:
     """A model, its optimizers, and how many steps they have made."""
 
-    def __init__(self, run: Run, device: torch.device) -> None:
+    def __init__(self, run: TrainingRun, device: torch.device) -> None:
         """Build both, and go on from the run's state where it has one."""
         self.run, self.preset, self.device = run, run.preset, device
         self.tokenizer = make_tokenizer()
@@ -132,7 +132,7 @@ def answers(
     return logits.float(), targets[:, 1:][places]
 
 
-def _optimizers(model: LlamaForCausalLM, run: Run) -> list[torch.optim.Optimizer]:
+def _optimizers(model: LlamaForCausalLM, run: TrainingRun) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for everything else."""
     matrices: list[nn.Parameter] = []
     words: list[nn.Parameter] = []
@@ -155,7 +155,7 @@ def _optimizers(model: LlamaForCausalLM, run: Run) -> list[torch.optim.Optimizer
     ]
 
 
-def train(run: Run, device: torch.device, until: int | None = None) -> Trainer:
+def train(run: TrainingRun, device: torch.device, until: int | None = None) -> Trainer:
     """Train to the end.
 
     Args:

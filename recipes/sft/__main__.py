@@ -28,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"{options.out} exists: name a new folder with --out.")
     # Slow to import, and not needed for --help.
     from recipes.sft.dialogues import read
-    from recipes.sft.training import Settings, train
+    from recipes.sft.training import FineTuneSettings, train
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     dialogues = list(islice(read(options.data), options.limit))
-    fields = {name: vars(options)[name] for name in Settings.__dataclass_fields__}
-    losses = train(Settings(**fields), dialogues)
+    fields = {name: vars(options)[name] for name in FineTuneSettings.__dataclass_fields__}
+    losses = train(FineTuneSettings(**fields), dialogues)
     ends = max(1, len(losses) // 4)
     first, last = (sum(part) / len(part) for part in (losses[:ends], losses[-ends:]))
     print(f"{len(losses)} steps, loss {first:.3f} -> {last:.3f} (means of {ends})")  # noqa: T201

@@ -44,7 +44,7 @@ _BESIDE = "iha_tensors.safetensors"
 
 
 @dataclass(frozen=True)
-class Settings:
+class FineTuneSettings:
     """What a run does.
 
     Attributes:
@@ -74,7 +74,7 @@ class Settings:
     save_steps: int = 100
 
 
-def train(settings: Settings, dialogues: Sequence[Dialogue]) -> list[float]:
+def train(settings: FineTuneSettings, dialogues: Sequence[Dialogue]) -> list[float]:
     """Fine-tune, and write the result as a checkpoint like the one it came from.
 
     Args:
@@ -135,7 +135,7 @@ def _length(one: Dialogue, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _trainer(
-    settings: Settings,
+    settings: FineTuneSettings,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     data: Dataset,
@@ -178,7 +178,7 @@ def _trainer(
     return trainer
 
 
-def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, settings: FineTuneSettings) -> torch.optim.Optimizer:
     mixing = list(_iha_tensors(model).values())
     of_mixing = {id(parameter) for parameter in mixing}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in of_mixing]
@@ -215,7 +215,7 @@ def _restore(model: nn.Module, folder: Path) -> None:
             parameter.copy_(saved[name])
 
 
-def _write(trainer: SFTTrainer, settings: Settings, dtype: torch.dtype) -> None:
+def _write(trainer: SFTTrainer, settings: FineTuneSettings, dtype: torch.dtype) -> None:
     model = trainer.model
     if settings.lora:
         model = model.merge_and_unload()
@@ -227,5 +227,5 @@ def _write(trainer: SFTTrainer, settings: Settings, dtype: torch.dtype) -> None:
     shutil.rmtree(_scratch(settings))
 
 
-def _scratch(settings: Settings) -> Path:
+def _scratch(settings: FineTuneSettings) -> Path:
     return settings.out / "training"

@@ -17,7 +17,7 @@ from recipes.needle.curve import draw_curves
 from recipes.needle.curve import main as curve
 from recipes.needle.models import KINDS, build, config, set_window
 from recipes.needle.presets import PRESETS
-from recipes.needle.run import LOG, SETTINGS, STATE, Run, read_log
+from recipes.needle.run import LOG, SETTINGS, STATE, TrainingRun, read_log
 from recipes.needle.tokenizer import make_tokenizer
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ TEST = PRESETS["test"]
 
 
 def train(folder, kind="iha", seed=0, every=2, until=None):
-    run = Run(folder, kind, "test", seed, every=every, evaluate_every=1)
+    run = TrainingRun(folder, kind, "test", seed, every=every, evaluate_every=1)
     run.open()
     return training.train(run, CPU, until)
 
@@ -241,7 +241,7 @@ def test_the_command_trains_and_goes_on(tmp_path, capsys):
     ids=["no settings", "cut settings", "no state"],
 )
 def test_an_export_of_no_run_says_so(tmp_path, capsys, spoil, sentence):
-    Run(tmp_path, "iha", "test", 0).open()
+    TrainingRun(tmp_path, "iha", "test", 0).open()
     spoil(tmp_path)
     assert exporting.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
@@ -250,7 +250,7 @@ def test_an_export_of_no_run_says_so(tmp_path, capsys, spoil, sentence):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written .*name another folder"):
-        Run(tmp_path / "file" / "run", "iha", "test", 0).open()
+        TrainingRun(tmp_path / "file" / "run", "iha", "test", 0).open()
 
 
 def test_an_unknown_model_is_named():

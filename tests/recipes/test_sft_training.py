@@ -17,7 +17,7 @@ from model_adapters import checkpoint, default_checkpoint
 from model_adapters.layout import is_iha_tensor
 from recipes.sft.__main__ import main
 from recipes.sft.dialogues import dialogue
-from recipes.sft.training import Settings, train
+from recipes.sft.training import FineTuneSettings, train
 
 DIALOGUES = [
     dialogue({"prompt": f"what is {n} and {n}?", "completion": f"it is {2 * n}."}, f"row {n}")
@@ -35,8 +35,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(start: Path, tmp_path: Path) -> Settings:
-    return Settings(
+def settings(start: Path, tmp_path: Path) -> FineTuneSettings:
+    return FineTuneSettings(
         start, tmp_path / "out", steps=4, batch=2, accumulate=1, learning_rate=3e-3, save_steps=2
     )
 
@@ -46,7 +46,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("lora", [0, 2], ids=["all", "lora"])
-def test_what_is_trained(settings: Settings, lora: int) -> None:
+def test_what_is_trained(settings: FineTuneSettings, lora: int) -> None:
     losses = train(replace(settings, lora=lora), DIALOGUES)
     before, after = weights(settings.model), weights(settings.out)
     assert len(losses) == 4
@@ -67,7 +67,7 @@ def test_what_is_trained(settings: Settings, lora: int) -> None:
 
 @pytest.mark.parametrize("lora", [0, 2], ids=["all", "lora"])
 def test_going_on_ends_where_an_unbroken_run_ends(
-    settings: Settings, lora: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: FineTuneSettings, lora: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = replace(settings, lora=lora, out=tmp_path / "unbroken")
     expected = train(unbroken, DIALOGUES)
@@ -88,7 +88,7 @@ def test_going_on_ends_where_an_unbroken_run_ends(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_only_the_answer_is_learnt(settings: Settings) -> None:
+def test_only_the_answer_is_learnt(settings: FineTuneSettings) -> None:
     """The same answers to other questions of other lengths: the count of learnt tokens stays."""
     seen: list[int] = []
     compute = SFTTrainer.compute_loss
@@ -110,7 +110,7 @@ def test_only_the_answer_is_learnt(settings: Settings) -> None:
 
 
 def test_long_dialogues_are_left_out_and_counted(
-    settings: Settings, caplog: pytest.LogCaptureFixture
+    settings: FineTuneSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     long = dialogue({"prompt": "why? " * 200, "completion": "so."}, "row 1")
     train(replace(settings, steps=1, max_length=64), [*DIALOGUES, long])
@@ -119,7 +119,7 @@ def test_long_dialogues_are_left_out_and_counted(
         train(replace(settings, out=settings.out / "b", max_length=64), [long])
 
 
-def test_a_tokenizer_without_chat_template(settings: Settings, tmp_path: Path) -> None:
+def test_a_tokenizer_without_chat_template(settings: FineTuneSettings, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(default_checkpoint.folder(), bare)
     (bare / "chat_template.jinja").unlink()
@@ -128,7 +128,7 @@ def test_a_tokenizer_without_chat_template(settings: Settings, tmp_path: Path) -
 
 
 def test_adapters_without_their_alphas_are_not_gone_on_with(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: FineTuneSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped between the trainer's save and ours, alphas would begin anew."""
     broken = replace(settings, lora=2)
@@ -140,7 +140,7 @@ def test_adapters_without_their_alphas_are_not_gone_on_with(
         train(broken, DIALOGUES)
 
 
-def test_no_dialogue(settings: Settings) -> None:
+def test_no_dialogue(settings: FineTuneSettings) -> None:
     with pytest.raises(UserError, match="hold no dialogue"):
         train(settings, [])
 

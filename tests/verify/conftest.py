@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from iha_eval.verify.prompts import Prompt
-from iha_eval.verify.reading import Reading, Row, Sequence
+from iha_eval.verify.reading import Reading, ReadingRow, Sequence
 from model_adapters import IHAConfig, IHALlamaForCausalLM
 from model_adapters.default_checkpoint import folder as embedded
 
@@ -91,7 +91,7 @@ def reading() -> Callable[..., Reading]:
         name: str, logprobs: list[float], best: list[float] | None = None, **fields: Any
     ) -> Reading:
         first = fields.pop("first", 1)
-        row = Row(first, tuple(logprobs), tuple(best or logprobs))
+        row = ReadingRow(first, tuple(logprobs), tuple(best or logprobs))
         return Reading(name, fields.pop("dtype", "float32"), (row,), 0.5, **fields)
 
     return make

@@ -2,7 +2,7 @@
 
 import torch
 
-from iha_eval.verify.reading import Reading, Row, Sequence, row_of_logits
+from iha_eval.verify.reading import Reading, ReadingRow, Sequence, row_of_logits
 
 
 def test_a_sequence_is_its_prompt_and_answer(sequence: Sequence) -> None:
@@ -10,7 +10,7 @@ def test_a_sequence_is_its_prompt_and_answer(sequence: Sequence) -> None:
 
 
 def test_a_row_knows_where_it_stands() -> None:
-    row = Row(3, (-1.0, -2.0), (-0.5, -2.0))
+    row = ReadingRow(3, (-1.0, -2.0), (-0.5, -2.0))
     assert row.end == 5
     assert row.at(3) == (-1.0, -0.5)
     assert row.at(4) == (-2.0, -2.0)
@@ -35,13 +35,13 @@ def test_only_the_last_logits_are_looked_at_from_a_later_token_on() -> None:
 
 
 def test_a_reading_is_finite_where_every_value_is() -> None:
-    def finite(*rows: Row) -> bool:
+    def finite(*rows: ReadingRow) -> bool:
         return Reading("vLLM", "float16", rows, 0.1).finite
 
-    sound = Row(1, (-1.0,), (-0.5,))
+    sound = ReadingRow(1, (-1.0,), (-0.5,))
     assert finite(sound, sound)
-    assert not finite(sound, Row(1, (float("nan"),), (-0.5,)))
-    assert not finite(sound, Row(1, (-1.0,), (float("inf"),)))
+    assert not finite(sound, ReadingRow(1, (float("nan"),), (-0.5,)))
+    assert not finite(sound, ReadingRow(1, (-1.0,), (float("inf"),)))
 
 
 def test_a_reading_knows_its_implementation() -> None:

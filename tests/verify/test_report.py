@@ -11,7 +11,7 @@ from rich.console import Console
 from iha_eval.verify.compare import Limit, choices, differences, exact_limit
 from iha_eval.verify.reading import Reading, Sequence
 from iha_eval.verify.report import as_json, judge, of_pair, pairs, show
-from iha_eval.verify.run import Report
+from iha_eval.verify.run import VerifyReport
 
 Make = Callable[..., Reading]
 
@@ -22,9 +22,9 @@ def report(
     limit: Limit | None = None,
     dtype: str = "float32",
     **fields: Any,
-) -> Report:
+) -> VerifyReport:
     """All pairs of these, judged by one limit."""
-    made = Report("my-model", "ab" * 32, dtype, sequences=[sequence], **fields)
+    made = VerifyReport("my-model", "ab" * 32, dtype, sequences=[sequence], **fields)
     made.limit = limit or exact_limit(0.01)
     for reading in readings:
         for other in made.readings:
@@ -249,9 +249,9 @@ Make = Callable[..., Reading]
 
 
 @pytest.fixture
-def three_readings(sequence: Sequence, reading: Make) -> Report:
+def three_readings(sequence: Sequence, reading: Make) -> VerifyReport:
     """Three readings, of which one is broken and one ends early."""
-    made = Report("my-[model]", "ab" * 32, "float32", sequences=[sequence])
+    made = VerifyReport("my-[model]", "ab" * 32, "float32", sequences=[sequence])
     made.readings = [
         reading("Transformers sdpa", [-1.0] * 4),
         reading("vLLM", [-1.0, float("nan"), -1.0, -1.5], [-1.0, -1.0, -0.9999, -1.0]),
@@ -267,14 +267,14 @@ def three_readings(sequence: Sequence, reading: Make) -> Report:
     return made
 
 
-def printed(three_readings: Report) -> str:
+def printed(three_readings: VerifyReport) -> str:
     console = Console(file=StringIO(), width=100)
     show(three_readings, judge(three_readings), console)
     text: str = console.file.getvalue()
     return text
 
 
-def test_the_table_has_a_cell_per_pair_and_prompt(three_readings: Report) -> None:
+def test_the_table_has_a_cell_per_pair_and_prompt(three_readings: VerifyReport) -> None:
     lines = [line.split() for line in printed(three_readings).splitlines()]
     assert ["vLLM", "inf*", "inf*", "1.0e-3"] in lines
     assert ["Transformers", "cached", "2.3e-6", "2.3e-6", "1.0e-3"] in lines
@@ -283,25 +283,25 @@ def test_the_table_has_a_cell_per_pair_and_prompt(three_readings: Report) -> Non
     assert ["readings", "3", "mean", "allowed"] in lines
 
 
-def test_names_and_notes_are_printed_as_they_are(three_readings: Report) -> None:
+def test_names_and_notes_are_printed_as_they_are(three_readings: VerifyReport) -> None:
     text = printed(three_readings)
     assert "my-[model]: largest differences" in text
     assert "A note with [brackets]." in text.splitlines()
     assert text.splitlines()[-1].startswith("DISAGREE: vLLM in float32 gives values")
 
 
-def test_other_greedy_choices_are_listed_with_their_judgment(three_readings: Report) -> None:
+def test_other_greedy_choices_are_listed_with_their_judgment(three_readings: VerifyReport) -> None:
     lines = [" ".join(line.split()) for line in printed(three_readings).splitlines()]
     assert any("3 tokens" in line and "5.0e-1" in line and "differs*" in line for line in lines)
     assert any("1.0e-4" in line and "near-tie: no failure" in line for line in lines)
 
 
-def test_without_other_choices_there_is_one_table(three_readings: Report) -> None:
+def test_without_other_choices_there_is_one_table(three_readings: VerifyReport) -> None:
     three_readings.choices = []
     assert "other greedy tokens" not in printed(three_readings)
 
 
-def test_json_holds_everything_and_nothing_that_is_no_number(three_readings: Report) -> None:
+def test_json_holds_everything_and_nothing_that_is_no_number(three_readings: VerifyReport) -> None:
     made = json.loads(json.dumps(as_json(three_readings, judge(three_readings)), allow_nan=False))
     assert made["agree"] is False
     assert made["verdict"].startswith("DISAGREE")
@@ -315,7 +315,7 @@ def test_json_holds_everything_and_nothing_that_is_no_number(three_readings: Rep
     assert made["readings"][0] == {"name": "Transformers sdpa", "dtype": "float32", "seconds": 0.5}
 
 
-def test_a_limit_that_is_no_number_is_null(three_readings: Report) -> None:
+def test_a_limit_that_is_no_number_is_null(three_readings: VerifyReport) -> None:
     three_readings.limit = Limit(float("inf"), float("nan"), float("inf"))
     made = as_json(three_readings, judge(three_readings))
     assert made["allowed"] == {"largest": None, "mean": None, "near_tie": None}

@@ -15,16 +15,16 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from iha_eval.cli import main
 from iha_eval.errors import UserError
 from iha_eval.verify import compare, naive_model, run
-from iha_eval.verify.reading import Reading, Row
-from iha_eval.verify.report import Verdict, judge
-from iha_eval.verify.run import Report, Request, verify
+from iha_eval.verify.reading import Reading, ReadingRow
+from iha_eval.verify.report import VerifyVerdict, judge
+from iha_eval.verify.run import Request, VerifyReport, verify
 from iha_eval.verify.transformers_model import TransformersModel
 from iha_eval.verify.vllm_model import Served
 from model_adapters import naive
 from model_adapters.checkpoint import SINGLE
 
 
-def verified(folder: Path, **fields: Any) -> tuple[Report, Verdict]:
+def verified(folder: Path, **fields: Any) -> tuple[VerifyReport, VerifyVerdict]:
     report = verify(Request(str(folder), **({"vllm": False, "prompts": "short"} | fields)))
     return report, judge(report)
 
@@ -142,7 +142,7 @@ def test_a_wrong_vllm_is_found_in_a_narrow_type(
         with TransformersModel(served, dtype, "vLLM") as model:
             whole = model.read(sequences, "eager")
         rows = tuple(
-            Row(start, row.logprobs[start - 1 :], row.best[start - 1 :])
+            ReadingRow(start, row.logprobs[start - 1 :], row.best[start - 1 :])
             for row, start in zip(
                 whole.rows, [len(one.prompt.ids) for one in sequences], strict=True
             )

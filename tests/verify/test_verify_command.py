@@ -7,7 +7,7 @@ import pytest
 
 from iha_eval.cli import main, verify
 from iha_eval.verify import compare, run
-from iha_eval.verify.run import Report, Request
+from iha_eval.verify.run import Request, VerifyReport
 
 
 def test_agreement_is_exit_code_0_and_json(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +43,7 @@ def test_a_mistake_is_exit_code_2_and_one_line(capsys: pytest.CaptureFixture[str
 def test_every_option_reaches_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Request] = []
 
-    def stop(request: Request, say: object) -> Report:
+    def stop(request: Request, say: object) -> VerifyReport:
         asked.append(request)
         raise KeyboardInterrupt
 

@@ -19,8 +19,8 @@ import torch
 
 from iha_eval.errors import UserError
 from iha_eval.evidence.composition.network import MODELS
-from iha_eval.evidence.composition.relations import Task
-from iha_eval.evidence.composition.training import Say, Settings, train
+from iha_eval.evidence.composition.relations import RelationTask
+from iha_eval.evidence.composition.training import Say, TrainingSettings, train
 from iha_eval.util.files import write_whole
 
 #: The paper's learning rates.
@@ -28,10 +28,10 @@ RATES = (1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
-class Cell:
+class TrainingCell:
     """One training run."""
 
-    task: Task
+    task: RelationTask
     model: str
     rate: float
     seed: int
@@ -47,7 +47,7 @@ def cell_name(task: str, model: str, rate: float, seed: int) -> str:
     return f"{task}-{model.lower()}-lr{rate:g}-seed{seed}"
 
 
-def grid(tasks: Sequence[Task], seeds: Sequence[int]) -> list[Cell]:
+def grid(tasks: Sequence[RelationTask], seeds: Sequence[int]) -> list[TrainingCell]:
     """All cells, seed by seed, so that whatever is finished early is a whole comparison.
 
     Within a seed all models of the higher learning rate come first, and of these the task with the
@@ -55,13 +55,13 @@ def grid(tasks: Sequence[Task], seeds: Sequence[int]) -> list[Cell]:
     """
     by_size = sorted(tasks, key=lambda task: max(task.sizes))
     return [
-        Cell(task, model, rate, seed)
+        TrainingCell(task, model, rate, seed)
         for seed, rate, task, model in itertools.product(seeds, RATES, by_size, MODELS)
     ]
 
 
 def run_all(
-    cells: Sequence[Cell], settings: Settings, folder: Path, jobs: int, say: Say
+    cells: Sequence[TrainingCell], settings: TrainingSettings, folder: Path, jobs: int, say: Say
 ) -> list[dict[str, Any]]:
     """The content of every cell's file, after running those without one.
 
@@ -83,7 +83,9 @@ def run_all(
     return finished(cells, settings, folder)
 
 
-def finished(cells: Sequence[Cell], settings: Settings, folder: Path) -> list[dict[str, Any]]:
+def finished(
+    cells: Sequence[TrainingCell], settings: TrainingSettings, folder: Path
+) -> list[dict[str, Any]]:
     """The content of the files that are there, in the order of the cells.
 
     Raises:
@@ -93,7 +95,7 @@ def finished(cells: Sequence[Cell], settings: Settings, folder: Path) -> list[di
     return [content for content in found if content is not None]
 
 
-def read(cell: Cell, settings: Settings, folder: Path) -> dict[str, Any] | None:
+def read(cell: TrainingCell, settings: TrainingSettings, folder: Path) -> dict[str, Any] | None:
     """A finished cell, or None.
 
     Raises:
@@ -117,7 +119,7 @@ def read(cell: Cell, settings: Settings, folder: Path) -> dict[str, Any] | None:
     return dict(content)
 
 
-def run_cell(cell: Cell, settings: Settings, folder: Path, say: Say) -> None:
+def run_cell(cell: TrainingCell, settings: TrainingSettings, folder: Path, say: Say) -> None:
     """Train one cell with one thread and write its file; the state on the way there goes."""
     kept = folder / f"{cell.name}.state"
     threads = torch.get_num_threads()
@@ -142,8 +144,8 @@ def run_cell(cell: Cell, settings: Settings, folder: Path, say: Say) -> None:
 
 
 def _run(
-    cells: Sequence[Cell], settings: Settings, folder: Path, jobs: int, say: Say
-) -> Iterator[Cell]:
+    cells: Sequence[TrainingCell], settings: TrainingSettings, folder: Path, jobs: int, say: Say
+) -> Iterator[TrainingCell]:
     """Each cell when it is done."""
     if jobs == 1:
         for cell in cells:
@@ -158,10 +160,10 @@ def _run(
             yield running[done]
 
 
-def _path(cell: Cell, folder: Path) -> Path:
+def _path(cell: TrainingCell, folder: Path) -> Path:
     return folder / f"{cell.name}.json"
 
 
-def _plain(settings: Settings) -> Any:
+def _plain(settings: TrainingSettings) -> Any:
     """As JSON gives it back."""
     return json.loads(json.dumps(asdict(settings)))

@@ -5,9 +5,9 @@ For: the full experiment, and reduced ones that say so. Not for: running it (see
 
 from dataclasses import dataclass, replace
 
-from iha_eval.evidence.composition.cells import Cell, grid
+from iha_eval.evidence.composition.cells import TrainingCell, grid
 from iha_eval.evidence.composition.relations import QUICK_TASKS, TASKS
-from iha_eval.evidence.composition.training import QUICK, Settings
+from iha_eval.evidence.composition.training import QUICK, TrainingSettings
 
 #: Of the full experiment.
 SEEDS = 3
@@ -36,13 +36,13 @@ class Plan:
     summary: bool = False
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> TrainingSettings:
         """Of every cell."""
-        usual = QUICK if self.quick else Settings()
+        usual = QUICK if self.quick else TrainingSettings()
         return usual if self.epochs is None else replace(usual, epochs=self.epochs)
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[TrainingCell]:
         """All of them, in their order."""
         count = self.seeds or (1 if self.quick else SEEDS)
         return grid(QUICK_TASKS if self.quick else TASKS, range(self.seed, self.seed + count))
@@ -59,7 +59,7 @@ class Plan:
         if self.quick:
             return [_SMALL]
         numbers = {
-            "epochs": (self.settings.epochs, Settings().epochs),
+            "epochs": (self.settings.epochs, TrainingSettings().epochs),
             "seeds": (len({cell.seed for cell in self.cells}), SEEDS),
         }
         other = [f"{name} {n} (in full {full})" for name, (n, full) in numbers.items() if n != full]

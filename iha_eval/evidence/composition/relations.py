@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Task:
+class RelationTask:
     """What is to be predicted.
 
     Attributes:
@@ -31,8 +31,8 @@ class Task:
 
 
 TASKS = (
-    Task("binary", 2, (6, 7, 8, 9, 10), 0.325),
-    Task("ternary", 3, (5, 6, 7, 8), 0.264),
+    RelationTask("binary", 2, (6, 7, 8, 9, 10), 0.325),
+    RelationTask("ternary", 3, (5, 6, 7, 8), 0.264),
 )
 #: The same on matrices that take no time.
 QUICK_TASKS = tuple(replace(task, sizes=(2, 3)) for task in TASKS)
@@ -83,7 +83,7 @@ class Examples:
             yield self.relations[m][part], self.composed[m][part]
 
 
-def draw(task: Task, count: int, generator: torch.Generator) -> Examples:
+def draw(task: RelationTask, count: int, generator: torch.Generator) -> Examples:
     """So many random relations.
 
     Args:

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from iha_eval.evidence.composition import network, progress
-from iha_eval.evidence.composition.relations import Examples, Task, draw
+from iha_eval.evidence.composition.relations import Examples, RelationTask, draw
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """All that is the same for every cell; the defaults are those of the full run."""
 
     examples: tuple[int, int, int] = (40_000, 5_000, 5_000)
@@ -40,7 +40,7 @@ class Settings:
 
 
 #: What `--quick` does: everything, on next to nothing.
-QUICK = Settings((64, 16, 16), hidden=16, epochs=1, evaluations=2)
+QUICK = TrainingSettings((64, 16, 16), hidden=16, epochs=1, evaluations=2)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,13 @@ Say = Callable[[str], None]
 
 
 def train(
-    task: Task, model: str, rate: float, seed: int, settings: Settings, say: Say, kept: Path
+    task: RelationTask,
+    model: str,
+    rate: float,
+    seed: int,
+    settings: TrainingSettings,
+    say: Say,
+    kept: Path,
 ) -> dict[str, Any]:
     """Train and test one model.
 
@@ -108,7 +114,7 @@ def train(
     }
 
 
-def split(task: Task, seed: int, settings: Settings) -> Splits:
+def split(task: RelationTask, seed: int, settings: TrainingSettings) -> Splits:
     """Examples that depend on task, seed and numbers alone."""
     generator = torch.Generator().manual_seed(seed)
     return Splits(*(draw(task, count, generator) for count in settings.examples))
@@ -133,7 +139,7 @@ def _fit(
     splits: Splits,
     rate: float,
     seed: int,
-    settings: Settings,
+    settings: TrainingSettings,
     say: Say,
     kept: Path,
 ) -> "Watch":
@@ -177,7 +183,9 @@ class Watch:
         seen: Examples learned from.
     """
 
-    def __init__(self, trained: nn.Module, splits: Splits, settings: Settings, say: Say) -> None:
+    def __init__(
+        self, trained: nn.Module, splits: Splits, settings: TrainingSettings, say: Say
+    ) -> None:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.seen = 0

@@ -3,7 +3,7 @@
 import pytest
 
 from iha_eval.evidence.composition.plan import Plan
-from iha_eval.evidence.composition.training import QUICK, Settings
+from iha_eval.evidence.composition.training import QUICK, TrainingSettings
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_extent(plan: Plan, cells: int, folder: str, reductions: list[str]) 
     assert plan.folder == folder
     assert plan.reductions == reductions
     assert {cell.seed for cell in plan.cells} == set(range(plan.seed, plan.seed + cells // 12))
-    assert plan.settings.epochs == (plan.epochs or Settings().epochs)
+    assert plan.settings.epochs == (plan.epochs or TrainingSettings().epochs)
 
 
 def test_a_quick_one_can_be_longer() -> None:

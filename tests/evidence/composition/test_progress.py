@@ -7,7 +7,7 @@ import torch
 
 from iha_eval.errors import UserError
 from iha_eval.evidence.composition import progress
-from iha_eval.evidence.composition.training import QUICK, Settings
+from iha_eval.evidence.composition.training import QUICK, TrainingSettings
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_nothing_is_there_at_first(tmp_path: Path) -> None:
 def test_a_state_of_other_settings_is_refused(tmp_path: Path) -> None:
     progress.save(tmp_path / "one.state", {}, QUICK)
     with pytest.raises(UserError, match=r"one\.state was made with other settings"):
-        progress.load(tmp_path / "one.state", Settings())
+        progress.load(tmp_path / "one.state", TrainingSettings())
 
 
 @pytest.mark.parametrize("content", ["empty", "text", "tensor", "torn", "folder"])

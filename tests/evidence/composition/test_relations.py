@@ -28,7 +28,7 @@ def test_composition_is_the_existence_of_a_path(order: int) -> None:
 
 
 @pytest.mark.parametrize("task", relations.TASKS, ids=lambda task: task.name)
-def test_sizes_and_density_are_those_of_the_paper(task: relations.Task) -> None:
+def test_sizes_and_density_are_those_of_the_paper(task: relations.RelationTask) -> None:
     drawn = relations.draw(task, 2000, generator())
     assert drawn.count == 2000
     assert tuple(drawn.relations) == task.sizes

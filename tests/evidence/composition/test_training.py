@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from iha_eval.evidence.composition import network, training
-from iha_eval.evidence.composition.relations import QUICK_TASKS, Examples, Task
+from iha_eval.evidence.composition.relations import QUICK_TASKS, Examples, RelationTask
 
 TASK = QUICK_TASKS[0]
 SMALL = replace(training.QUICK, epochs=2)
 
 
-def trained(settings: training.Settings, rate: float = 1e-3, **changes: Any) -> dict[str, Any]:
+def trained(
+    settings: training.TrainingSettings, rate: float = 1e-3, **changes: Any
+) -> dict[str, Any]:
     said: list[str] = []
     task = changes.get("task", TASK)
     with TemporaryDirectory() as folder:
@@ -26,7 +28,7 @@ def trained(settings: training.Settings, rate: float = 1e-3, **changes: Any) -> 
 
 def test_a_small_task_is_learned() -> None:
     """Relations on two points: 16 of them, so that the layer can get all right."""
-    task = Task("tiny", 2, (2,), 0.5)
+    task = RelationTask("tiny", 2, (2,), 0.5)
     settings = replace(SMALL, examples=(1200, 32, 64), epochs=3)
     found = trained(settings, 1e-2, task=task)
     assert found["test"]["accuracy"] > 0.97
@@ -143,6 +145,6 @@ def test_splits_differ_from_one_another_and_by_seed() -> None:
 
 
 def test_at_the_full_width_simplicial_attention_and_iha_have_equally_many_parameters() -> None:
-    hidden = training.Settings().hidden
+    hidden = training.TrainingSettings().hidden
     counts = {name: network.parameters(build(hidden)) for name, build in network.MODELS.items()}
     assert counts["IHA"] == counts["simplicial"] == 4 * hidden**2 + 2048
