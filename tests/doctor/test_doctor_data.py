@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iha_eval.data.check import Finding as DataFinding
+from iha_eval.data.check import FileState
 from iha_eval.doctor import data
 from iha_eval.doctor.finding import Finding, run
 from iha_eval.doctor.machine import Machine
@@ -41,8 +41,8 @@ def test_essays_that_are_kept(machine: Make, tmp_path: Path) -> None:
     assert (found.status, found.what) == ("ok", f"kept in {copy}")
 
 
-def state(file: str, state: str, needed: bool = True) -> DataFinding:
-    return DataFinding(file, file, needed, state, 1, "ab", note=f"mend {file}")
+def state(file: str, state: str, needed: bool = True) -> FileState:
+    return FileState(file, file, needed, state, 1, "ab", note=f"mend {file}")
 
 
 def test_each_file_that_is_not_the_published_one(
