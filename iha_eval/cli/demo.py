@@ -21,6 +21,7 @@ from rich.console import Console
 from iha_eval.cli import compare
 from iha_eval.cli._argument_types import positive
 from iha_eval.errors import UserError
+from iha_eval.util.process import end_with_me, environment
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         before = result_files(output)
         print(f"$ {shlex.join(['lm_eval', *command[1:]])}", flush=True)
         started = time.monotonic()
-        code = subprocess.run(command, check=False).returncode
+        end_with_me()
+        code = subprocess.run(command, env=environment(), check=False).returncode
         if code != 0:
             return code
         files.append(newest_result(output, before))

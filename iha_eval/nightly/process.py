@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from iha_eval.util.files import write_whole
+from iha_eval.util.process import Tree, end_with_me, environment, in_words
 from iha_eval.util.redact import redact, secret_values
 
 # Seconds between SIGTERM and SIGKILL; the journal needs none of them.
@@ -80,7 +81,7 @@ def run_child(
     log: Path,
     *,
     folder: Path,
-    environment: Mapping[str, str],
+    variables: Mapping[str, str],
     timeout: float | None,
     stop: Stop,
     keep: Sequence[int] = (),
@@ -91,21 +92,26 @@ def run_child(
         command: program and arguments.
         log: file for its output; while it runs, that is beside it, see `unredacted`.
         folder: where it runs.
-        environment: variables added to ours.
+        variables: added to our environment.
         timeout: seconds it may take.
         stop: looked at all the time.
         keep: file descriptors that it inherits.
     """
     started = time.monotonic()
+    end_with_me()
+    tree = Tree()
+    # A script imports the files beside it, which Python's safe path would forbid.
+    script = any(word.endswith(".py") for word in command[:2])
+    given = {**({"PYTHONSAFEPATH": ""} if script else {}), **variables, **tree.variables}
     log.parent.mkdir(parents=True, exist_ok=True)
     # Not through a pipe: a process that outlives this one must be able to go on writing.
     with open(unredacted(log), "ab", opener=_for_us_alone) as file:
         try:
-            # A session of its own: whatever it starts can be ended with it.
+            # A session of its own, so that Ctrl-C reaches us alone.
             child = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, **environment},
+                env=environment(given),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -113,7 +119,7 @@ def run_child(
                 pass_fds=keep,
             )
         except OSError as error:
-            settle_log(log, environment)
+            settle_log(log, variables)
             return Ended(f"{command[0]} cannot be started ({error.strerror})", 0.0)
     code: int | None = None
     try:
@@ -123,13 +129,13 @@ def run_child(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = child.wait(_LOOK)
     finally:
-        if code is None:
-            _end(child)
-        settle_log(log, environment)
+        # Also what it started and left behind, which would keep the accelerator.
+        tree.end(child, GRACE)
+        settle_log(log, variables)
     seconds = time.monotonic() - started
     if code is None:
         return Ended("stopped", seconds, stopped=True)
-    return Ended(_words(code), seconds)
+    return Ended(in_words(code), seconds)
 
 
 def unredacted(log: Path) -> Path:
@@ -169,27 +175,3 @@ def tail(log: Path, lines: int = 20) -> list[str]:
 
 def _for_us_alone(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _words(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}" if code else ""
-    try:
-        return f"ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"ended by signal {-code}"
-
-
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    """End a process with all that it started: first asked, then made to."""
-    _signal_all(child.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(GRACE)
-    # The first process may be gone and leave others, which would keep the accelerator.
-    _signal_all(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _signal_all(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)

@@ -112,7 +112,7 @@ def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say
         command,
         log,
         folder=config.folder,
-        environment=job.model.environment,
+        variables=job.model.environment,
         timeout=config.timeout,
         stop=stop,
         keep=[lock],

@@ -6,7 +6,6 @@ Not for: the reading itself, which happens in `vllm_child.py`.
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence as Items
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.util.process import end_with_me, environment, in_words, python
 from iha_eval.util.versions import installed_version
 from iha_eval.verify.reading import Reading, ReadingRow, Sequence
 
@@ -69,7 +69,7 @@ def read(
         "prompts": [list(one.prompt.ids) for one in sequences],
         "answers": [list(one.answer) for one in sequences],
     }
-    reply = ask([sys.executable, "-m", "iha_eval.verify.vllm_child"], request)
+    reply = ask(python("iha_eval.verify.vllm_child"), request)
     if "refused" in reply:
         raise UserError(f"{reply['refused'].rstrip('.')} ({WITHOUT}).")
     seconds = time.perf_counter() - start
@@ -100,8 +100,10 @@ def ask(command: Items[str], request: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="iha-eval-verify-") as scratch:
         reply, log = Path(scratch) / "reply.json", Path(scratch) / "log.txt"
         with log.open("wb") as printed:
+            end_with_me()
             done = subprocess.run(
                 list(command),
+                env=environment(),
                 input=json.dumps(request | {"reply": str(reply)}).encode(),
                 stdout=printed,
                 stderr=subprocess.STDOUT,
@@ -116,7 +118,7 @@ def ask(command: Items[str], request: dict[str, Any]) -> dict[str, Any]:
 def _crash(code: int, printed: str) -> str:
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     last = f", and printed last: {lines[-1]}" if lines else ""
-    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    ended = f"was {in_words(code)}" if code < 0 else f"ended with exit code {code}"
     # What the kernel sends when memory runs out.
     memory = ": free memory, or use a smaller model" if code == -9 else ""
     return f"vLLM's process {ended}{last}{memory} ({WITHOUT})."

@@ -17,7 +17,7 @@ def run(tmp_path: Path, code: str, timeout: float | None = 60, stop: Stop | None
         [sys.executable, "-c", code],
         tmp_path / "logs" / "a.log",
         folder=tmp_path,
-        environment={"GREETING": "hello"},
+        variables={"GREETING": "hello"},
         timeout=timeout,
         stop=stop or Stop(),
     )
@@ -68,7 +68,7 @@ def test_a_log_has_no_secrets_and_nothing_else_is_changed(tmp_path: Path) -> Non
             [sys.executable, "-c", code],
             log,
             folder=tmp_path,
-            environment={"MY_SECRET": "geheim"},
+            variables={"MY_SECRET": "geheim"},
             timeout=60,
             stop=Stop(),
         )
@@ -101,7 +101,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         ["/no/such/program"],
         tmp_path / "a.log",
         folder=tmp_path,
-        environment={},
+        variables={},
         timeout=None,
         stop=Stop(),
     )

@@ -38,7 +38,7 @@ def test_the_reply_comes_back_whatever_is_printed() -> None:
         ("pass", "ended with exit code 0 ("),
         (
             "import os; os.kill(os.getpid(), 9)",
-            "was killed by signal 9: free memory, or use a smaller model (",
+            "was ended by SIGKILL: free memory, or use a smaller model (",
         ),
     ],
     ids=["traceback", "exit-code", "no-reply", "killed"],

@@ -22,6 +22,7 @@ from iha_eval.evidence.composition.network import MODELS
 from iha_eval.evidence.composition.relations import RelationTask
 from iha_eval.evidence.composition.training import Say, TrainingSettings, train
 from iha_eval.util.files import write_whole
+from iha_eval.util.process import end_with_me
 
 #: The paper's learning rates.
 RATES = (1e-3, 1e-4)
@@ -152,6 +153,7 @@ def _run(
             run_cell(cell, settings, folder, say)
             yield cell
         return
+    end_with_me()
     # Forked processes would inherit torch's threads in a state that hangs.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(run_cell, cell, settings, folder, say): cell for cell in cells}

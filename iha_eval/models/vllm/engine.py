@@ -18,6 +18,7 @@ from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.provenance import processor
 from iha_eval.models.run_stats import KVCache
 from iha_eval.models.vllm.engine_arguments import MISSING
+from iha_eval.util.process import end_with_me
 from iha_eval.util.versions import installed_version
 
 # Requests queued beyond those that run: prompts are handed over when they are near their turn,
@@ -124,6 +125,8 @@ class Engine:
         self.batch_invariant = batch_invariant
         self.max_model_len = int(arguments["max_model_len"])
         start = time.perf_counter()
+        # Its processes would hold the accelerator's memory after this one is killed.
+        end_with_me()
         try:
             with warnings.catch_warnings():
                 # Of its own use of torch, which nobody here can mend.

@@ -24,6 +24,7 @@ from iha_eval.models.run_stats import HEARTBEAT, KVCache
 from iha_eval.models.vllm.devices import Slice
 from iha_eval.models.vllm.replica_process import ReplicaOutput
 from iha_eval.models.vllm.sample_groups import shares_for_engines
+from iha_eval.util.process import end_with_me, environment, in_words
 
 COMMAND = (sys.executable, "-c", "from iha_eval.models.vllm.replica_process import main; main()")
 # Seconds that a replica has to end by itself.
@@ -54,9 +55,10 @@ class _Replica:
         self.line, theirs = Pipe()
         self._stopped = False
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        end_with_me()
         self._process = subprocess.Popen(
             [*command, str(theirs.fileno())],
-            env={**os.environ, "PYTHONPATH": path, **given.environment},
+            env=environment({"PYTHONPATH": path, **given.environment}),
             pass_fds=[theirs.fileno()],
             # Only the parent is interrupted by the keyboard; it then hangs up.
             start_new_session=True,
@@ -158,9 +160,9 @@ class _Replica:
         except subprocess.TimeoutExpired:
             return ReplicaError(f"{self.name} closed its line: run the same command again.")
         how = (
-            f"was ended by {signal.Signals(-code).name}, as the system does where memory runs out"
+            f"was {in_words(code)}, as the system does where memory runs out"
             if code < 0
-            else f"ended with exit code {code}, and what it printed above says why"
+            else f"ended with {in_words(code)}, and what it printed above says why"
         )
         return ReplicaError(
             f"{self.name} {how}: with --output_path nothing that was finished is lost, so mend "
