@@ -115,7 +115,7 @@ def build_report(
         "paired": pairing.paired,
         "created": max(run.date for run in pairing.runs.values()),
         "models": models,
-        "headlines": headlines(benchmarks, cells, pairing),
+        "headlines": headlines(benchmarks, cells, pairing, models),
         "tables": tables,
         "curves": curves(pairing),
         "depth": depth_maps(pairing),

@@ -9,11 +9,11 @@ Nothing here writes a file or draws a number that the seed does not fix.
 from iha_eval.statistics.corrected import benjamini_hochberg, holm
 from iha_eval.statistics.difference import Difference, Estimate, Pairs, PValue, Status
 from iha_eval.statistics.level import Level, level
-from iha_eval.statistics.paired import paired_difference, paired_p
+from iha_eval.statistics.paired import compare_paired, paired_difference, paired_p
 from iha_eval.statistics.power import mcnemar_power, required_questions, smallest_difference
 from iha_eval.statistics.scores import ALPHA, CONFIDENCE, POWER
 from iha_eval.statistics.trend import Step, Trend, find_steps
-from iha_eval.statistics.unpaired import unpaired_difference, unpaired_p
+from iha_eval.statistics.unpaired import compare_unpaired, unpaired_difference, unpaired_p
 from iha_eval.statistics.verdict import MARGIN, Verdict, verdict
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "Trend",
     "Verdict",
     "benjamini_hochberg",
+    "compare_paired",
+    "compare_unpaired",
     "find_steps",
     "holm",
     "level",

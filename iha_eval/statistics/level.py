@@ -57,10 +57,16 @@ def level(values: Iterable[float | None]) -> Level:
     return Level(scores.size, left_out, center, standard_error(center, scores.size), low, high)
 
 
-def wilson(center: float, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval for a share `center` of `n` questions; it contains the share."""
-    middle = (center + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    reach = Z * sqrt(center * (1 - center) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
+def wilson(center: float, n: int, z: float = Z) -> tuple[float, float]:
+    """Wilson's interval for a share `center` of `n` questions; it contains the share.
+
+    Args:
+        center: The share.
+        n: Questions.
+        z: Standard errors from the middle to either end; those of a 95% interval if not given.
+    """
+    middle = (center + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z * sqrt(center * (1 - center) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return max(0.0, min(middle - reach, center)), min(1.0, max(middle + reach, center))
 
 

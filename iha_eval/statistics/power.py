@@ -3,19 +3,19 @@
 For: telling "there is no difference" from "one could not have seen it".
 Not for: the power of a test to show the very difference it found; that repeats the p-value.
 
-Power is that of the exact McNemar test, two-sided at level 0.05 if nothing else is said, summed
+Power is that of McNemar's mid-p test, two-sided at level 0.05 if nothing else is said, summed
 over the numbers of discordant questions that may come up. Assumed is:
 
 - Another run has the same share of discordant questions as this one, or, if that is less than the
   difference in question, just the discordant questions it takes, all in one direction. The second
   rule decides where no question is discordant: then at most 3/n of all questions are so (the rule
-  of three), and showing a difference takes about 8/n.
+  of three), and showing a difference takes about 7/n.
 - Fractional scores differ on the discordant questions by one and the same amount, the root mean
   square of the amounts seen; by 1 if fewer than 10 questions are there to judge it by.
 """
 
 from functools import lru_cache
-from math import hypot
+from math import ceil, hypot, log10
 
 import numpy as np
 from scipy import optimize, stats
@@ -42,7 +42,7 @@ def smallest_difference(
         power: Wanted chance.
 
     Returns:
-        Points; None if no difference can be shown, as with fewer than six pairs.
+        Points; None if no difference can be shown, as with fewer than five pairs.
     """
     if difference.estimate is None:
         return None
@@ -101,8 +101,40 @@ def required_questions(
     return above
 
 
+def enough_questions(
+    difference: Difference, margin: float, *, alpha: float = ALPHA, power: float = POWER
+) -> int:
+    """About how many questions would end in a verdict where those at hand do not.
+
+    If 0 lies in the interval: so many that the interval is as long as the margin, for then it
+    either leaves 0 out or lies within the margin. If not, so that only the correction for many
+    comparisons stands against a verdict: so many that a true difference of the size seen is shown
+    at `alpha` with a chance of `power`.
+
+    Args:
+        difference: What was seen, not without questions.
+        margin: Points that matter.
+        alpha: Two-sided level of the test, with the number of comparisons counted in.
+        power: Wanted chance.
+
+    Returns:
+        Questions (of each model), two figures, rounded up.
+    """
+    if difference.estimate is None:
+        raise ValueError("no questions were compared")
+    numbers = difference.estimate
+    if numbers.low <= 0 <= numbers.high:
+        factor = ((numbers.high - numbers.low) / margin) ** 2
+    else:
+        seen = stats.norm.isf(numbers.p / 2)
+        factor = ((stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) / seen) ** 2
+    wanted = max(factor, 1.0) * max(difference.n_a, difference.n_b) + 1
+    step = 10 ** max(int(log10(wanted)) - 1, 0)
+    return int(ceil(wanted / step) * step)
+
+
 def mcnemar_power(n: int, discordant: float, lean: float, *, alpha: float = ALPHA) -> float:
-    """Chance that the exact McNemar test on `n` questions has p of at most `alpha`.
+    """Chance that McNemar's mid-p test on `n` questions has p of at most `alpha`.
 
     Args:
         n: Questions.
@@ -129,7 +161,8 @@ def _rejections(first: int, last: int, alpha: float) -> tuple[Floats, Floats]:
     """
     counts = np.arange(first, last + 1, dtype=np.float64)
     most = stats.binom.ppf(alpha / 2, counts, 0.5)
-    most -= 2 * stats.binom.cdf(most, counts, 0.5) > alpha
+    below = stats.binom.cdf(most, counts, 0.5) + stats.binom.cdf(most - 1, counts, 0.5)
+    most -= below > alpha
     return counts, most
 
 

@@ -22,10 +22,10 @@ POWER = 0.8
 #: Level of every interval.
 CONFIDENCE = 0.95
 
-#: Fewer questions than this apart from the commonest value, and a bootstrap is not trusted.
+#: Fewer questions than this apart from the commonest value say little about how the others vary.
 FEW = 10
 
-#: Numbers that each bootstrap or permutation holds in memory at once.
+#: Numbers that each permutation holds in memory at once.
 BATCH_NUMBERS = 2_000_000
 
 #: Sums of up to 2^17 multiples of this, each within [-1, 1], are exact in any order.

@@ -1,6 +1,7 @@
 """Two models on questions that cannot be paired: the difference, its interval and its p-value.
 
-For: `--unpaired`, where runs differ in questions or settings and the user wants numbers anyway.
+For: `compare_unpaired`, where runs differ in questions or settings and the user wants numbers
+anyway.
 Not for: runs over the same questions; pairing them shows differences several times smaller.
 
 Results depend on the seed alone, not on the order of the questions, and exchanging the models
@@ -8,13 +9,22 @@ changes signs and nothing else.
 """
 
 from collections.abc import Iterable
-from math import hypot
+from math import hypot, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
-from iha_eval.statistics.difference import Difference, Interval, PValue, Status, estimate
-from iha_eval.statistics.level import wilson
+from iha_eval.statistics.difference import (
+    Difference,
+    Interval,
+    PValue,
+    Status,
+    agreeing,
+    estimate,
+    fieller,
+    two_sided,
+)
+from iha_eval.statistics.level import Z, wilson
 from iha_eval.statistics.scores import (
     BATCH_NUMBERS,
     CONFIDENCE,
@@ -29,25 +39,35 @@ from iha_eval.statistics.scores import (
 )
 
 
-def unpaired_difference(
-    a: Iterable[float | None],
-    b: Iterable[float | None],
-    *,
-    seed: int = 0,
-    resamples: int = 9_999,
-) -> Difference:
+def compare_unpaired(
+    a: Iterable[float | None], b: Iterable[float | None], *, seed: int = 0
+) -> tuple[Difference, PValue]:
+    """Difference and p-value of two models, which never contradict each other (`agreeing`).
+
+    Args:
+        a: Scores in [0, 1], one a question; None or NaN where there is none.
+        b: Scores of the baseline.
+        seed: Seed of the permutations.
+
+    Raises:
+        ValueError: If a score is outside [0, 1].
+    """
+    left, right = list(a), list(b)
+    return agreeing(unpaired_difference(left, right), unpaired_p(left, right, seed=seed))
+
+
+def unpaired_difference(a: Iterable[float | None], b: Iterable[float | None]) -> Difference:
     """The difference between the mean scores of two models on separate sets of questions.
 
     The interval is Newcombe's hybrid score interval for 0/1 scores (method 10 of "Interval
-    estimation for the difference between independent proportions", 1998), and the BCa bootstrap
-    for fractional ones; where one side has fewer than 10 scores apart from its commonest, it is
+    estimation for the difference between independent proportions", 1998), and Welch's t for
+    fractional ones, after adding a right and a wrong answer to each side (as Agresti and Caffo 2000
+    do for shares); where one side has fewer than 10 scores apart from its commonest, it is
     Newcombe's too, which for fractions errs on the wide side.
 
     Args:
         a: Scores in [0, 1], one a question; None or NaN where there is none.
         b: Scores of the baseline.
-        seed: Seed of the bootstrap.
-        resamples: Bootstrap resamples.
 
     Raises:
         ValueError: If a score is outside [0, 1].
@@ -59,10 +79,11 @@ def unpaired_difference(
         return Difference(left.size, right.size, missing, None, "empty", None)
     status = _status(left, right)
     means = mean(left), mean(right)
+    relative = _relative(left, right)
     if status == "ok" and not is_binary(left, right):
-        interval = _bootstrap(left, right, seed, resamples)
+        interval = _welch(left, right, relative)
     else:
-        interval = newcombe(means[0], left.size, means[1], right.size)
+        interval = newcombe(means[0], left.size, means[1], right.size, relative)
     numbers = estimate(means, means[0] - means[1], interval)
     return Difference(left.size, right.size, missing, numbers, status, None)
 
@@ -90,7 +111,8 @@ def unpaired_p(
         return PValue(None, "no test: one side has no scores")
     if is_binary(left, right):
         table = [[int(side.sum()), int(side.size - side.sum())] for side in (left, right)]
-        return PValue(float(stats.fisher_exact(table).pvalue), "Fisher's exact test")
+        p = float(stats.fisher_exact(table).pvalue)
+        return PValue(p, "Fisher's exact test", _least_fisher(table))
     if min(left.size, right.size) == 1:
         return PValue(_single_p(left, right), "permutation test")
     # Not rounded: scipy takes sums that differ in their last digits for equal.
@@ -107,16 +129,38 @@ def unpaired_p(
     return PValue(float(result.pvalue), "permutation test")
 
 
-def newcombe(mean_a: float, n_a: int, mean_b: float, n_b: int) -> Interval:
+def _least_fisher(table: list[list[int]]) -> float:
+    """The smallest p that a table with the same margins can have."""
+    (right_a, wrong_a), (right_b, wrong_b) = table
+    n_a, n_b, right = right_a + wrong_a, right_b + wrong_b, right_a + right_b
+    most, fewest = min(n_a, right), max(0, right - n_b)
+    chances = stats.hypergeom.pmf((fewest, most), n_a + n_b, right, n_a)
+    return float(min(chances)) if most > fewest else 1.0
+
+
+def newcombe(
+    mean_a: float,
+    n_a: int,
+    mean_b: float,
+    n_b: int,
+    relative: tuple[float, float] | None = None,
+) -> Interval:
     """Newcombe's hybrid score interval for the difference between two independent shares."""
-    low_a, high_a = wilson(mean_a, n_a)
-    low_b, high_b = wilson(mean_b, n_b)
     share = mean_a - mean_b
-    return Interval(
-        share - hypot(mean_a - low_a, high_b - mean_b),
-        share + hypot(high_a - mean_a, mean_b - low_b),
-        "Newcombe's hybrid score interval",
-    )
+
+    def ends(z: float) -> tuple[float, float]:
+        low_a, high_a = wilson(mean_a, n_a, z)
+        low_b, high_b = wilson(mean_b, n_b, z)
+        below = hypot(mean_a - low_a, high_b - mean_b)
+        return share - below, share + hypot(high_a - mean_a, mean_b - low_b)
+
+    def nearer_end(z: float) -> float:
+        low, high = ends(z)
+        return low if share > 0 else -high
+
+    # An interval that leaves 0 out at 38 standard errors has a p that no float can hold.
+    far = 38.0 if nearer_end(38.0) > 0 else optimize.brentq(nearer_end, 0.0, 38.0) if share else 0.0
+    return Interval(*ends(Z), "Newcombe's hybrid score interval", two_sided(float(far)), relative)
 
 
 def _status(left: Floats, right: Floats) -> Status:
@@ -139,20 +183,23 @@ def _in_other_order(left: Floats, right: Floats) -> bool:
     return (left.size, left.tolist()) > (right.size, right.tolist())
 
 
-def _bootstrap(left: Floats, right: Floats, seed: int, resamples: int) -> Interval:
-    """The BCa interval of a difference between two independent means."""
-    flip = _in_other_order(left, right)
-    result = stats.bootstrap(
-        tuple(on_grid(side) for side in ((right, left) if flip else (left, right))),
-        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
-        confidence_level=CONFIDENCE,
-        n_resamples=resamples,
-        batch=max(1, BATCH_NUMBERS // (left.size + right.size)),
-        vectorized=True,
-        axis=-1,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    method = f"BCa bootstrap over questions of each side, {resamples:,} resamples"
-    interval = Interval(float(result.low), float(result.high), method)
-    return interval.symmetric() if np.array_equal(left, right) else interval.mirrored(flip)
+def _padded(scores: Floats) -> tuple[float, float, int]:
+    """Mean, its squared standard error and the size, after adding a right and a wrong answer."""
+    padded = np.append(scores, (0.0, 1.0))
+    return mean(padded), float(padded.var(ddof=1)) / padded.size, padded.size
+
+
+def _welch(left: Floats, right: Floats, relative: tuple[float, float] | None) -> Interval:
+    (mean_a, var_a, n_a), (mean_b, var_b, n_b) = _padded(left), _padded(right)
+    center, error = mean_a - mean_b, sqrt(var_a + var_b)
+    freedom = (var_a + var_b) ** 2 / (var_a**2 / (n_a - 1) + var_b**2 / (n_b - 1))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    method = "Welch's t after adding a right and a wrong answer to each side"
+    p = two_sided(center / error, freedom)
+    return Interval(center - reach, center + reach, method, p, relative)
+
+
+def _relative(left: Floats, right: Floats) -> tuple[float, float] | None:
+    """Fieller's interval of the relative difference, from the same padded scores."""
+    (mean_a, var_a, _), (mean_b, var_b, _) = _padded(left), _padded(right)
+    return fieller((mean_a, mean_b), (var_a, var_b), 0.0, Z)

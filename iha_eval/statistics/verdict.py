@@ -1,6 +1,6 @@
 """One word and one sentence for a comparison.
 
-For: the top of a report.
+For: the rows and the top of a report.
 Not for: computing anything; difference, corrected p-value and smallest difference come in.
 """
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iha_eval.statistics.difference import Difference, Estimate
+from iha_eval.statistics.power import enough_questions
 from iha_eval.statistics.scores import ALPHA
+from iha_eval.util.numbers import p_digits, plain_points
+from iha_eval.util.text import counted
 
 Word = Literal["better", "worse", "no significant difference", "not enough data"]
 
-#: Points that matter: a difference a comparison should be able to show before it says "none".
+#: Points that matter: a difference a comparison should be able to rule out before it says "none".
 MARGIN = 5.0
 
 
@@ -24,10 +27,17 @@ class Verdict:
         word: `better` or `worse` (than the baseline), `no significant difference`, or
             `not enough data`.
         sentence: The same with its numbers, plain text to be escaped by whoever prints it.
+        numbers: The numbers of the sentence alone.
+        clear_alone: Whether the interval leaves 0 out although the p-value, corrected for the
+            number of comparisons, does not.
+        enough: Questions that would do, where these do not; None elsewhere.
     """
 
     word: Word
     sentence: str
+    numbers: str
+    clear_alone: bool = False
+    enough: int | None = None
 
 
 def verdict(
@@ -38,62 +48,66 @@ def verdict(
     names: tuple[str, str] = ("the model", "the baseline"),
     margin: float = MARGIN,
     alpha: float = ALPHA,
+    comparisons: int = 1,
 ) -> Verdict:
     """Judge a difference: better or worse if p is at most `alpha`, else none or not enough data.
 
-    Without a significant difference there are two ways to be entitled to "no significant
-    difference": the questions could have shown a difference of `margin` points (`smallest` is no
-    more than that), or the whole interval lies within `margin` points of 0. Otherwise there is not
-    enough data to tell.
+    "No significant difference" is a claim of its own, that of equivalence: the whole 95% interval
+    lies within `margin` points of 0, and 0 lies in it. Otherwise there is not enough data to tell.
+    A row whose interval leaves 0 out while its corrected p is above `alpha` is clear alone, but not
+    among all that were compared, and says so.
 
-    The margin of 5 points is what one cell of 500 questions can show while the models disagree on
-    no more than 14% of them; it is about the gain that the paper reports for
-    GSM8K (4.8 points at P@1, 5.8 at Maj@16).
+    The margin of 5 points is about the gain that the paper reports for GSM8K (4.8 points at P@1,
+    5.8 at Maj@16); 500 questions on which 14% of the answers differ have an interval of +-3.3.
 
     Args:
-        difference: The difference, of model a less the baseline.
+        difference: The difference, of model a less the baseline; its interval and the p-value that
+            was corrected agree (`agreeing`).
         p: Its p-value, corrected for the number of comparisons read together; None if untested.
         smallest: Smallest difference the questions could have shown, in points, as
             `smallest_difference` has it; None if none.
         names: What to call the model and the baseline.
         margin: Points that matter, above 0.
         alpha: Two-sided level.
+        comparisons: How many comparisons p is corrected for.
     """
     a, b = names
-    found = difference.estimate
-    if found is None or p is None:
+    estimate = difference.estimate
+    if estimate is None or p is None:
+        missing = "no scores to compare"
         return Verdict(
-            "not enough data", f"Not enough data to tell {a} from {b}: no scores to compare."
+            "not enough data", f"Not enough data to tell {a} from {b}: {missing}.", missing
         )
-    numbers = _numbers(difference, found, p)
-    if p <= alpha and found.points != 0:
-        word: Word = "better" if found.points > 0 else "worse"
-        return Verdict(word, f"{_upper(a)} is {word} than {b}: {numbers}.")
-    shown = _could_show(difference, smallest)
-    if smallest is not None and smallest <= margin:
-        text = f"No significant difference between {a} and {b}: {numbers}; {shown}."
-        return Verdict("no significant difference", text)
-    if -margin < found.low and found.high < margin:
-        text = (
-            f"No significant difference between {a} and {b}: {numbers}; "
-            f"the interval stays within {margin:g} points."
-        )
-        return Verdict("no significant difference", text)
-    return Verdict("not enough data", f"Not enough data to tell {a} from {b}: {numbers}; {shown}.")
+    numbers = _numbers(difference, estimate, p)
+    if p <= alpha and estimate.points != 0:
+        word: Word = "better" if estimate.points > 0 else "worse"
+        return Verdict(word, f"{upper_first(a)} is {word} than {b}: {numbers}.", numbers)
+    has_zero = estimate.low <= 0 <= estimate.high
+    if has_zero and -margin < estimate.low and estimate.high < margin:
+        numbers += f"; the interval stays within {margin:g} points"
+        text = f"No significant difference between {a} and {b}: {numbers}."
+        return Verdict("no significant difference", text, numbers)
+    enough = enough_questions(difference, margin, alpha=alpha / comparisons)
+    if has_zero:
+        numbers += f"; {_could_show(difference, smallest)}"
+        numbers += f"; about {enough:,} would tell {margin:g} points from none"
+    else:
+        numbers += f"; clear alone, not among {comparisons} comparisons"
+        numbers += f"; about {enough:,} questions would make a difference of that size clear"
+    text = f"Not enough data to tell {a} from {b}: {numbers}."
+    return Verdict("not enough data", text, numbers, not has_zero, enough)
 
 
-def _numbers(difference: Difference, found: Estimate, p: float) -> str:
-    sizes = (
-        _questions(difference.n_a)
-        if difference.paired
-        else f"unpaired, {difference.n_a} and {_questions(difference.n_b)}"
-    )
+def _numbers(difference: Difference, estimate: Estimate, p: float) -> str:
+    questions = counted(difference.n_b, "question")
+    sizes = questions if difference.paired else f"unpaired, {difference.n_a:,} and {questions}"
     left_out = f" ({difference.left_out} left out)" if difference.left_out else ""
+    shown_p = "< 0.0001" if p < 0.0001 else f"= {p_digits(p)}"
     return (
-        f"{100 * found.mean_a:.1f} against {100 * found.mean_b:.1f}, "
-        f"{_signed(found.points)} points "
-        f"(95% interval {_signed(found.low)} to {_signed(found.high)}), "
-        f"corrected p {_p(p)}, {sizes}{left_out}"
+        f"{100 * estimate.mean_a:.1f} against {100 * estimate.mean_b:.1f}, "
+        f"{plain_points(estimate.points)} points "
+        f"(95% interval {plain_points(estimate.low)} to {plain_points(estimate.high)}), "
+        f"corrected p {shown_p}, {sizes}{left_out}"
     )
 
 
@@ -104,18 +118,6 @@ def _could_show(difference: Difference, smallest: float | None) -> str:
     return f"{many} could have shown a difference of {smallest:.1f} points (at 80% power)"
 
 
-def _questions(count: int) -> str:
-    return "1 question" if count == 1 else f"{count} questions"
-
-
-def _signed(points: float) -> str:
-    # Adding 0.0 turns -0.0 into 0.0.
-    return f"{round(points, 1) + 0.0:+.1f}"
-
-
-def _p(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}" if p < 0.1 else f"= {p:.2f}"
-
-
-def _upper(name: str) -> str:
+def upper_first(name: str) -> str:
+    """A name at the start of a sentence."""
     return name[:1].upper() + name[1:]

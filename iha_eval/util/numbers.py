@@ -37,7 +37,9 @@ def relative(share: Any) -> str:
 
 def interval(low: Any, high: Any) -> str:
     """Both ends of an interval in points, signed."""
-    return f"{points(low)} to {points(high)}" if there(low) and there(high) else MISSING
+    if not (there(low) and there(high)):
+        return MISSING
+    return f"{points(low, _digits(low))} to {points(high, _digits(high))}"
 
 
 def levels(low: Any, high: Any) -> str:
@@ -49,9 +51,26 @@ def p_value(value: Any) -> str:
     """A p-value with two figures: `0.032`, `< 0.0001`."""
     if not there(value):
         return MISSING
-    if value < 0.0001:
-        return f"<{_SPACE}0.0001"
-    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+    return f"<{_SPACE}0.0001" if value < 0.0001 else p_digits(value)
+
+
+def p_digits(value: float) -> str:
+    """A p-value with two figures, or as many as tell it from 0.05: `0.032`, `0.0496`."""
+    text = f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+    figures = 3
+    while float(text) == 0.05 != value:
+        text, figures = f"{value:.{figures}g}", figures + 1
+    return text
+
+
+def plain_points(value: float) -> str:
+    """A difference in points, signed, in ASCII, with as many digits as tell it from 0."""
+    return f"{round(value, _digits(value)) + 0.0:+.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    """One digit, or up to three where fewer would turn a number into 0."""
+    return next((digits for digits in (1, 2, 3) if round(value, digits)), 1)
 
 
 def count(value: Any) -> str:

@@ -42,7 +42,7 @@ def test_a_report_has_everything(report: Report) -> None:
     assert (made["schema"], made["title"], made["paired"]) == (1, "T", True)
     assert made["created"] == "2026-01-02T03:04:05+00:00"
     assert [one["benchmark"] for one in made["headlines"]] == ["ruler_mk", "gsm8k", "quiz"]
-    assert made["headlines"][1]["sentence"].startswith("GSM8K (Maj@4, gsm8k_maj): Not enough")
+    assert made["headlines"][1]["sentence"].startswith("GSM8K: not enough data to tell IHA (iha")
     assert made["headlines"][2]["decided_by"] == "acc, quiz"
     assert len(made["tables"]) == 4
     assert made["disagreements"]["total"] == 9
@@ -59,7 +59,7 @@ def test_a_report_has_everything(report: Report) -> None:
     assert told["datasets"][0]["sha256"] == "d" * 64
     assert told["datasets"][2] == {"task": "gsm8k_maj", "source": "x", "sha256": "e", "note": None}
     assert told["statistics"]["correction"] == "Holm"
-    assert "exact McNemar" in told["statistics"]["tests"]
+    assert "mid-p McNemar" in told["statistics"]["tests"]
 
 
 def test_the_same_files_make_the_same_bytes(runs: Callable[..., tuple[Path, Path]]) -> None:

@@ -26,7 +26,7 @@ def test_a_drop_counts_until_it_is_mended(history: Callable[..., JudgedNights]) 
         check = only(found.night([measure(BAD)]))
         assert (check.regression, check.against) == (True, "n1")
         assert check.points == pytest.approx(-20)
-        assert check.method == "exact McNemar"
+        assert check.method == "mid-p McNemar"
     check = only(found.night([measure(GOOD)]))
     assert (check.regression, check.points) == (False, 0)
     assert only(found.night([measure(BAD)])).against == "n4"
@@ -120,14 +120,14 @@ def test_thresholds(
 
 
 def test_watching_more_asks_for_more(history: Callable[..., JudgedNights]) -> None:
-    """By hand: 8 of 8 changes downward have p = 2 / 2^8, times 7 tasks more than 5%."""
-    same = [measure([1.0] * 8, f"same{i}") for i in range(6)]
+    """By hand: 7 of 7 changes downward have a mid-p of 1 / 2^7, times 7 tasks more than 5%."""
+    same = [measure([1.0] * 7, f"same{i}") for i in range(6)]
     for others, regression in ((same[:5], True), (same, False)):
         found = history()
-        found.night([measure([1.0] * 8), *others])
-        check, *_ = found.night([measure([0.0] * 8), *others]).checks
-        assert check.p == pytest.approx(2 / 2**8)
-        assert check.p_corrected == pytest.approx((1 + len(others)) * 2 / 2**8)
+        found.night([measure([1.0] * 7), *others])
+        check, *_ = found.night([measure([0.0] * 7), *others]).checks
+        assert check.p == pytest.approx(1 / 2**7)
+        assert check.p_corrected == pytest.approx((1 + len(others)) / 2**7)
         assert check.regression is regression
 
 

@@ -41,3 +41,15 @@ def test_holm_by_hand() -> None:
 
 def test_benjamini_hochberg_by_hand() -> None:
     assert benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+
+
+def test_cells_that_cannot_reject_take_no_share() -> None:
+    # Two of four cells could have given 0.02; the others are counted where p reaches theirs.
+    assert holm([0.02, 0.04, 1.0, 0.3], [0.001, 0.01, 1.0, 0.25]) == pytest.approx(
+        [0.04, 0.04, 1.0, 0.3]
+    )
+
+
+def test_without_hopeless_cells_tarones_correction_is_holms() -> None:
+    drawn = (np.random.default_rng(1).random(40) ** 2).tolist()
+    assert holm(drawn, [0.0] * 40) == holm(drawn)

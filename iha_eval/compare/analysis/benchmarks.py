@@ -1,4 +1,4 @@
-"""What a comparison is about: benchmarks, their tables and rows, and the row that decides.
+"""What a comparison is about: benchmarks, their tables and rows, and the rows that decide.
 
 For: the plan of a report, made from the names of tasks and metrics before any number is looked at:
 RULER by length and variant, GSM8K and MATH-500 by votes, any other task by its metrics.
@@ -63,7 +63,7 @@ class PlannedRow:
         variant: RULER's variant; None elsewhere, and over several.
         length: RULER's length in tokens; None elsewhere, and over several.
         k: Number of votes; None elsewhere.
-        decides: Whether it is the one that the benchmark is judged by.
+        decides: Whether it is one that the benchmark is judged by.
         partial: Whether it stands for several tasks, some of which could not be compared.
     """
 
@@ -102,7 +102,7 @@ class PlannedBenchmark:
     Attributes:
         name: Such as `ruler_mk`.
         label: The same for the reader.
-        tables: Their rows; one row of all decides.
+        tables: Their rows; one or two of all decide.
         warnings: What was left out, each a sentence.
     """
 
@@ -244,7 +244,8 @@ def reasoning_benchmark(run: Run, task: str) -> str | None:
 def _lay_out_reasoning(name: str, tasks: Sequence[Task]) -> PlannedBenchmark:
     """The benchmark `name` of its tasks, of which there is at least one.
 
-    The row that decides is the one with the most votes; without votes, exact match.
+    Two rows decide, of the task with the most votes: P@1, which is the most sensitive, and the
+    majority of all votes; without votes, exact match.
     """
     metrics = {task.name: metrics_of(task, _REASONING_FILTER) for task in tasks}
     most = max(metrics, key=lambda task: max(votes(metrics[task], "maj"), default=0))
@@ -266,7 +267,7 @@ def _reasoning_rows(task: str, metrics: Sequence[str], *, decides: bool) -> list
     passed = [k for k in votes(metrics, "pass") if k > 1]
     single = "exact_match" if "exact_match" in metrics else "p@1"
     names = [(single, None), *((f"maj@{k}", k) for k in majority)]
-    deciding = names[-1][0] if decides else None
+    deciding = {names[0][0], names[-1][0]} if decides else set()
     names += [(f"pass@{k}", k) for k in passed]
     return [
         PlannedRow(
@@ -275,7 +276,7 @@ def _reasoning_rows(task: str, metrics: Sequence[str], *, decides: bool) -> list
             metric,
             (ScoreColumn(task, _REASONING_FILTER, metric),),
             k=k,
-            decides=metric == deciding,
+            decides=metric in deciding,
         )
         for metric, k in names
     ]

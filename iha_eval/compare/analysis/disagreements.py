@@ -74,13 +74,13 @@ def disagreements(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> d
 
 
 def _judged(benchmark: PlannedBenchmark) -> Iterator[ScoreColumn]:
-    """One metric for each task: of the row that decides, else the last vote, else the first."""
+    """One metric for each task: of the last deciding row, else the last vote, else the first."""
     tables = sorted(benchmark.tables, key=lambda table: not any(row.decides for row in table.rows))
     seen: set[str] = set()
     for table in tables:
         voted = [row for row in table.rows if row.metric.startswith("maj@")]
         deciding = [row for row in table.rows if row.decides]
-        for row in deciding or voted[-1:] or table.rows:
+        for row in deciding[-1:] or voted[-1:] or table.rows:
             for column in row.columns:
                 if column.task not in seen:
                     seen.add(column.task)

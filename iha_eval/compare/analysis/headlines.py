@@ -1,6 +1,6 @@
-"""One sentence for each benchmark, from the row that decides, or why there is none.
+"""One sentence for each benchmark, from the rows that decide, or why there is none.
 
-For: the top of a report. Not for: judging (iha_eval.statistics.verdict), nor for choosing the row,
+For: the top of a report. Not for: judging (iha_eval.statistics.verdict), nor for choosing the rows,
 which the plan does before any number is known.
 """
 
@@ -14,16 +14,20 @@ from iha_eval.compare.analysis.benchmarks import (
     metric_label,
 )
 from iha_eval.compare.analysis.measured_rows import MeasuredRow
-from iha_eval.compare.inputs.pairing import Pairing, listed
+from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, listed
 
+#: What stands in place of a verdict.
 NOT_COMPARED = "not compared"
-"""What stands in place of a verdict."""
+
+#: The word of a benchmark in which one metric is better and another one worse.
+MIXED = "mixed"
 
 
 def headlines(
     benchmarks: Sequence[PlannedBenchmark],
     cells: Mapping[PlannedRow, MeasuredRow],
     pairing: Pairing,
+    models: Mapping[Side, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """A headline for each benchmark of either run; those that are not compared come last.
 
@@ -31,15 +35,15 @@ def headlines(
         benchmarks: The plan.
         cells: Its rows with their numbers.
         pairing: The runs.
+        models: What is known of both models, see `describe_models`.
     """
     left_out = _left_out(pairing)
-    found = [
-        _headline(benchmark, cells[row], list(left_out.pop((benchmark.name, benchmark.label), ())))
-        for benchmark in benchmarks
-        for table in benchmark.tables
-        for row in table.rows
-        if row.decides
-    ]
+    found = []
+    for benchmark in benchmarks:
+        rows = [cells[row] for table in benchmark.tables for row in table.rows if row.decides]
+        if rows:
+            missing = list(left_out.pop((benchmark.name, benchmark.label), ()))
+            found.append(_headline(benchmark, rows, missing, models))
     for benchmark in benchmarks:
         if not benchmark.tables:
             left_out.pop((benchmark.name, benchmark.label), None)
@@ -75,19 +79,62 @@ def _absent(name: str, label: str, what: str) -> dict[str, Any]:
 
 
 def _headline(
-    benchmark: PlannedBenchmark, cell: MeasuredRow, left_out: list[str]
+    benchmark: PlannedBenchmark,
+    rows: Sequence[MeasuredRow],
+    left_out: Sequence[str],
+    models: Mapping[Side, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    row = cell.row
-    if row.k is not None or row.label == metric_label(row.metric):
-        what = f"{metric_label(row.metric)}, {row.task}"
-    else:
-        what = f"{metric_label(row.metric)}, {row.label}"
+    what = "; ".join(_what(row.row) for row in rows)
+    word, claim = _claim(rows, _names(models))
+    numbers = " ".join(f"{_what(row.row)}: {row.verdict.numbers}." for row in rows)
     more = f" Not compared: {listed(left_out)}." if left_out else ""
     return {
         "benchmark": benchmark.name,
         "label": benchmark.label,
-        "metric": row.metric,
+        "metric": rows[-1].row.metric,
         "decided_by": what,
-        "word": cell.verdict.word,
-        "sentence": f"{benchmark.label} ({what}): {cell.verdict.sentence}{more}",
+        "word": word,
+        "sentence": f"{benchmark.label}: {claim}, {_training_runs(models)}. {numbers}{more}",
     }
+
+
+def _what(row: PlannedRow) -> str:
+    """What a row compares, such as `Maj@16, gsm8k_maj`."""
+    label = metric_label(row.metric)
+    return f"{label}, {row.task if row.label == label else row.label}"
+
+
+def _claim(rows: Sequence[MeasuredRow], names: tuple[str, str]) -> tuple[str, str]:
+    """The word of all rows together, and the same as a clause."""
+    a, b = names
+    by_word: dict[str, list[str]] = {}
+    for row in rows:
+        by_word.setdefault(row.verdict.word, []).append(metric_label(row.row.metric))
+    better, worse = by_word.get("better"), by_word.get("worse")
+    if better and worse:
+        claim = f"{a} is better than {b} at {listed(better)} and worse at {listed(worse)}"
+        return MIXED, claim
+    for word, metrics in (("better", better), ("worse", worse)):
+        if metrics:
+            where = "" if len(metrics) == len(rows) else f" at {listed(metrics)}"
+            return word, f"{a} is {word} than {b}{where}"
+    if "not enough data" in by_word:
+        return "not enough data", f"not enough data to tell {a} from {b}"
+    return "no significant difference", f"no significant difference between {a} and {b}"
+
+
+def _names(models: Mapping[Side, Mapping[str, Any]]) -> tuple[str, str]:
+    """What a headline calls the two checkpoints; with fingerprints where their names are equal."""
+    names = [str(models[side]["name"]) for side in SIDES]
+    if names[0] == names[1]:
+        prints = [str(models[side]["fingerprint"] or "")[:8] for side in SIDES]
+        names = [f"{name} {mark}".strip() for name, mark in zip(names, prints, strict=True)]
+    return f"IHA ({names[0]})", f"the baseline ({names[1]})"
+
+
+def _training_runs(models: Mapping[Side, Mapping[str, Any]]) -> str:
+    """What a comparison of two checkpoints is about, which is not the two methods."""
+    prints = {models[side]["fingerprint"] for side in SIDES}
+    if len(prints) == 1 and None not in prints:
+        return "which are one checkpoint"
+    return "one training run each"

@@ -4,10 +4,10 @@ For: measuring the rows of a plan and correcting their p-values family by family
 both models by number of votes (curves) and by depth of the needle (maps).
 Not for: which rows there are (benchmarks.py), nor for the statistics (iha_eval.statistics).
 
-Families: the rows that decide, one a benchmark, are one family across all tables, for they are what
-is read first; the other rows of each table are a family of their own. So each row has one corrected
-p-value, and a smallest difference that goes with it: what a test at 5% divided by the size of the
-family would have shown.
+Families: the rows that decide are one family across all tables, for they are what is read first;
+the other rows of each table are a family of their own; several comparisons share their families. So
+each row has one corrected p-value, and a smallest difference that goes with it: what a test at 5%
+divided by the number of rows of the family that could show a difference would have shown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,13 +35,11 @@ from iha_eval.statistics import (
     PValue,
     Verdict,
     benjamini_hochberg,
+    compare_paired,
+    compare_unpaired,
     holm,
     level,
-    paired_difference,
-    paired_p,
     smallest_difference,
-    unpaired_difference,
-    unpaired_p,
     verdict,
 )
 from iha_eval.statistics.scores import Floats
@@ -63,8 +61,17 @@ DepthPlace = tuple[int, int]
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row with its numbers, before anything is known of its family."""
+    """A row with its numbers, before anything is known of its family.
 
+    Attributes:
+        comparison: Which of several comparisons it belongs to, from 0.
+        row: The row.
+        difference: The difference, which agrees with `p`.
+        p: The p-value, not corrected.
+        levels: How well each model does.
+    """
+
+    comparison: int
     row: PlannedRow
     difference: Difference
     p: PValue
@@ -89,23 +96,41 @@ class MeasuredRow:
 def measure_all(
     pairing: Pairing, benchmarks: Sequence[PlannedBenchmark], correction: Correction, margin: float
 ) -> dict[PlannedRow, MeasuredRow]:
-    """All rows of all tables with their numbers.
+    """All rows of all tables of one comparison with their numbers; see `measure_together`."""
+    return measure_together([(pairing, benchmarks)], correction, margin)[0]
+
+
+def measure_together(
+    comparisons: Sequence[tuple[Pairing, Sequence[PlannedBenchmark]]],
+    correction: Correction,
+    margin: float,
+) -> list[dict[PlannedRow, MeasuredRow]]:
+    """All rows of all tables of several comparisons, whose families are joined.
 
     Args:
-        pairing: Two runs.
-        benchmarks: What is to be compared.
+        comparisons: Two runs each, and what is to be compared of them.
         correction: How p-values are corrected.
         margin: Points that matter, see iha_eval.statistics.verdict.
+
+    Returns:
+        One mapping for each comparison.
     """
-    tables = [table for benchmark in benchmarks for table in benchmark.tables]
-    found: dict[PlannedRow, MeasuredRow] = {}
-    for table in tables:
-        others = [row for row in table.rows if not row.decides]
-        kind = "row" if len(others) == len(table.rows) else "other row"
-        found |= _family(pairing, others, f"{kind} of this table", correction, margin)
-    deciding = [row for table in tables for row in table.rows if row.decides]
-    found |= _family(pairing, deciding, "deciding row of all tables", correction, margin)
-    return found
+    families: dict[str, list[RowStatistics]] = {}
+    kinds = {"": "deciding row of all tables"}
+    for number, (pairing, benchmarks) in enumerate(comparisons):
+        for table in (table for benchmark in benchmarks for table in benchmark.tables):
+            whole = not any(row.decides for row in table.rows)
+            kinds[table.label] = f"{'row' if whole else 'other row'} of this table"
+            for row in table.rows:
+                name = "" if row.decides else table.label
+                families.setdefault(name, []).append(_measure(number, pairing, row))
+    measured: list[dict[PlannedRow, MeasuredRow]] = [{} for _ in comparisons]
+    for name, family in families.items():
+        kind = kinds[name] + (f" in {len(comparisons)} comparisons" if len(comparisons) > 1 else "")
+        judged = _correct(family, kind, correction, margin)
+        for statistics, result in zip(family, judged, strict=True):
+            measured[statistics.comparison][statistics.row] = result
+    return measured
 
 
 def row_paired(pairing: Pairing, row: PlannedRow) -> bool:
@@ -135,37 +160,46 @@ def row_levels(pairing: Pairing, row: PlannedRow, scores: dict[Side, Floats]) ->
     return {side: level(scores[side]) for side in SIDES}
 
 
-def _family(
-    pairing: Pairing, rows: Sequence[PlannedRow], kind: str, correction: Correction, margin: float
-) -> dict[PlannedRow, MeasuredRow]:
-    measured = [_measure(pairing, row) for row in rows]
-    p_values = [one.p.value for one in measured]
-    correct = holm if correction == "holm" else benjamini_hochberg
-    size = sum(p is not None for p in p_values)
-    counted = f"{size} {kind if size == 1 else kind.replace('row', 'rows')}"
-    label = f"{CORRECTIONS[correction]} over {counted}"
-    return {
-        one.row: _measured_row(one, p, ALPHA / max(size, 1), label, margin)
-        for one, p in zip(measured, correct(p_values), strict=True)
-    }
-
-
-def _measure(pairing: Pairing, row: PlannedRow) -> RowStatistics:
-    scores = row_scores(pairing, row)
-    a, b = (scores[side] for side in SIDES)
-    if row_paired(pairing, row):
-        difference, p = paired_difference(a, b), paired_p(a, b)
+def _correct(
+    family: Sequence[RowStatistics], kind: str, correction: Correction, margin: float
+) -> list[MeasuredRow]:
+    """The rows of one family, with p-values corrected for one another."""
+    p_values = [statistics.p.value for statistics in family]
+    if correction == "holm":
+        corrected = holm(p_values, [statistics.p.least for statistics in family])
     else:
-        difference, p = unpaired_difference(a, b), unpaired_p(a, b)
-    return RowStatistics(row, difference, p, row_levels(pairing, row, scores))
+        corrected = benjamini_hochberg(p_values)
+    size = sum(p is not None for p in p_values)
+    able = sum(s.p.value is not None and s.p.least <= ALPHA for s in family)
+    rows = kind if size == 1 else kind.replace("row", "rows")
+    label = f"{CORRECTIONS[correction]} over {size} {rows}"
+    if able < size and correction == "holm":
+        label += f", {able} of which could show a difference"
+    shared = able if correction == "holm" else size
+    return [
+        _measured_row(statistics, p, (max(shared, 1), size), label, margin)
+        for statistics, p in zip(family, corrected, strict=True)
+    ]
+
+
+def _measure(comparison: int, pairing: Pairing, row: PlannedRow) -> RowStatistics:
+    scores = row_scores(pairing, row)
+    compare = compare_paired if row_paired(pairing, row) else compare_unpaired
+    difference, p = compare(*(scores[side] for side in SIDES))
+    return RowStatistics(comparison, row, difference, p, row_levels(pairing, row, scores))
 
 
 def _measured_row(
-    measured: RowStatistics, p: float | None, alpha: float, correction: str, margin: float
+    measured: RowStatistics,
+    p: float | None,
+    sizes: tuple[int, int],
+    correction: str,
+    margin: float,
 ) -> MeasuredRow:
+    """A row judged; sizes are those of its family: rows that could show a difference, and all."""
     row, difference, found = measured.row, measured.difference, measured.difference.estimate
-    smallest = smallest_difference(difference, alpha=alpha)
-    judged = verdict(difference, p, smallest, names=NAMES, margin=margin)
+    smallest = smallest_difference(difference, alpha=ALPHA / sizes[0])
+    judged = verdict(difference, p, smallest, names=NAMES, margin=margin, comparisons=sizes[1])
     pairs, levels = difference.pairs, measured.levels
     numbers: dict[str, Any] = {
         "task": row.task,
@@ -182,6 +216,8 @@ def _measured_row(
         **{f"{side}_high": levels[side].high for side in SIDES},
         "points": found.points if found else None,
         "relative": found.relative if found else None,
+        "relative_low": found.relative_low if found else None,
+        "relative_high": found.relative_high if found else None,
         "low": found.low if found else None,
         "high": found.high if found else None,
         "method": found.method if found else None,
@@ -194,6 +230,8 @@ def _measured_row(
         "status": difference.status,
         "smallest": smallest,
         "word": judged.word,
+        "clear_alone": judged.clear_alone,
+        "enough": judged.enough,
         "sentence": judged.sentence,
         "decides": row.decides,
         "paired": difference.paired,

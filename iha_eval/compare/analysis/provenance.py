@@ -17,9 +17,9 @@ from iha_eval.statistics import ALPHA, CONFIDENCE, POWER
 from iha_eval.util.redact import without_secrets
 
 FAMILIES = (
-    "the deciding rows, one a benchmark, are one family across all tables; the other rows of each "
-    "table are a family of their own; the smallest difference is that of a test at alpha / size of "
-    "the family"
+    "the deciding rows are one family across all tables; the other rows of each table are a family "
+    "of their own; the smallest difference is that of a test at alpha / number of rows of the "
+    "family that could show one"
 )
 
 #: The texts that RULER itself uses.
@@ -110,12 +110,12 @@ def _dataset(run: Run, task: str) -> dict[str, Any]:
     return {"task": task, "source": source, "sha256": sha256, "note": note}
 
 
-def describe_models(pairing: Pairing) -> dict[str, dict[str, Any]]:
+def describe_models(pairing: Pairing) -> dict[Side, dict[str, Any]]:
     """Both models, in the form of report.json; what a run does not tell is None."""
     return {side: _describe(pairing, side) for side in SIDES}
 
 
-def model_warnings(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def model_warnings(models: Mapping[Side, Mapping[str, Any]]) -> list[str]:
     """What a reader must know of two models that were not run alike, each a sentence."""
     iha, baseline = (models[side] for side in SIDES)
     warnings = []

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iha_eval.util.numbers import p_digits, plain_points
 from iha_eval.util.text import counted
 
 MOST_ROWS = 60
@@ -98,14 +99,15 @@ def _row(row: Mapping[str, Any]) -> Sequence[str]:
     pairs = "-" if row["higher"] is None else f"{row['higher']} / {row['lower']}"
     interval = "-"
     if row["points"] is not None:
-        interval = f"{_signed(row['points'])} ({_signed(row['low'])} to {_signed(row['high'])})"
+        interval = " to ".join(map(plain_points, (row["low"], row["high"])))
+        interval = f"{plain_points(row['points'])} ({interval})"
     return (
         f"**{label}**" if row["decides"] else label,
         n,
         _percent(row["iha"]),
         _percent(row["baseline"]),
         interval,
-        "-" if row["relative"] is None else f"{_signed(100 * row['relative'])}%",
+        _relative(row),
         _p(row["p_corrected"]),
         pairs,
         "-" if row["smallest"] is None else f"{row['smallest']:.1f}",
@@ -121,13 +123,16 @@ def _percent(score: float | None) -> str:
     return "-" if score is None else f"{100 * score:.1f}"
 
 
-def _signed(number: float) -> str:
-    # Adding 0.0 turns -0.0 into 0.0.
-    return f"{round(number, 1) + 0.0:+.1f}"
-
-
 def _p(p: float | None) -> str:
-    return "-" if p is None else "&lt; 0.0001" if p < 0.0001 else f"{p:.2g}"
+    return "-" if p is None else "&lt; 0.0001" if p < 0.0001 else p_digits(p)
+
+
+def _relative(row: Mapping[str, Any]) -> str:
+    if row["relative"] is None:
+        return "-"
+    ends = [row["relative_low"], row["relative_high"]]
+    interval = "" if None in ends else f" ({' to '.join(f'{100 * end:+.0f}%' for end in ends)})"
+    return f"{100 * row['relative']:+.1f}%{interval}"
 
 
 def _paper(found: Mapping[str, Any] | None) -> str:

@@ -31,6 +31,7 @@ BADGES = {
     "worse": ("▼", "worse"),
     "no significant difference": ("=", "none"),
     "not enough data": ("?", "few"),
+    "mixed": ("±", "few"),
     "not compared": ("\N{EN DASH}", "few"),
 }
 

@@ -69,7 +69,9 @@ def test_the_command_prints_headlines_warnings_and_paths(
     out = tmp_path / "out"
     assert _main(*files, "--out", out, "--title", "T", "--commit", "c", "--correction", "fdr") == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("quiz (acc, quiz): Not enough data to tell IHA from the baseline")
+    assert printed[0].startswith(
+        "quiz: not enough data to tell IHA (iha ffffffff) from the baseline"
+    )
     assert printed[1].startswith("warning: Both runs are of the same checkpoint")
     assert printed[-3:] == [str(out / f"report.{end}") for end in ("html", "md", "json")]
     report: dict[str, Any] = json.loads((out / "report.json").read_bytes())

@@ -335,7 +335,7 @@ def test_what_a_run_did_not_record_is_said() -> None:
 
 def test_family_of_corrected_values_is_stated(pages: dict[str, str]) -> None:
     text = " ".join(Outline(pages["full"]).texts("p"))
-    assert "the deciding rows, shaded, one a benchmark, are one family across all tables" in text
+    assert "the deciding rows, shaded, are one family across all tables" in text
 
 
 def test_same_report_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
