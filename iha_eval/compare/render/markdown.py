@@ -86,6 +86,7 @@ def _table(table: Mapping[str, Any]) -> str:
         _line(["---", *["---:"] * (len(_HEAD) - 1)]),
     ]
     lines += [_line(_row(row)) for row in rows[:MOST_ROWS]]
+    lines += _paper_notes(rows)
     if len(rows) > MOST_ROWS:
         lines += ["", f"{len(rows) - MOST_ROWS} more rows are in report.html."]
     return "\n".join(lines)
@@ -142,6 +143,23 @@ def _paper(found: Mapping[str, Any] | None) -> str:
     if found["iha"] is None:
         return relative
     return f"{_percent(found['iha'])} / {_percent(found['baseline'])} ({relative})"
+
+
+def _paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the paper has for all of its models, and what of it does not fit."""
+    known = [row for row in rows if row["paper"]]
+    models = [
+        f"{text(row['label'])}: "
+        + ", ".join(
+            f"{name} {'-' if score is None else f'{100 * score:.4g}'}"
+            for name, score in row["paper"]["models"].items()
+        )
+        for row in known
+        if row["paper"]["models"]
+    ]
+    caveats = dict.fromkeys(text(row["paper"]["caveat"]) for row in known if row["paper"]["caveat"])
+    notes = [f"Paper, {note}." for note in models] + [f"Does not fit: {note}." for note in caveats]
+    return ["", f"<sub>{' '.join(notes)}</sub>"] if notes else []
 
 
 def _provenance(report: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis.measured_rows import curves, depth_maps
 from iha_eval.compare.inputs.pairing import Pairing
+from iha_eval.compare.render.markdown import to_markdown
+from iha_eval.compare.render.page import render
 from iha_eval.errors import UserError
 from iha_eval.statistics import (
     compare_paired,
@@ -222,6 +224,10 @@ def test_papers_numbers_stand_beside_ours(report: Report) -> None:
     assert by_label["Maj@16"]["baseline"] == pytest.approx(0.484)
     assert by_label["Maj@16"]["relative"] == pytest.approx(5.8 / 48.4)
     assert by_label["pass@16"] is None
+    page, markdown = render(made), to_markdown(made)
+    for text in (page, markdown):
+        assert "Talking Heads 29.3" in text
+        assert "the abstract 10-20%" in text
 
 
 def test_a_curve_has_all_votes_with_their_intervals(paired: Paired) -> None:
