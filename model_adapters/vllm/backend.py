@@ -11,10 +11,13 @@ vLLM's block pooling for causal Whisper (`models/whisper_causal.py`) is the prec
 import copy
 import functools
 import math
+import sys
+import weakref
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from vllm import envs
 from vllm.v1.attention.backend import (
     AttentionBackend,
     AttentionCGSupport,
@@ -29,18 +32,7 @@ from vllm.v1.kv_cache_interface import AttentionSpec
 from model_adapters.vllm import cache_spec
 from model_adapters.vllm.cache_spec import CacheShape
 from model_adapters.vllm.serving_rules import check_backend
-
-# What counts tokens in a batch's metadata, over all supported vLLM releases.
-_COUNTS = ("num_actual_tokens", "max_query_len", "max_seq_len")
-_CPU_TENSORS = (
-    "query_start_loc_cpu",
-    "seq_lens_cpu_upper_bound",
-    "_seq_lens_cpu",
-    "_num_computed_tokens_cpu",
-)
-# What a base builder derives from the above, in tokens, or what no supported base reads.
-_STALE = ("_num_computed_tokens_cache", "_token_to_req_indices_cache", "positions")
-
+from model_adapters.vllm.virtual_batch import DecodeKernel, VirtualCounts, first_rows
 
 # Backends whose metadata follow from the blocks in two fields only, though they do not say so.
 _SHARES_METADATA = ("CPU_ATTN",)
@@ -70,6 +62,7 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
         VirtualMetadataBuilder,
         base.get_builder_cls(),
         shape=shape,
+        base_backend=base,
         # Not where graphs are captured: those of the other groups read their own builder's lengths
         # and schedules, which `update_block_table` does not fill.
         supports_update_block_table=base.get_name() in _SHARES_METADATA,
@@ -133,32 +126,47 @@ def _stretched_cache_shape(
 class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
     """Feeds the base's metadata builder with virtual tokens from persistent buffers.
 
-    Mixed in before the base's builder, which its `super()` calls reach.
+    Mixed in before the base's builder, which its `super()` calls reach. With P = 1 a batch is
+    handed on as it is.
     """
 
     shape: ClassVar[CacheShape]
+    base_backend: ClassVar[type[AttentionBackend]]
 
     def __init__(
         self, kv_cache_spec: AttentionSpec, layer_names: list[str], vllm_config: Any, device: Any
     ) -> None:
         kernel_spec = self.shape.for_kernel(kv_cache_spec)
         super().__init__(kernel_spec, layer_names, vllm_config, device)
+        pseudo_heads = self.shape.pseudo_heads
         self.supports_draft_decode_metadata_update = False
         # The base compares it with its number of tokens, which are virtual ones here.
         if getattr(self, "max_cudagraph_size", None):
-            self.max_cudagraph_size *= self.shape.pseudo_heads
+            self.max_cudagraph_size *= pseudo_heads
+        if getattr(self, "aot_schedule", False):
+            # The base gives up schedules made ahead of time in a model of several windows, because
+            # it does not know which layers it serves. These have one.
+            window = self.shape.kernel_window
+            self.aot_sliding_window = (-1, -1) if window is None else (window - 1, 0)
         scheduler = vllm_config.scheduler_config
-        self._rows = {"slots": scheduler.max_num_batched_tokens}
-        self._rows_per_request = scheduler.max_num_seqs + 1
-        self._buffers: dict[str, torch.Tensor] = {}
-        self._offsets = torch.arange(self.shape.pseudo_heads, device=device)
+        self._slots = torch.empty(0)
+        self._most_slots = scheduler.max_num_batched_tokens
+        self._row_blocks = torch.empty(0)
+        self._most_rows = scheduler.max_num_seqs * pseudo_heads
+        self._offsets = torch.arange(pseudo_heads, device=device)
+        self._counts = _shared_counts(vllm_config, pseudo_heads, device)
+        self._may_part = not envs.VLLM_BATCH_INVARIANT and vllm_config.speculative_config is None
+        self._kernel = self._decode_kernel(kernel_spec, device)
+        self._widen_scratch()
 
     @classmethod
     def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
-        """Whole-graph capture for single-token decode at most."""
+        """Whole-graph capture for batches of requests with equally many tokens at most.
+
+        That is decoding, with or without speculated tokens.
+        """
         support = super().get_cudagraph_support(vllm_config, kv_cache_spec)
-        single = AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE
-        return min(support, single, key=lambda level: level.value)
+        return min(support, AttentionCGSupport.UNIFORM_BATCH, key=lambda level: level.value)
 
     def build(
         self,
@@ -167,8 +175,23 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         fast_build: bool = False,
     ) -> Any:
         """The base's metadata for P times the tokens."""
-        virtual = self._virtual(common_attn_metadata)
-        return super().build(common_prefix_len * self.shape.pseudo_heads, virtual, fast_build)
+        tokens, pseudo_heads = common_attn_metadata, self.shape.pseudo_heads
+        if pseudo_heads == 1:
+            return super().build(common_prefix_len, tokens, fast_build)
+        # Padding included, every request has one token.
+        decodes = tokens.max_query_len == 1 and tokens.num_actual_tokens == tokens.num_reqs
+        apart = (
+            decodes
+            and self._may_part
+            and not common_prefix_len
+            and self._kernel.decodes_apart(tokens.num_reqs)
+        )
+        changes = dict(self._counts.of(tokens, id(self), apart=apart))
+        changes["slot_mapping"] = self._virtual_slots(tokens.slot_mapping)
+        if apart:
+            changes["block_table_tensor"] = self._repeated(tokens.block_table_tensor)
+        virtual = replace(tokens, **changes)
+        return super().build(common_prefix_len * pseudo_heads, virtual, fast_build)
 
     def update_block_table(
         self, metadata: Any, blk_table: torch.Tensor, slot_mapping: torch.Tensor
@@ -182,39 +205,83 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         updated.slot_mapping = self._virtual_slots(slot_mapping)
         return updated
 
-    def _virtual(self, tokens: CommonAttentionMetadata) -> CommonAttentionMetadata:
-        pseudo_heads = self.shape.pseudo_heads
-        changes: dict[str, Any] = dict.fromkeys(name for name in _STALE if hasattr(tokens, name))
-        for name in (*_COUNTS, *_CPU_TENSORS):
-            value = getattr(tokens, name, None)
-            if value is not None:
-                changes[name] = value * pseudo_heads
-        for name in ("query_start_loc", "seq_lens"):
-            counts = getattr(tokens, name)
-            changes[name] = self._kept(name, counts.shape, counts)
-            torch.mul(counts, pseudo_heads, out=changes[name])
-        changes["slot_mapping"] = self._virtual_slots(tokens.slot_mapping)
-        return replace(tokens, **changes)
-
     def _virtual_slots(self, slots: torch.Tensor) -> torch.Tensor:
         """Slot s becomes s*P .. s*P+P-1; padding stays negative."""
         pseudo_heads = self.shape.pseudo_heads
-        kept = self._kept("slots", (len(slots), pseudo_heads), slots)
-        torch.add(slots.unsqueeze(1) * pseudo_heads, self._offsets, out=kept)
-        return kept.clamp_(min=-1).flatten()
+        if pseudo_heads == 1:
+            return slots
+        if not len(self._slots):
+            rows = max(len(slots), self._most_slots)
+            self._slots = slots.new_empty((rows, pseudo_heads))
+        kept = first_rows(self._slots, len(slots), "slots")
+        torch.add(self._offsets, slots.unsqueeze(1), alpha=pseudo_heads, out=kept)
+        return kept.flatten()
 
-    def _kept(self, name: str, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-        """A view of a buffer whose address stays, because CUDA graphs record addresses."""
-        if name not in self._buffers:
-            rows = max(shape[0], self._rows.get(name, self._rows_per_request))
-            self._buffers[name] = like.new_empty((rows, *shape[1:]))
-        buffer = self._buffers[name]
-        if len(buffer) < shape[0]:
-            raise RuntimeError(
-                f"a batch has {shape[0]} rows of {name}, but {len(buffer)} were planned; a larger "
-                "buffer would have another address than the one that graphs recorded"
-            )
-        return buffer[: shape[0]]
+    def _repeated(self, blocks: torch.Tensor) -> torch.Tensor:
+        """[requests, blocks] to [requests * P, blocks], each row P times."""
+        requests, width = blocks.shape
+        pseudo_heads = self.shape.pseudo_heads
+        if not len(self._row_blocks):
+            rows = max(requests * pseudo_heads, self._most_rows)
+            self._row_blocks = blocks.new_empty((rows, width))
+        kept = first_rows(self._row_blocks, requests * pseudo_heads, "block tables")[:, :width]
+        kept.unflatten(0, (requests, pseudo_heads)).copy_(blocks.unsqueeze(1))
+        return kept
+
+    def _decode_kernel(self, spec: AttentionSpec, device: Any) -> DecodeKernel:
+        device = torch.device(device)
+        is_gpu = device.type == "cuda"
+        # From 0.33 on the Triton kernel splits several rows of a request; the name came with it.
+        module = sys.modules[self.base_backend.get_builder_cls().__module__]
+        return DecodeKernel(
+            backend=self.base_backend.get_name(),
+            version=int(getattr(module, "get_flash_attn_version", lambda: 0)() or 0),
+            heads=getattr(self, "num_heads_q", spec.num_kv_heads),
+            kv_heads=spec.num_kv_heads,
+            pseudo_heads=self.shape.pseudo_heads,
+            processors=torch.cuda.get_device_properties(device).multi_processor_count
+            if is_gpu
+            else 0,
+            split_rows=getattr(module, "MAX_3D_QUERY_LEN", 1),
+            split_limit=getattr(self, "seq_threshold_3D", 0) or 0,
+            segments=getattr(self, "num_par_softmax_segments", 1),
+        )
+
+    def _widen_scratch(self) -> None:
+        """Give the Triton kernel's split decoding a row of scratch for every virtual query.
+
+        It has one for each request up to its limit, and does not split where that is too few.
+        """
+        kernel = self._kernel
+        scratch = ("softmax_segm_output", "softmax_segm_max", "softmax_segm_expsum")
+        if kernel.pseudo_heads == 1 or not hasattr(self, scratch[0]):
+            return
+        rows = kernel.split_limit
+        if kernel.pseudo_heads <= kernel.split_rows:
+            rows *= kernel.pseudo_heads
+        for name in scratch:
+            had = getattr(self, name)
+            if len(had) < rows:
+                setattr(self, name, had.new_empty((rows, *had.shape[1:])))
+
+
+_COUNTS: weakref.WeakValueDictionary[tuple[Any, ...], VirtualCounts] = weakref.WeakValueDictionary()
+
+
+def _shared_counts(vllm_config: Any, pseudo_heads: int, device: Any) -> VirtualCounts:
+    """One for all builders of an engine with the same P.
+
+    Two halves of a batch under way at once have to have their own.
+    """
+    scheduler, parallel = vllm_config.scheduler_config, vllm_config.parallel_config
+    key = (id(vllm_config), pseudo_heads, str(device))
+    counts = _COUNTS.get(key)
+    if counts is None or getattr(parallel, "use_ubatching", False):
+        counts = VirtualCounts(pseudo_heads, scheduler.max_num_seqs, device)
+        # Alive as long as the numbers, so that no other configuration gets its identity.
+        counts.owner = vllm_config
+        _COUNTS[key] = counts
+    return counts
 
 
 class VirtualAttentionImpl(AttentionImpl[Any]):

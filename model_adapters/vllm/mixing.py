@@ -7,6 +7,7 @@ the projections, which does away with this (`folding.py`).
 
 import torch
 from torch import Tensor, nn
+from vllm import envs
 from vllm.distributed import (
     get_tensor_model_parallel_rank,
     get_tensor_model_parallel_world_size,
@@ -47,7 +48,8 @@ class PseudoHeads(nn.Module):
         self.kv_heads = max(1, kv_heads // self.ranks)
         self.kv_replicas = max(1, self.ranks // kv_heads)
         # Whether all batches are mixed the same way, whatever their size, so that rounding is too.
-        self.one_way = False
+        # On a CPU the engine's worker says so; elsewhere this is how vLLM is told.
+        self.one_way = bool(envs.VLLM_BATCH_INVARIANT)
         self.sizes = [self.heads * width] + [self.kv_heads * width] * 2
 
     def add_mixing(self) -> None:

@@ -4,6 +4,7 @@ For: vLLM, which loads `IHALlamaForCausalLM` from here by name (see `plugin.py`)
 Not for: paged attention itself (`backend.py`) or training (`hf/modeling.py`).
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from vllm.model_executor.layers.attention import Attention
 from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
 from vllm.model_executor.models.llama import LlamaDecoderLayer, LlamaForCausalLM
 from vllm.model_executor.models.utils import extract_layer_index
+from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from vllm.v1.attention.selector import get_attn_backend
 from vllm.v1.kv_cache_interface import KVCacheSpec
 
@@ -25,7 +27,42 @@ from model_adapters.vllm.cache_spec import CacheShape, block_tokens
 from model_adapters.vllm.fused.packed import Packed, equip
 from model_adapters.vllm.mixing import PseudoHeads
 from model_adapters.vllm.rotary import VirtualRotaryEmbedding
-from model_adapters.vllm.serving_rules import check_parallelism
+from model_adapters.vllm.serving_rules import (
+    GPU_BACKENDS,
+    SUPPORTED_BACKENDS,
+    check_parallelism,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def base_backend(width: int, dtype: torch.dtype, cache_dtype: Any) -> Any:
+    """The backend that attention is derived from: vLLM's choice, if it can serve IHA.
+
+    Where it cannot and nobody asked for it, as FLASHINFER on Blackwell, the first that can is
+    taken and logged. It then stands in the engine's configuration, as if asked for.
+
+    Args:
+        width: d.
+        dtype: the model's.
+        cache_dtype: as vLLM names it.
+    """
+    attention_config = get_current_vllm_config().attention_config
+    chosen = get_attn_backend(width, dtype, cache_dtype)
+    if chosen.get_name() in SUPPORTED_BACKENDS or attention_config.backend is not None:
+        return chosen
+    for name in GPU_BACKENDS:
+        attention_config.backend = AttentionBackendEnum[name]
+        try:
+            other = get_attn_backend(width, dtype, cache_dtype)
+        except (ValueError, ImportError):
+            attention_config.backend = None
+            continue
+        logger.warning(
+            "vLLM would choose %s, which cannot serve IHA: %s is used", chosen.get_name(), name
+        )
+        return other
+    return chosen
 
 
 class IHAPagedAttention(Attention):
@@ -33,7 +70,7 @@ class IHAPagedAttention(Attention):
 
     def __init__(self, config: IHAConfig, layer: int, heads: int, kv_heads: int, **kw: Any) -> None:
         cache_dtype = kw["cache_config"].cache_dtype if kw["cache_config"] else "auto"
-        base = get_attn_backend(config.head_width, torch.get_default_dtype(), cache_dtype)
+        base = base_backend(config.head_width, torch.get_default_dtype(), cache_dtype)
         self.cache_shape = CacheShape(config.pseudo_heads(layer), config.window(layer))
         self.base_backend = base
         self.has_both_kinds = len({kind in IHA_KINDS for kind in config.layer_kinds}) == 2

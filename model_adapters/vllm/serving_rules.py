@@ -11,6 +11,8 @@ from model_adapters.errors import BackendError
 
 # Variable-length attention over a paged cache whose block size is a multiple, not a constant.
 SUPPORTED_BACKENDS = ("CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN")
+# In the order in which they are tried where vLLM's own choice is none of them.
+GPU_BACKENDS = ("FLASH_ATTN", "TRITON_ATTN")
 
 
 def check_backend(name: str) -> None:

@@ -1,10 +1,12 @@
 """What the derived backend tells vLLM: block sizes that it supports, metadata, graphs."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from vllm.v1.attention.backend import (
     AttentionBackend,
     AttentionCGSupport,
@@ -117,8 +119,20 @@ def test_fixed_block_sizes_are_divided_or_dropped() -> None:
 def builder_for(pseudo: int, window: int | None = None) -> Any:
     """A derived builder around the recording one."""
     shape = CacheShape(pseudo, window)
+    return derived_builder(shape, engine_config())
+
+
+def engine_config(**changes: Any) -> Any:
     scheduler = SimpleNamespace(max_num_batched_tokens=64, max_num_seqs=4)
-    config = SimpleNamespace(scheduler_config=scheduler)
+    fields = {
+        "scheduler_config": scheduler,
+        "parallel_config": SimpleNamespace(use_ubatching=False),
+        "speculative_config": None,
+    }
+    return SimpleNamespace(**fields | changes)
+
+
+def derived_builder(shape: CacheShape, config: Any) -> Any:
     spec = shape.for_scheduler(full_spec(), 64)
     derived = iha_backend(RecordingBackend, shape).get_builder_cls()
     return derived(spec, ["layer"], config, torch.device("cpu"))
@@ -154,8 +168,11 @@ def test_the_base_is_given_everything_times_p() -> None:
     assert virtual.seq_lens_cpu_upper_bound.tolist() == [6, 27]
     counts = (virtual.num_actual_tokens, virtual.max_query_len, virtual.max_seq_len)
     assert counts == (9, 6, 27)
-    slots = [15, 16, 17, 18, 19, 20, 120, 121, 122, -1, -1, -1]
-    assert virtual.slot_mapping.tolist() == slots
+    slots = virtual.slot_mapping.tolist()
+    assert slots[:9] == [15, 16, 17, 18, 19, 20, 120, 121, 122]
+    # Padding: any negative number.
+    assert max(slots[9:]) < 0
+    assert len(slots) == 12
     assert virtual.num_reqs == 2
 
 
@@ -221,12 +238,96 @@ def test_a_batch_beyond_the_plan_is_an_error_and_not_a_new_address() -> None:
         builder.build(0, batch([65], [65], list(range(65))))
 
 
-def test_graph_sizes_count_virtual_tokens_and_only_single_token_decode_is_captured_whole() -> None:
-    """The base compares max_cudagraph_size with its tokens, which are virtual ones."""
+def test_graph_sizes_count_virtual_tokens_and_uniform_batches_are_captured_whole() -> None:
+    """The base compares max_cudagraph_size with its tokens, which are virtual ones.
+
+    Speculative decoding verifies equally many tokens of every request in one graph.
+    """
     builder = builder_for(4)
     assert builder.max_cudagraph_size == 256
     support = builder.get_cudagraph_support(None, None)
-    assert support == AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE
+    assert support == AttentionCGSupport.UNIFORM_BATCH
+
+
+def test_a_plain_layer_s_batch_is_handed_on_as_it_is() -> None:
+    """With P = 1 there is nothing to multiply."""
+    tokens = batch([2, 1], [2, 9], [5, 6, 40])
+    prefix, handed = builder_for(1).build(4, tokens)
+    assert handed is tokens
+    assert prefix == 4
+
+
+def test_groups_of_one_step_share_their_numbers() -> None:
+    """Made by the first builder that asks, and anew for one that asks again."""
+    config = engine_config()
+    wide, narrow = (derived_builder(CacheShape(2, window), config) for window in (None, 17))
+    tokens = batch([2, 1], [2, 9], [5, 6, 40])
+    first = wide.build(0, tokens)[1]
+    other = replace(tokens, slot_mapping=torch.tensor([1, 2, 3]))
+    second = narrow.build(0, other)[1]
+    assert second.seq_lens is first.seq_lens
+    assert second.query_start_loc_cpu is first.query_start_loc_cpu
+    assert second.slot_mapping.tolist() == [2, 3, 4, 5, 6, 7]
+    assert first.slot_mapping.tolist() == [10, 11, 12, 13, 80, 81]
+    # The next step, in the same tensors.
+    tokens.seq_lens += 1
+    assert wide.build(0, tokens)[1].seq_lens.tolist() == [6, 20]
+    assert narrow.build(0, other)[1].seq_lens.tolist() == [6, 20]
+
+
+@pytest.mark.parametrize("change", [{"max_query_len": 3}, {"seq_lens": torch.tensor([4, 9])}])
+def test_a_builder_that_missed_a_step_gets_no_older_numbers(change: dict[str, Any]) -> None:
+    config = engine_config()
+    wide, narrow = (derived_builder(CacheShape(2, window), config) for window in (None, 17))
+    tokens = batch([2, 1], [2, 9], [5, 6, 40])
+    wide.build(0, tokens)
+    later = replace(tokens, **change)
+    got = narrow.build(0, later)[1]
+    assert got.seq_lens.tolist() == (later.seq_lens * 2).tolist()
+    assert got.max_query_len == 2 * later.max_query_len
+
+
+def test_halves_of_a_batch_that_run_at_once_share_nothing() -> None:
+    config = engine_config(parallel_config=SimpleNamespace(use_ubatching=True))
+    builders = [derived_builder(CacheShape(2, None), config) for _ in range(2)]
+    tokens = batch([2, 1], [2, 9], [5, 6, 40])
+    first, second = (builder.build(0, tokens)[1] for builder in builders)
+    assert first.seq_lens is not second.seq_lens
+
+
+def test_few_operations_a_step() -> None:
+    """One for a group's slots; lengths, starts and the host copies once for all."""
+    config = engine_config()
+    builders = [derived_builder(CacheShape(2, window), config) for window in (None, 17, 33)]
+    tokens = batch([2, 1], [2, 9], [5, 6, 40])
+    for builder in builders:
+        builder.build(0, tokens)
+    counts = []
+    for builder in builders:
+        with Operations() as seen:
+            builder.build(0, tokens)
+        counts.append(len(seen.names))
+    assert counts == [5, 1, 1]
+    plain = builder_for(1)
+    with Operations() as seen:
+        plain.build(0, tokens)
+    assert seen.names == []
+
+
+class Operations(TorchDispatchMode):
+    """Notes operations that compute; views cost next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        name = str(function)
+        if not any(view in name for view in ("view", "slice", "unsqueeze", "alias")):
+            self.names.append(name)
+        return function(*arguments, **(keywords or {}))
 
 
 def test_releases_without_tokens_per_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,3 +346,41 @@ def test_releases_without_tokens_per_state(monkeypatch: pytest.MonkeyPatch) -> N
 
     derived: Any = iha_backend(Old, shape)
     assert derived.get_kv_cache_shape(10, 64, 6, 32, "auto") == (10, 2, 192, 64)
+
+
+@pytest.mark.parametrize(
+    ("asked", "works", "taken"),
+    [
+        (None, ("FLASH_ATTN", "TRITON_ATTN"), "FLASH_ATTN"),
+        (None, ("TRITON_ATTN",), "TRITON_ATTN"),
+        (None, (), "FLASHINFER"),
+        ("FLASHINFER", ("FLASH_ATTN",), "FLASHINFER"),
+    ],
+    ids=str,
+)
+def test_where_vllm_s_choice_cannot_serve_iha_another_is_taken(
+    asked: str | None,
+    works: tuple[str, ...],
+    taken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As on Blackwell, where FLASHINFER comes first; who asks for it is told what to set."""
+    from model_adapters.vllm import model
+
+    options = SimpleNamespace(backend=asked)
+
+    def chosen(*_: Any) -> Any:
+        name = getattr(options.backend, "name", options.backend) or "FLASHINFER"
+        if name != "FLASHINFER" and name not in works:
+            raise ValueError(f"{name} is not valid for this configuration")
+        return SimpleNamespace(get_name=lambda: name)
+
+    config = SimpleNamespace(attention_config=options)
+    monkeypatch.setattr(model, "get_current_vllm_config", lambda: config)
+    monkeypatch.setattr(model, "get_attn_backend", chosen)
+    assert model.base_backend(64, torch.bfloat16, "auto").get_name() == taken
+    wanted = f"vLLM would choose FLASHINFER, which cannot serve IHA: {taken} is used"
+    assert caplog.messages == ([wanted] if taken != "FLASHINFER" else [])
+    if taken == "FLASHINFER":
+        assert options.backend == asked

@@ -189,6 +189,15 @@ def test_one_way_is_taken_for_every_batch_where_asked_for(
     assert layer.mix(random(3, 8 * WIDTH)) != "at once"
 
 
+def test_vllm_s_own_switch_for_batch_invariance_counts(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU no worker of ours says so."""
+    assert not make(2, 4, 2).one_way
+    monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
+    assert make(2, 4, 2).one_way
+
+
 @pytest.mark.parametrize("one_way", [False, True])
 def test_few_narrow_tokens_are_collapsed_in_float32_unless_batches_must_round_alike(
     one_way: bool, make: Make
