@@ -4,11 +4,30 @@ For: `AutoConfig`, `AutoModelForCausalLM` and whoever serves or trains IHA witho
 Not for: evaluation (see `iha_eval`); vLLM needs no import of this, its plugin entry point does it.
 """
 
+import warnings
+
+import transformers
+from packaging.version import Version
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from model_adapters.config import IHAConfig
 from model_adapters.errors import AdapterError, BackendError, CheckpointError, ConfigError
 from model_adapters.hf.modeling import IHALlamaForCausalLM, IHALlamaModel
+
+# Releases under which the cached generation of the Transformers model was compared with the
+# uncached one: from the first to before the second.
+TESTED = ("5.5.3", "5.25")
+if (
+    not Version(TESTED[0])
+    <= Version(Version(transformers.__version__).base_version)
+    < Version(TESTED[1])
+):
+    warnings.warn(
+        f"model_adapters is tested with Transformers {TESTED[0]} to before {TESTED[1]}, and "
+        f"{transformers.__version__} is installed: iha-eval doctor checks whether generation is "
+        "still right.",
+        stacklevel=2,
+    )
 
 AutoConfig.register(IHAConfig.model_type, IHAConfig, exist_ok=True)
 AutoModelForCausalLM.register(IHAConfig, IHALlamaForCausalLM, exist_ok=True)

@@ -213,6 +213,19 @@ def antlr(machine: Machine) -> Iterator[Finding]:
         yield Finding("math-verify", OK, f"{machine.version('math-verify')} with {name} {found}")
 
 
+def cached_generation(machine: Machine) -> Iterator[Finding]:
+    """Whether IHA's Transformers model generates with a cache what it generates without one."""
+    if machine.version("transformers") is None:
+        return
+    from model_adapters.hf.modeling import cache_problem
+
+    problem = cache_problem()
+    if problem is None:
+        yield Finding("generate()", OK, "says the same with a cache as without one")
+    else:
+        yield Finding("generate()", PROBLEM, problem, "install a release of setup.cfg's range")
+
+
 def _extra_range(machine: Machine, name: str) -> Requirement | None:
     for one in map(Requirement, machine.requires("iha-eval") or []):
         if one.name == name and one.marker is not None:
@@ -233,4 +246,5 @@ CHECKS = (
     vllm_and_torch,
     companions,
     antlr,
+    cached_generation,
 )

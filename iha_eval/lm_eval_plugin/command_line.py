@@ -48,18 +48,22 @@ def extend_command_line(module: ModuleType) -> None:
 
 def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
     # Only once a command runs: the hook must not import this with every `import lm_eval`.
+    from iha_eval.models import MODELS
     from iha_eval.models.invocation import Invocation, running
 
     given = vars(args)
     # lm-eval refuses names that it does not know.
     fresh = bool(given.pop("fresh", False))
-    said = {**_config_file(given.get("config")), **{name: x for name, x in given.items() if x}}
-    output = said.get("output_path")
+    options = {**_config_file(given.get("config")), **{name: x for name, x in given.items() if x}}
+    output = options.get("output_path")
     command = Invocation(
         output=Path(output) if output else None,
-        log_samples=bool(said.get("log_samples")),
+        log_samples=bool(options.get("log_samples")),
         fresh=fresh,
     )
+    if options.get("model") in MODELS and options.get("model_args"):
+        # lm-eval writes and prints them as they are; our classes get the secrets back.
+        given["model_args"] = command.hide(options["model_args"])
     with running(command):
         return original(args)
 

@@ -14,15 +14,10 @@ from types import ModuleType
 from typing import Any
 
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
+from iha_eval.models import MODELS
 from iha_eval.util.paths import tasks_dir
 
 __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
-
-MODELS = {
-    "iha-vllm": "iha_eval.models.vllm.model:IHAVLLM",
-    "iha-hf": "iha_eval.models.hf.model:IHAHF",
-}
-"""Name for `--model` -> where the class is."""
 
 
 def register() -> None:

@@ -5,7 +5,10 @@ class's own engine. Every refusal is one sentence.
 Not for: what vLLM makes of its own arguments (see `models/vllm/engine_arguments.py`).
 """
 
-from collections.abc import Mapping
+import contextlib
+import difflib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,66 @@ from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import DEFAULT_BUDGET
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+# How lm-eval's own classes, vLLM and Transformers call them too.
+DTYPE_NAMES = {
+    "fp32": "float32",
+    "float": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+}
+STOP, COUNT = "stop", "count"
+# Other names of an argument, as lm-eval's own classes have them.
+ALIASES = {
+    "max_length": "max_model_len",
+    "torch_dtype": "dtype",
+    "custom_prefix_token_id": "prefix_token_id",
+    "token": "hf_token",
+}
+# Arguments of lm-eval's own classes that ask for what happens anyway.
+NO_OPS: dict[str, tuple[Any, ...]] = {
+    "truncation": (False,),
+    "parallelize": (False,),
+    "use_fast_tokenizer": (True,),
+    "backend": ("default", "causal"),
+    "logits_cache": (True, False),
+    "load_in_8bit": (False,),
+    "load_in_4bit": (False,),
+    "enable_lora": (False,),
+}
+_MERGE = "merge the adapter into the checkpoint (merge_and_unload of peft) and give that folder"
+_NOTHING_CUT = "leave it out, for nothing is ever truncated: what does not fit is refused"
+_QUANTIZED = "give a checkpoint that was saved quantized, or quantization= with iha-vllm"
+_PLACES = "say device=cuda:0, or use iha-vllm with tensor_parallel_size=N for several GPUs"
+# Arguments of lm-eval's own classes that have no meaning here -> what to do instead.
+INSTEAD = {
+    "swap_space": "leave it out, for vLLM no longer moves its KV cache to main memory",
+    "truncation": _NOTHING_CUT,
+    "truncation_side": _NOTHING_CUT,
+    "lora_local_path": _MERGE,
+    "enable_lora": _MERGE,
+    "max_lora_rank": _MERGE,
+    "lora_modules": _MERGE,
+    "peft": _MERGE,
+    "delta": "add the weights to the base's and give that folder",
+    "device_map": _PLACES,
+    "parallelize": _PLACES,
+    "gpus": _PLACES,
+    "max_memory_per_gpu": _PLACES,
+    "max_cpu_memory": _PLACES,
+    "offload_folder": _PLACES,
+    "use_fast_tokenizer": "leave it out, for only tokenizers with a tokenizer.json are read",
+    "load_in_8bit": _QUANTIZED,
+    "load_in_4bit": _QUANTIZED,
+    "autogptq": _QUANTIZED,
+    "gptqmodel": _QUANTIZED,
+    "gguf_file": "convert it first, with iha-eval convert FILE --out DIR --pseudo-heads P",
+    "subfolder": "give the path of that folder as pretrained=",
+    "backend": "leave it out, for only causal language models are evaluated",
+    "softmax_dtype": "leave it out, for log-probabilities are computed in float32",
+    "mixed_precision_dtype": "say dtype=",
+    "model": "say pretrained=",
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +86,7 @@ class ModelArguments:
     Attributes:
         pretrained: folder or hub name of the checkpoint; None is the embedded default.
         revision: branch, tag or commit on the hub.
+        hf_token: the user's token at the hub; None is the one that is logged in.
         tokenizer: folder or hub name, where the checkpoint's own is not meant.
         trust_remote_code: whether code shipped with a checkpoint may run.
         dtype: type to compute in; "auto" is the checkpoint's own.
@@ -32,7 +96,11 @@ class ModelArguments:
         add_bos_token: whether prompts get special tokens; None is the tokenizer's own way.
         prefix_token_id: token that an empty context stands for; None is BOS, or else EOS.
         seed: seed of the run; every sampled answer's own seed is derived from it.
-        chat_template_args: further arguments of the chat template.
+        chat_template_args: further arguments of the chat template, `enable_thinking` among them.
+        think_end_token: text or id of the token that ends a model's thoughts: what stands before it
+            is no part of an answer, and stops do not end an answer inside a thought.
+        non_finite_logits: "stop" ends the run at the first logits that are not finite; "count" goes
+            on and counts them.
         journal: folder for the journal; "" is none, None is beside lm-eval's output.
         batch_invariant: whether an answer may not depend, to the last bit, on what else is in the
             batch; None is where it is cheap (vLLM's CPU build).
@@ -42,6 +110,7 @@ class ModelArguments:
 
     pretrained: str | None = None
     revision: str | None = None
+    hf_token: str | None = None
     tokenizer: str | None = None
     trust_remote_code: bool = False
     dtype: str = "auto"
@@ -52,6 +121,8 @@ class ModelArguments:
     prefix_token_id: int | None = None
     seed: int = 0
     chat_template_args: dict[str, Any] = field(default_factory=dict)
+    think_end_token: str | int | None = None
+    non_finite_logits: str = STOP
     journal: str | None = None
     batch_invariant: bool | None = None
     device: str | None = None
@@ -65,6 +136,7 @@ SHARED_NAMES = (
         for name in ModelArguments.__dataclass_fields__
         if name not in ("concurrency", "engine")
     ),
+    "enable_thinking",
     "max_length",
     "batch_size",
     "max_batch_size",
@@ -88,25 +160,32 @@ def parse(given: Mapping[str, Any]) -> ModelArguments:
     def take(name: str) -> Any:
         return rest.pop(name, None)
 
-    length, alias = count("max_model_len", take("max_model_len")), take("max_length")
-    if length is not None and alias is not None:
-        raise UserError(
-            f"max_model_len={length} and max_length={alias} mean the same: give only max_model_len."
-        )
+    _take_aliases(rest)
+    for name, values in NO_OPS.items():
+        if name in rest and rest[name] in values:
+            del rest[name]
     batch_size, most = take("batch_size"), take("max_batch_size")
+    if rest.get("enable_thinking") is True and rest.get("think_end_token") is None:
+        raise UserError(
+            "enable_thinking=True needs think_end_token=, such as </think>: what stands before it "
+            "is no part of an answer."
+        )
     return ModelArguments(
         pretrained=_text("pretrained", take("pretrained")),
         revision=_text("revision", take("revision")),
+        hf_token=_token(take("hf_token")),
         tokenizer=_text("tokenizer", take("tokenizer")),
         trust_remote_code=bool(_flag("trust_remote_code", take("trust_remote_code"))),
         dtype=_dtype(take("dtype")),
-        max_model_len=length or count("max_length", alias),
+        max_model_len=count("max_model_len", take("max_model_len")),
         max_gen_toks=count("max_gen_toks", take("max_gen_toks")) or DEFAULT_BUDGET,
         concurrency=_concurrency(batch_size, most),
         add_bos_token=_flag("add_bos_token", take("add_bos_token")),
         prefix_token_id=count("prefix_token_id", take("prefix_token_id"), least=0),
         seed=count("seed", take("seed"), least=0) or 0,
-        chat_template_args=_mapping("chat_template_args", take("chat_template_args")),
+        chat_template_args=_template_args(take("chat_template_args"), take("enable_thinking")),
+        think_end_token=_think_end(take("think_end_token")),
+        non_finite_logits=_non_finite(take("non_finite_logits")),
         journal=_journal(take("journal")),
         batch_invariant=_flag("batch_invariant", take("batch_invariant")),
         device=_text("device", take("device")),
@@ -114,7 +193,7 @@ def parse(given: Mapping[str, Any]) -> ModelArguments:
     )
 
 
-def refuse_unknown(model: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(model: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuse names that the engine of a model class does not know.
 
     Args:
@@ -123,14 +202,33 @@ def refuse_unknown(model: str, given: Mapping[str, Any], known: tuple[str, ...])
         known: names that the engine takes.
 
     Raises:
-        UserError: naming the unknown ones and all that are known.
+        UserError: naming an unknown one, and what to write instead.
     """
-    unknown = sorted(set(given) - set(known))
+    names = {*SHARED_NAMES, *known}
+    for name in sorted(given):
+        if name in INSTEAD and name not in known:
+            raise UserError(f"{model} has no argument {name}: {INSTEAD[name]}.")
+    unknown = sorted(set(given) - names)
     if unknown:
-        raise UserError(
-            f"{model} has no argument {', '.join(unknown)}: it knows "
-            f"{', '.join(sorted({*SHARED_NAMES, *known}))}."
+        near = difflib.get_close_matches(unknown[0], names, n=3)
+        meant = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else (f"those of both classes are {', '.join(sorted(SHARED_NAMES))}.")
         )
+        raise UserError(f"{model} has no argument {', '.join(unknown)}: {meant}")
+
+
+def _take_aliases(rest: dict[str, Any]) -> None:
+    """Give arguments of other names the names that they have here."""
+    for alias, name in ALIASES.items():
+        value = rest.pop(alias, None)
+        if value is None:
+            continue
+        if name in rest:
+            both = "" if name == "hf_token" else f" ({rest[name]} and {value})"
+            raise UserError(f"{name} and {alias} mean the same{both}: give only {name}.")
+        rest[name] = value
 
 
 def count(name: str, value: Any, least: int = 1) -> int | None:
@@ -178,20 +276,50 @@ def _text(name: str, value: Any) -> str | None:
     raise UserError(f"{name}={value!r} is not a name or a path.")
 
 
+def _token(value: Any) -> str | None:
+    # True and False say whether to use the one that is logged in, which is what happens anyway.
+    if value is None or isinstance(value, bool | str):
+        return value if isinstance(value, str) else None
+    raise UserError("hf_token is not a text: give a token of the hub.")
+
+
 def _journal(value: Any) -> str | None:
     if value is True:
         raise UserError("journal=True names no folder: say journal=FOLDER, or False for none.")
     return "" if value is False else _text("journal", value)
 
 
-def _mapping(name: str, value: Any) -> dict[str, Any]:
-    if value is None or isinstance(value, dict):
-        return value or {}
-    raise UserError(f"{name}={value!r} is not a mapping: give --model_args as JSON.")
+def _template_args(value: Any, thinking: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        # lm-eval's name=value,... has no form for a mapping.
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if value is not None and not isinstance(value, dict):
+        raise UserError(
+            f"chat_template_args={value!r} is not a mapping: give --model_args as JSON, such as "
+            """{"pretrained": "DIR", "chat_template_args": {"enable_thinking": false}}."""
+        )
+    wanted = _flag("enable_thinking", thinking)
+    return {**(value or {}), **({} if wanted is None else {"enable_thinking": wanted})}
+
+
+def _think_end(value: Any) -> str | int | None:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not (value is None or isinstance(value, str | int)):
+        raise UserError(f"think_end_token={value!r} is neither a text such as </think> nor an id.")
+    return value or None if isinstance(value, str) else value
+
+
+def _non_finite(value: Any) -> str:
+    if value not in (None, STOP, COUNT):
+        raise UserError(f"non_finite_logits={value!r} is neither {STOP} nor {COUNT}.")
+    return value or STOP
 
 
 def _dtype(value: Any) -> str:
-    name = str(value or "auto").removeprefix("torch.")
+    name = str(value or "auto").removeprefix("torch.").lower()
+    name = DTYPE_NAMES.get(name, name)
     if name not in DTYPES:
         raise UserError(f"dtype={value!r} is not one of {', '.join(DTYPES)}.")
     return name

@@ -9,10 +9,11 @@ is used (see `tokenizer.py`).
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from lm_eval.api.instance import Instance
@@ -20,8 +21,16 @@ from lm_eval.api.model import TemplateLM
 from tqdm import tqdm
 
 from iha_eval import current_model
+from iha_eval.errors import UserError
 from iha_eval.models import arguments as argument_rules
-from iha_eval.models import build_requests, journal_lookup, length_check, provenance, source
+from iha_eval.models import (
+    build_requests,
+    invocation,
+    journal_lookup,
+    length_check,
+    provenance,
+    source,
+)
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.journal import Journal
 from iha_eval.models.requests import (
@@ -139,17 +148,22 @@ class HarnessModel(Conventions):
 
     # Whether the user has been told what of a journal is used.
     _told: bool = False
+    # What a journal says of the engine that made its answers, where no engine has run yet.
+    _facts_before: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
         """Checks arguments and checkpoint, so that a mistake shows in seconds; loads no model."""
         super().__init__()
-        self._given = {"pretrained": pretrained, **given}
+        command = invocation.current()
+        named = {"pretrained": pretrained, **given}
+        self._given = command.reveal(named) if command else named
         self.arguments = argument_rules.parse(self._given)
         self._check_engine_arguments()
         self.source = source.find_checkpoint(
             self.arguments.pretrained,
             self.arguments.revision,
             self.arguments.trust_remote_code,
+            self.arguments.hf_token,
         )
         self._limit = length_check.context_limit(self.source.checkpoint.config)
         length_check.check_asked(self.arguments.max_model_len, self._limit)
@@ -248,17 +262,13 @@ class HarnessModel(Conventions):
 
         def take(request: GenerateRequest, answer: Answer) -> None:
             answers[request.index] = current_model.GeneratedText(answer.text, cut=answer.cut)
-            # Under exactly the arguments by which lm-eval's cache looks answers up. Sampled ones
-            # stay out: it would serve one answer to every repeat.
-            if request.sampling.seed is None:
-                args = requests[request.index].args
-                self.cache_hook.add_partial("generate_until", args, answer.text)
 
         needs = [
             length_check.Need(job.task, job.doc_id, len(job.prompt), job.sampling.max_tokens)
             for job in work
         ]
-        with self._running("generate_until", needs, left=len(recalled.missing), shown=shown) as (
+        left = len(recalled.missing)
+        with self._running("generate_until", needs, left=left, journal=journal, shown=shown) as (
             call,
             progress,
         ):
@@ -271,6 +281,7 @@ class HarnessModel(Conventions):
 
             for request, answer in recalled.found:
                 call.recalled += 1
+                call.recalled_tokens += answer.tokens
                 call.cut += answer.cut
                 take(request, answer)
             self._generate(recalled.missing, call, done, progress)
@@ -294,11 +305,7 @@ class HarnessModel(Conventions):
         work = build_requests.score_requests(
             requests, self.text, self._encode_pair, shown=not disable_tqdm
         )
-
-        def cache(index: int, score: tuple[float, bool]) -> None:
-            self.cache_hook.add_partial("loglikelihood", requests[index].args, score)
-
-        return self._scores("loglikelihood", work, cache, shown=not disable_tqdm)
+        return self._scores("loglikelihood", work, shown=not disable_tqdm)
 
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
@@ -320,8 +327,6 @@ class HarnessModel(Conventions):
         totals = [0.0] * len(requests)
         for (owner, _), (logprob, _) in zip(owned, scores, strict=True):
             totals[owner] += logprob
-        for request, total in zip(requests, totals, strict=True):
-            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
         return totals
 
     def _loglikelihood_tokens(
@@ -335,7 +340,6 @@ class HarnessModel(Conventions):
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval merges into `config` of the results, after everything has run."""
-        kv_cache = self._kv_cache()
         return {
             "model_num_parameters": self.source.checkpoint.num_parameters,
             "model_dtype": self._engine_facts()["dtype"],
@@ -345,16 +349,58 @@ class HarnessModel(Conventions):
                 "command": provenance.command_line(),
                 "model_args": without_secrets(self._given),
                 "seed": self.arguments.seed,
-                **self._engine_facts(),
-                "kv_cache": None
-                if kv_cache is None
-                else {"tokens": kv_cache.tokens, "bytes": kv_cache.bytes},
+                # Where every answer was in the journal, no engine ran that could tell.
+                "kv_cache": None,
+                **self._facts_before,
+                **self._facts(),
                 "summary": [call.as_dict() for call in self.calls],
                 "summary_rates": SPLIT,
             },
         }
 
+    def set_cache_hook(self, cache_hook: Any) -> None:  # noqa: ARG002
+        """Refuse lm-eval's `--use_cache`, which does not tell one model's answers from another's.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "--use_cache (or use_cache=) is not for our model classes: its key leaves out the "
+            "model, so a run could take another model's answers for its own. Leave it out: a run "
+            "that ended early goes on from the journal beside its --output_path, and journal=DIR "
+            "in --model_args keeps answers in a folder of yours for later runs of the same model."
+        )
+
     # How it is done.
+
+    def _facts(self) -> dict[str, Any]:
+        """What the engine ran on and with, its KV cache included where it has one."""
+        kv_cache = self._kv_cache()
+        if kv_cache is None:
+            return self._engine_facts()
+        sizes = {"tokens": kv_cache.tokens, "bytes": kv_cache.bytes}
+        return {**self._engine_facts(), "kv_cache": sizes}
+
+    def _non_finite(self, call: CallStats, count: int, where: str) -> None:
+        """Stop at logits that are not finite, or count them where that was asked for.
+
+        Args:
+            call: the tally.
+            count: at how many places they were found since the last time.
+            where: whose logits they are, for the message.
+
+        Raises:
+            UserError: the run is to stop.
+        """
+        if self.arguments.non_finite_logits == argument_rules.COUNT:
+            call.non_finite += count
+            return
+        raise UserError(
+            f"The model's logits are not finite (NaN or infinite) {where}: its weights overflow in "
+            f"{self._engine_facts()['dtype']} or its config.json is wrong, and its scores would "
+            "mean nothing. Try dtype=float32, or an earlier checkpoint; non_finite_logits=count "
+            "in --model_args goes on and counts them in the results."
+        )
 
     @contextmanager
     def _open_journal(self, work: Sequence[GenerateRequest]) -> Iterator[Journal | None]:
@@ -378,6 +424,7 @@ class HarnessModel(Conventions):
         engine = {
             name: value for name, value in self.arguments.engine.items() if name not in SCHEDULING
         }
+        thinking = self.arguments.think_end_token
         return {
             "model": self.MODEL,
             "checkpoint": self.source.checkpoint.fingerprint,
@@ -388,13 +435,13 @@ class HarnessModel(Conventions):
             "device": self.arguments.device,
             "max_model_len": self.arguments.max_model_len,
             "versions": provenance.versions(),
+            **({"think_end_token": thinking} if thinking is not None else {}),
         }
 
     def _scores(
         self,
         kind: str,
         work: Sequence[ScoreRequest],
-        cache: Callable[[int, tuple[float, bool]], None] | None = None,
         *,
         shown: bool,
     ) -> list[tuple[float, bool]]:
@@ -402,8 +449,6 @@ class HarnessModel(Conventions):
 
         def done(request: ScoreRequest, score: Score) -> None:
             scores[request.index] = (score.logprob, score.greedy)
-            if cache is not None:
-                cache(request.index, scores[request.index])
 
         needs = [
             length_check.Need(
@@ -421,7 +466,13 @@ class HarnessModel(Conventions):
 
     @contextmanager
     def _running(
-        self, kind: str, needs: Sequence[length_check.Need], *, left: int | None = None, shown: bool
+        self,
+        kind: str,
+        needs: Sequence[length_check.Need],
+        *,
+        left: int | None = None,
+        journal: Journal | None = None,
+        shown: bool,
     ) -> Iterator[tuple[CallStats, Progress]]:
         """Check lengths, make the engine ready, then time and count what happens inside.
 
@@ -430,6 +481,7 @@ class HarnessModel(Conventions):
             needs: what each request needs, those that are finished already included: an
                 interrupted run goes on with the engine that it began with.
             left: number of requests that are not finished; None is all.
+            journal: where to write down what the engine runs on and with.
             shown: False draws no progress bar.
         """
         call = CallStats(kind)
@@ -440,6 +492,10 @@ class HarnessModel(Conventions):
             )
         if left:
             self._prepare(length, [need.total for need in needs])
+        if journal is not None and left:
+            journal.note(self._facts())
+        elif journal is not None:
+            self._facts_before = journal.facts
         start = time.perf_counter()
         try:
             with Progress(left, f"{self.MODEL} {kind}", shown=shown) as progress:

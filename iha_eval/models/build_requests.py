@@ -67,7 +67,7 @@ def generate_requests(
             default_budget=defaults.budget,
             seed=defaults.seed,
         )
-        words, ids = text.stops(sampling.stop)
+        words, stop_ids = text.stops(sampling.stop)
         repeat = seen[task, doc_id]
         seen[task, doc_id] += 1
         seed = sampling.seed
@@ -75,9 +75,10 @@ def generate_requests(
             raise _same_again(task)
         last = prompt
         own = None if seed is None else derive_seed(seed, task, doc_id, repeat)
-        sampling = replace(sampling, stop=words, stop_ids=ids, seed=own)
+        sampling = replace(sampling, stop=words, stop_ids=stop_ids, seed=own)
         _check_document_limit(instance, len(prompts[prompt]) + sampling.max_tokens)
-        requests.append(GenerateRequest(index, task, doc_id, repeat, prompts[prompt], sampling))
+        ids, thinking = prompts[prompt], text.in_thought(prompt)
+        requests.append(GenerateRequest(index, task, doc_id, repeat, ids, sampling, thinking))
     return requests
 
 

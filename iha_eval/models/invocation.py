@@ -6,13 +6,15 @@ that call `lm_eval.simple_evaluate` have no invocation, and name a folder with t
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.journal import Journal
+from iha_eval.util.redact import without_secrets
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Invocation:
         fresh: whether `--fresh` was given.
         journals: the journals opened so far.
         before: results and samples that lay there when it began.
+        model_args: what `--model_args` says, secrets and all.
     """
 
     output: Path | None = None
@@ -32,6 +35,7 @@ class Invocation:
     fresh: bool = False
     journals: list[Journal] = field(default_factory=list)
     before: set[Path] = field(default_factory=set)
+    model_args: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Looks what is there already."""
@@ -43,6 +47,28 @@ class Invocation:
         if self.output is None:
             return None
         return self.output.parent if self.output.suffix == ".json" else self.output
+
+    def hide(self, model_args: Any) -> dict[str, Any]:
+        """Keep model arguments for `reveal`, and give them with stars for their secrets.
+
+        Args:
+            model_args: a mapping, or lm-eval's `name=value,...`.
+        """
+        if not isinstance(model_args, Mapping):
+            from lm_eval.utils import simple_parse_args_string
+
+            model_args = simple_parse_args_string(str(model_args))
+        self.model_args = dict(model_args)
+        shown = without_secrets(self.model_args)
+        return {name: shown[str(name)] for name in self.model_args}
+
+    def reveal(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments with the secrets that `hide` put stars for."""
+        shown = without_secrets(self.model_args)
+        return {
+            name: self.model_args[name] if name in shown and shown[name] == value else value
+            for name, value in arguments.items()
+        }
 
     def finish(self) -> None:
         """Clear out of the journals what is in the results now.

@@ -1,7 +1,10 @@
 """Answers on disk as they are finished, so that a killed run goes on where it stood.
 
 For: a file of JSON lines beside the output: a header that says which model and which engine, then
-one line an answer, found again by everything that decides it. Only whole lines count.
+one line an answer, found again by everything that decides it, and one line for what each engine
+ran on. Only whole lines count, and only those whose checksum is right; it covers the identity of
+the file too, so that a line of another model's journal is none of ours. Damage costs the lines that
+are damaged and no others.
 Not for: results; a journal is cleared away when lm-eval has saved those. Nor for greedy
 log-likelihoods, which are quick to do again.
 """
@@ -9,10 +12,11 @@ log-likelihoods, which are quick to do again.
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +26,13 @@ from iha_eval.models.requests import Answer, GenerateRequest
 from iha_eval.util.files import compact, sha256, write_whole
 from iha_eval.util.log import logger
 
-FORMAT = 1
+FORMAT = 2
+# Without checksums; still read.
+FORMAT_BEFORE = 1
 # Seconds between forcing lines out of the system's cache, which only a power cut empties.
 SYNC = 1.0
+CHECK = "check"
+"""Entry of each line that holds its checksum."""
 
 
 def answer_key(request: GenerateRequest, document: str) -> str:
@@ -61,6 +69,7 @@ class Journal:
         path: its file.
         identity: the same.
         used: keys of the answers that this run asks for.
+        facts: what the engine that wrote last ran on and with; empty if none has started.
 
     Raises:
         UserError: the folder cannot be written, or another process writes to the journal.
@@ -68,9 +77,11 @@ class Journal:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Opens it, and reads what it holds."""
-        self.path = folder / f"journal-{sha256(identity)[:12]}.jsonl"
+        self._owner = sha256(identity)
+        self.path = folder / f"journal-{self._owner[:12]}.jsonl"
         self.identity = dict(identity)
         self.used: set[str] = set()
+        self.facts: dict[str, Any] = {}
         self._answers: dict[str, Answer] = {}
         self._synced = time.monotonic()
         self._file = -1
@@ -99,6 +110,20 @@ class Journal:
             "repeat": request.repeat,
             **asdict(answer),
         }
+        self._append(line)
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Write down what the engine runs on and with, for a run that finds all answers here.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        plain = json.loads(compact(facts))
+        if plain != self.facts:
+            self.facts = plain
+            self._append({"engine": plain})
+
+    def _append(self, line: Mapping[str, Any]) -> None:
         try:
             self._write(line)
             if time.monotonic() - self._synced >= SYNC:
@@ -113,10 +138,9 @@ class Journal:
         Raises:
             UserError: the file cannot be written.
         """
-        lines = self._without(keys)
-        if len(lines) - 1 == self.count:
+        if not any(key in self._answers for key in keys):
             return
-        self._replace(lines)
+        self._replace(self._without(keys)[0])
         self.close()
         self._open()
 
@@ -135,8 +159,8 @@ class Journal:
         try:
             if self._file < 0:
                 self._file = _open_locked(self.path)
-            lines = self._without(self.used)
-            if len(lines) > 1:
+            lines, answers = self._without(self.used)
+            if answers:
                 self._replace(lines)
             else:
                 self.path.unlink(missing_ok=True)
@@ -144,12 +168,16 @@ class Journal:
             raise _refusal(self.path, error) from error
         self.close()
 
-    def _without(self, keys: Collection[str]) -> list[bytes]:
-        """The header, and the lines of answers of other keys."""
-        whole, _ = _split(self.path.read_bytes())
-        header, *lines = whole.splitlines(keepends=True) or [b""]
-        found = ((_key(line), line) for line in lines)
-        return [header, *(line for key, line in found if key is not None and key not in keys)]
+    def _without(self, keys: Collection[str]) -> tuple[list[bytes], int]:
+        """The lines of a journal without these answers, and how many answers that leaves."""
+        lines, answers = [self._line({"journal": FORMAT, "identity": self.identity})], 0
+        if self.facts:
+            lines.append(self._line({"engine": self.facts}))
+        for entry in self._sound(self.path.read_bytes()):
+            if "key" in entry and entry["key"] not in keys:
+                lines.append(self._line(entry))
+                answers += 1
+        return lines, answers
 
     def _replace(self, lines: Sequence[bytes]) -> None:
         """Put a file of these lines in the journal's place, in one step."""
@@ -172,42 +200,64 @@ class Journal:
         if rest:
             # A kill in the middle of a line; the next one must begin on its own.
             os.ftruncate(self._file, len(whole))
-        lines = whole.splitlines()
-        if lines and _header(lines[0]) is None:
-            self._put_aside()
-            lines = []
+        entries = list(self._sound(whole))
+        for entry in entries:
+            if "key" in entry:
+                self._answers[entry["key"]] = Answer(entry["text"], entry["tokens"], entry["cut"])
+            elif "engine" in entry:
+                self.facts = entry["engine"]
+        lines = whole.split(b"\n")[:-1]
         if not lines:
             self._write({"journal": FORMAT, "identity": self.identity})
             return
-        broken = 0
-        for line in lines[1:]:
-            try:
-                entry = json.loads(line)
-                answer = Answer(entry["text"], int(entry["tokens"]), bool(entry["cut"]))
-                self._answers[entry["key"]] = answer
-            except (ValueError, KeyError, TypeError):
-                broken += 1
-        if broken:
+        sound = bool(entries) and "journal" in entries[0]
+        if not sound or _before(lines[0]):
+            # What is appended from here on has checksums, so the whole file must.
+            self._renew(kept=not sound)
+        elif len(entries) < len(lines):
             logger.warning(
-                "%s has %d lines that cannot be read: what they held is generated again.",
+                "%s has %d lines that are damaged: what they held is generated again.",
                 self.path,
-                broken,
+                len(lines) - len(entries),
             )
 
-    def _put_aside(self) -> None:
-        """Keep a file that is no journal of this release, and begin a new one."""
-        aside = self.path.with_suffix(".unread")
-        self.path.replace(aside)
-        logger.warning(
-            "%s was not written by this release, or is damaged: it is kept as %s and not used.",
-            self.path,
-            aside.name,
-        )
+    def _renew(self, *, kept: bool) -> None:
+        """Write the file anew with its sound lines; a damaged one is kept aside first."""
+        if kept:
+            numbers = (f".unread{number or ''}" for number in itertools.count())
+            names = (self.path.with_suffix(suffix) for suffix in numbers)
+            aside = next(name for name in names if not name.exists())
+            write_whole(aside, self.path.read_bytes())
+            logger.warning(
+                "%s begins with no header of this release, or with a damaged one: it is kept as "
+                "%s, and %d answers that are sound are used.",
+                self.path,
+                aside.name,
+                len(self._answers),
+            )
+        self._replace(self._without(())[0])
         self.close()
         self._file = _open_locked(self.path)
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        data = json.dumps(line, default=str).encode() + b"\n"
+    def _sound(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """The entries of all lines that can be trusted, in order."""
+        head, *_ = data.split(b"\n", 1)
+        unchecked = _before(head) and self._is_mine(head)
+        for line in data.split(b"\n")[:-1]:
+            entry = _entry(line, self._owner, unchecked=unchecked)
+            if entry is not None:
+                yield entry
+
+    def _is_mine(self, head: bytes) -> bool:
+        header = _header(head)
+        return header is not None and sha256(header) == self._owner
+
+    def _line(self, entry: Mapping[str, Any]) -> bytes:
+        plain = json.loads(json.dumps({n: x for n, x in entry.items() if n != CHECK}, default=str))
+        return json.dumps({**plain, CHECK: _checksum(plain, self._owner)}).encode() + b"\n"
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        data = self._line(entry)
         while data:
             data = data[os.write(self._file, data) :]
 
@@ -273,18 +323,55 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def _key(line: bytes) -> Any:
+def _checksum(entry: Mapping[str, Any], owner: str) -> str:
+    """Of a line without its checksum, and of the identity of the journal that it belongs to."""
+    return sha256([owner, entry])[:16]
+
+
+def _entry(line: bytes, owner: str, *, unchecked: bool) -> dict[str, Any] | None:
+    """What a line holds, or None where it is not to be trusted, whatever it is instead."""
     try:
-        return json.loads(line)["key"]
-    except (ValueError, KeyError, TypeError):
+        entry = json.loads(line)
+        check = entry.pop(CHECK, None)
+        right = check == _checksum(entry, owner) if check is not None else unchecked
+        if not right or not _is_whole(entry):
+            return None
+        return dict(entry)
+    # Damage can make anything of a line: brackets without end, numbers without end, other types.
+    except Exception:
         return None
 
 
+def _is_whole(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is a header, an engine's facts, or an answer with all that belongs to it."""
+    if "journal" in entry:
+        return isinstance(entry["identity"], dict)
+    if "engine" in entry:
+        return isinstance(entry["engine"], dict)
+    return (
+        isinstance(entry["key"], str)
+        and isinstance(entry["text"], str)
+        and type(entry["tokens"]) is int
+        and entry["tokens"] >= 0
+        and isinstance(entry["cut"], bool)
+    )
+
+
+def _before(head: bytes) -> bool:
+    """Whether a header is of the format that had no checksums."""
+    try:
+        entry = json.loads(head)
+        return bool(entry["journal"] == FORMAT_BEFORE and CHECK not in entry)
+    except Exception:
+        return False
+
+
 def _header(line: bytes) -> Mapping[str, Any] | None:
+    """The identity that a header names, whosever it is; None where it is no header."""
     try:
         entry = json.loads(line)
-        return dict(entry["identity"]) if entry["journal"] == FORMAT else None
-    except (ValueError, KeyError, TypeError):
+        return dict(entry["identity"]) if entry["journal"] in (FORMAT_BEFORE, FORMAT) else None
+    except Exception:
         return None
 
 

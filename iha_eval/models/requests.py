@@ -25,6 +25,7 @@ class GenerateRequest:
         repeat: how many requests for the same document came before it in the call.
         prompt: token ids, special tokens included.
         sampling: how to draw the answer.
+        in_thought: whether the prompt ends inside a thought of the model's.
     """
 
     index: int
@@ -33,6 +34,7 @@ class GenerateRequest:
     repeat: int
     prompt: "array[int]"
     sampling: Sampling
+    in_thought: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ class Score:
     greedy: bool
 
 
+NO_SCORE = Score(float("-inf"), False)
+"""Stands for a score that came of logits that were not finite."""
+
+
 def pack(ids: Iterable[int]) -> "array[int]":
     """Token ids in four bytes each; a list takes nine times that, and a run holds millions."""
     return array("i", ids)
@@ -97,7 +103,7 @@ def derive_seed(seed: int, task: str, doc_id: int | None, repeat: int) -> int:
     return (int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 2) + repeat
 
 
-def cut(text: str, stop: Iterable[str]) -> str:
+def up_to_stop(text: str, stop: Iterable[str]) -> str:
     """The text up to the first stop string in it."""
     places = [place for place in (text.find(word) for word in stop) if place >= 0]
     return text[: min(places)] if places else text

@@ -46,21 +46,25 @@ class CallStats:
         kind: lm-eval's name of the call, such as "generate_until".
         requests: number of requests finished; each answer to a question is one.
         recalled: number of answers that the journal had already; they count in `cut` and in none
-            of the other figures.
+            of the figures below but the next.
+        recalled_tokens: tokens that were generated for those, in an earlier run.
         cut: number of answers that their generation budget ended.
         prompt_tokens: tokens in their prompts, those that answers share counted for each.
         cached_tokens: those of them that a prefix cache spared.
         generated_tokens: tokens generated.
+        non_finite: places at which the model's logits were not finite, where the run went on.
         seconds: wall time of the engine, its start not included.
     """
 
     kind: str
     requests: int = 0
     recalled: int = 0
+    recalled_tokens: int = 0
     cut: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    non_finite: int = 0
     seconds: float = 0.0
     _prefills: list[tuple[float, float]] = field(default_factory=list)
     _generations: list[tuple[float, float]] = field(default_factory=list)
@@ -108,10 +112,12 @@ class CallStats:
             "kind": self.kind,
             "requests": self.requests,
             "recalled_from_journal": self.recalled,
+            "generated_tokens_of_recalled": self.recalled_tokens,
             "cut_by_budget": self.cut,
             "prompt_tokens": self.prompt_tokens,
             "prompt_tokens_from_prefix_cache": self.cached_tokens,
             "generated_tokens": self.generated_tokens,
+            "non_finite_logits": self.non_finite,
             "seconds": self.seconds,
             "prefill_seconds": covered(self._prefills),
             "prefill_tokens_per_second": self.prefill_rate,
@@ -138,6 +144,8 @@ class CallStats:
         ]
         if self.cut:
             lines.append(f"  cut       {self.cut:,} by their generation budget")
+        if self.non_finite:
+            lines.append(f"  logits    {self.non_finite:,} times not finite (NaN or infinite)")
         if per_second:
             lines.append(f"  speed     {', '.join(per_second)} (each while it was under way)")
         if kv_cache is not None and kv_cache.tokens is not None:

@@ -35,7 +35,10 @@ class Source:
 
 
 def find_checkpoint(
-    pretrained: str | None, revision: str | None = None, trust_remote_code: bool = False
+    pretrained: str | None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    hf_token: str | None = None,
 ) -> Source:
     """Find and check the checkpoint to evaluate.
 
@@ -44,6 +47,7 @@ def find_checkpoint(
             `model_adapters.default_checkpoint`), or None for the default of those.
         revision: branch, tag or commit; for hub names only.
         trust_remote_code: whether code in the folder may define its architecture.
+        hf_token: the user's token at the hub; None is the one that is logged in.
 
     Returns:
         The checkpoint with its name.
@@ -60,14 +64,14 @@ def find_checkpoint(
             given = "No pretrained= given: evaluating" if pretrained is None else "Evaluating"
             logger.warning("%s the %s (in %s).", given, note, folder)
         else:
-            folder = locate(embedded, revision)
+            folder = locate(embedded, revision, hf_token)
         found = checkpoint.read(folder, trust_remote_code=trust_remote_code)
         return Source(pretrained or folder.name, found, note)
     except AdapterError as error:
         raise UserError(str(error)) from error
 
 
-def locate(name: str, revision: str | None = None) -> Path:
+def locate(name: str, revision: str | None = None, hf_token: str | None = None) -> Path:
     """The folder of a checkpoint or tokenizer; fetched from the hub where it is not local.
 
     Raises:
@@ -80,7 +84,10 @@ def locate(name: str, revision: str | None = None) -> Path:
         raise UserError(f"{name} is a file, not a checkpoint folder: {_instead(folder)}.")
     neither = f"{name} is not a folder here"
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
+        wanted = list(WANTED)
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=wanted, token=hf_token)
+        )
     except HFValidationError as error:
         raise UserError(f"{neither} and cannot be the name of a hub repository.") from error
     except HfHubHTTPError as error:

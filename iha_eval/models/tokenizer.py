@@ -13,9 +13,8 @@ import jinja2
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from iha_eval.errors import UserError
-from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import ModelArguments
-from iha_eval.models.requests import cut
+from iha_eval.models.requests import Answer, GenerateRequest, up_to_stop
 from iha_eval.models.source import Source, locate
 from iha_eval.util.log import logger
 
@@ -46,7 +45,7 @@ class PromptTokenizer:
         self._checkpoint = source.checkpoint.path
         self._arguments = arguments
         self.folder = (
-            locate(arguments.tokenizer, arguments.revision)
+            locate(arguments.tokenizer, arguments.revision, arguments.hf_token)
             if arguments.tokenizer
             else source.checkpoint.path
         )
@@ -114,12 +113,55 @@ class PromptTokenizer:
         """Text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def decode(self, ids: Sequence[int], sampling: Sampling) -> str:
-        """The answer in generated tokens: special tokens left out, cut at the first stop."""
-        kept = list(ids)
+    def answer(self, request: GenerateRequest, ids: Sequence[int], *, cut: bool) -> Answer:
+        """The answer in generated tokens: special tokens left out, cut at the first stop.
+
+        A thought is no part of it, and one that was not ended states no answer at all.
+
+        Args:
+            request: what was asked.
+            ids: tokens generated.
+            cut: whether the generation budget ended them.
+        """
+        kept, sampling = list(ids), request.sampling
         if kept and kept[-1] in sampling.stop_ids:
             kept.pop()
-        return cut(self.plain(kept), sampling.stop)
+        text = self.after_thought(kept, request)
+        if text is None:
+            return Answer("", len(ids), cut)
+        shown = up_to_stop(text, sampling.stop)
+        # An engine that was given no stops, because of thoughts, went on behind them.
+        return Answer(shown, len(ids), cut and len(shown) == len(text))
+
+    def after_thought(self, ids: Sequence[int], request: GenerateRequest) -> str | None:
+        """Text of generated tokens without the thought before it; None while that goes on."""
+        end = self._arguments.think_end_token
+        if end is None:
+            return self.plain(ids)
+        text, number = (None, end) if isinstance(end, int) else (end, self._ids.get(end))
+        places = [place for place, token in enumerate(ids) if token == number]
+        if places:
+            return self.plain(ids[places[-1] + 1 :]).lstrip()
+        whole = self.plain(ids)
+        if text is not None and text in whole:
+            return whole.rpartition(text)[2].lstrip()
+        # Without an end there is an answer only where no thought was begun.
+        start = self._think_start
+        begun = request.in_thought or (start is None and whole) or (start and start in whole)
+        return None if begun else whole
+
+    def in_thought(self, prompt: str) -> bool:
+        """Whether a prompt ends inside a thought, which chat templates may begin."""
+        start, end = self._think_start, self._arguments.think_end_token
+        if start is None or not isinstance(end, str):
+            return False
+        return prompt.rfind(start) > prompt.rfind(end)
+
+    @property
+    def _think_start(self) -> str | None:
+        """What begins a thought, such as `<think>` for `</think>`; None where that is not known."""
+        end = self._arguments.think_end_token
+        return end.replace("/", "", 1) if isinstance(end, str) and "/" in end else None
 
     def stops(self, words: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Stop strings, apart: those to look for in the text, and ids of those that are tokens.
@@ -166,6 +208,11 @@ class PromptTokenizer:
             **self._arguments.chat_template_args,
         )
         return str(written)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        tokens = self.tokenizer.added_tokens_decoder.items()
+        return {token.content: number for number, token in tokens}
 
     @cached_property
     def _special(self) -> dict[str, int]:

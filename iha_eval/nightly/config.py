@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import read_sampling
+from iha_eval.models import MODELS
 from iha_eval.util.yaml_section import Section, is_number, load, shown
 
 Role = Literal["iha", "baseline"]
@@ -24,8 +25,6 @@ TAKEN = ("--model", "--model_args", "--tasks", "--output_path", "--log_samples",
 TAKEN_SHORT = ("-M", "-a", "-t", "-o", "-s", "-L")
 
 _MODEL_KEYS = ("model", "model_args", "command", "arguments", "environment")
-# Whose generation kwargs are known before anything runs.
-_OURS = ("iha-vllm", "iha-hf")
 _TASK_KEYS = ("task", "limit", "metadata", "gen_kwargs", "num_fewshot", "apply_chat_template")
 _RULE_KEYS = ("metrics", "alpha", "drop", "last_good", "baseline")
 _KEYS = ("models", "tasks", "output", "history", "timeout", "unpaired", "regression")
@@ -138,7 +137,7 @@ def read_config(path: Path) -> Config:
     )
     both = {role: _model(models, role) for role in ROLES}
     tasks = _tasks(top)
-    if any(model.model in _OURS for model in both.values()):
+    if any(model.model in MODELS for model in both.values()):
         for place, task in enumerate(tasks):
             where = f"{top.at('tasks')}[{place}].gen_kwargs"
             read_sampling(task.settings.get("gen_kwargs", {}), where)

@@ -66,6 +66,8 @@ _PHRASE = re.compile(r"""[^"'\\\n,]++""")
 _FORMS = re.compile(
     r"""
       \bhf_[A-Za-z0-9]{30,} | \bgh[opsur]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
+    | \bapi_org_[A-Za-z0-9]{20,} | \bya29\.[\w-]{20,}
+    | (?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{10,}
     | \bglpat-[\w-]{10,} | \bxox[abeoprs]-[\w-]{8,} | \bAIza[\w-]{30,}
     | -----BEGIN\ (?:[A-Z]+\ ){0,3}PRIVATE\ KEY-----(?s:.*?)(?:-----END[A-Z ]*-----|\Z)
     | (?<=\b[Aa][Pp][Ii]\ [Kk][Ee][Yy]\ )[\w-]{32,}

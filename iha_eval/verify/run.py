@@ -29,6 +29,7 @@ from iha_eval.verify.compare import (
 from iha_eval.verify.reading import Reading, Sequence
 from iha_eval.verify.transformers_model import KINDS, TransformersModel
 from model_adapters.checkpoint import Checkpoint
+from model_adapters.hf.modeling import cache_problem
 
 ANSWER = 16
 """Tokens that are generated after each prompt."""
@@ -141,6 +142,9 @@ class _Verification:
 
     def _read_transformers(self, made: list[prompts.Prompt]) -> None:
         report = self.report
+        problem = cache_problem()
+        if problem is not None:
+            raise UserError(f"{problem}: install a release of Transformers that is tested.")
         self.say("Transformers in float32")
         with TransformersModel(self.checkpoint.path, "float32") as model:
             report.sequences, cached = model.continued(made, ANSWER)

@@ -4,9 +4,11 @@ For: training, fine-tuning, small-scale generation, and checking what the served
 Not for: serving (see `vllm/model.py`) and not the definition (see `naive.py`).
 """
 
+import inspect
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
@@ -23,6 +25,13 @@ from transformers.utils.output_capturing import capture_outputs
 
 from model_adapters.config import IHA_KINDS, IHAConfig
 from model_adapters.hf.attention import Span, eager, make_cache, pack, sdpa, unpack
+
+# What Transformers calls a cache; its name changed in 5.24, and the old one is to go.
+CACHE = next(
+    name
+    for name in ("cache", "past_key_values")
+    if name in inspect.signature(LlamaModel.forward).parameters
+)
 
 
 class IHALlamaAttention(LlamaAttention):
@@ -70,6 +79,7 @@ class IHALlamaAttention(LlamaAttention):
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         first_token: int = 0,
+        cache: Cache | None = None,
         **_: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over the virtual tokens of this call and of the cache.
@@ -80,6 +90,7 @@ class IHALlamaAttention(LlamaAttention):
             attention_mask: boolean [B, tokens so far and now], False on padding; None without.
             past_key_values: cache to read and extend, or None.
             first_token: index of this call's first token on the sequence axis.
+            cache: another name of `past_key_values`.
             **_: what Llama's layers pass and IHA has no use for.
 
         Returns:
@@ -93,8 +104,9 @@ class IHALlamaAttention(LlamaAttention):
         )
         query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
         pseudo = self.pseudo_heads
-        if past_key_values is not None:
-            entries = past_key_values.update(pack(key, pseudo), pack(value, pseudo), self.layer_idx)
+        cache = past_key_values if cache is None else cache
+        if cache is not None:
+            entries = cache.update(pack(key, pseudo), pack(value, pseudo), self.layer_idx)
             key, value = (unpack(states, pseudo) for states in entries)
         span = self._span(first_token, hidden_states.shape[1], key.shape[2], attention_mask)
         dropout = float(self.attention_dropout or 0.0) if self.training else 0.0
@@ -179,6 +191,7 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Run the decoder.
@@ -190,6 +203,7 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
             past_key_values: a cache, by default `make_cache(config)` when `use_cache`.
             inputs_embeds: [B, T, D], or None with `input_ids`.
             use_cache: whether to return a cache.
+            cache: another name of `past_key_values`, the only one from Transformers 5.24 on.
             **kwargs: passed on to the layers.
 
         Returns:
@@ -201,9 +215,10 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        if use_cache and past_key_values is None:
-            past_key_values = make_cache(self.config)
-        first = past_key_values.get_seq_length() if past_key_values is not None else 0
+        cache = past_key_values if cache is None else cache
+        if use_cache and cache is None:
+            cache = make_cache(self.config)
+        first = cache.get_seq_length() if cache is not None else 0
         first, tokens = int(first), hidden.shape[1]
         padding = _padding(attention_mask, first + tokens)
         if position_ids is None:
@@ -218,13 +233,12 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
                 hidden,
                 attention_mask=padding,
                 position_embeddings=rotary[pseudo],
-                past_key_values=past_key_values,
                 first_token=first,
+                **{CACHE: cache},
                 **kwargs,
             )
-        return BaseModelOutputWithPast(
-            last_hidden_state=self.norm(hidden), past_key_values=past_key_values
-        )
+        outputs: Any = {"last_hidden_state": self.norm(hidden), CACHE: cache}
+        return BaseModelOutputWithPast(**outputs)
 
     def _virtual_positions(self, position_ids: Tensor, pseudo: int) -> Tensor:
         """[B, T] positions in tokens to [B, T*P] rotary positions of the virtual tokens."""
@@ -246,6 +260,47 @@ class IHALlamaForCausalLM(IHALlamaPreTrainedModel, LlamaForCausalLM):
     def _supports_default_dynamic_cache(cls) -> bool:
         # The stock cache would keep every token of a windowed layer; the model makes its own.
         return False
+
+
+def cache_problem() -> str | None:
+    """What is wrong with generation under the installed Transformers; None if nothing is.
+
+    A tiny random model with layers of all kinds must generate the same tokens with a cache as
+    without one. A release that renames what models are handed makes it forget its cache in silence.
+    """
+    config = IHAConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=64,
+        num_pseudo_heads=2,
+        iha_layer_types=["iha_sliding", "iha_global", "full", "sliding"],
+        iha_window=4,
+        # Wide, so that no rounding turns a choice.
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(0)
+        model = IHALlamaForCausalLM(config)
+        model.train(False)
+        prompt = torch.randint(1, 64, (1, 9))
+        made = [
+            model.generate(prompt, max_new_tokens=12, do_sample=False, use_cache=cached).tolist()
+            for cached in (False, True)
+        ]
+    if made[0] == made[1]:
+        return None
+    return (
+        f"with Transformers {transformers.__version__}, IHALlamaForCausalLM generates other tokens "
+        "with a cache than without one, so what generate() says is wrong"
+    )
 
 
 def _padding(attention_mask: Tensor | None, tokens: int) -> Tensor | None:

@@ -1,6 +1,7 @@
 """The wrapped command line, with a stand-in for lm-eval's; the real one is met in test_resume."""
 
 import argparse
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,8 @@ def harness(body):
             run = self._subparsers.add_parser("run")
             run.add_argument("--output_path")
             run.add_argument("--config")
+            run.add_argument("--model")
+            run.add_argument("--model_args", type=json.loads)
 
         def execute(self, args):
             return body(args)
@@ -87,3 +90,16 @@ def test_a_mistake_is_one_line(capsys):
         run(mistaken)
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "iha-eval: name it\n"
+
+
+@pytest.mark.parametrize(("model", "shown"), [("iha-hf", "***"), ("hf", "zx81secret")])
+def test_lm_eval_gets_model_arguments_without_secrets_and_models_get_them_back(model, shown):
+    given = {"pretrained": "x", "hf_token": "zx81secret"}
+
+    def body(args):
+        command = invocation.current()
+        return args.model_args, command.reveal(args.model_args)
+
+    for_lm_eval, for_the_model = run(body, "--model", model, "--model_args", json.dumps(given))
+    assert for_lm_eval == {**given, "hf_token": shown}
+    assert for_the_model == given

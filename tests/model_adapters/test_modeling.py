@@ -1,6 +1,11 @@
 """The Transformers model against the naive one, with caches, padding, gradients and files."""
 
+import os
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +13,10 @@ from tiny_models import GLOBAL, HYBRID, MIXED, random_ids, tiny_config, tiny_mod
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from model_adapters import IHALlamaForCausalLM, naive
+from model_adapters import IHALlamaForCausalLM, IHALlamaModel, naive
 from model_adapters.hf import attention
 from model_adapters.hf.attention import make_cache
+from model_adapters.hf.modeling import cache_problem
 
 SCHEDULES = {"global": GLOBAL, "hybrid": HYBRID, "mixed": MIXED}
 SHAPES = [
@@ -259,3 +265,48 @@ def test_parameter_count_of_the_paper() -> None:
     extra = sum(p.numel() for n, p in model.named_parameters() if "alpha" in n or "collapse" in n)
     iha_layers = 4
     assert extra == iha_layers * (2 * heads**2 * pseudo + 2 * kv_heads**2 * pseudo)
+
+
+def test_cached_generation_is_right_under_the_installed_transformers() -> None:
+    assert cache_problem() is None
+
+
+def test_a_model_that_forgets_its_cache_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where what a model is handed has a new name, which it takes for nothing of its own."""
+    forward = IHALlamaModel.forward
+
+    def forgetful(self: IHALlamaModel, *args: Any, **given: Any) -> Any:
+        return forward(self, *args, **{**given, "past_key_values": None, "cache": None})
+
+    monkeypatch.setattr(IHALlamaModel, "forward", forgetful)
+    assert "generates other tokens with a cache than without one" in str(cache_problem())
+
+
+NEW_NAMES = """
+import transformers
+from model_adapters.hf.modeling import cache_problem
+print(transformers.__version__, cache_problem())
+"""
+
+
+@pytest.mark.long
+def test_cached_generation_is_right_under_the_newest_transformers(tmp_path: Path) -> None:
+    """Its wheel is unpacked beside; skipped where the index cannot be reached or asks for more."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(tmp_path)]
+    if subprocess.run([*pip, "transformers"], check=False).returncode:
+        pytest.skip("the newest transformers cannot be downloaded")
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    child = subprocess.run(
+        [sys.executable, "-c", NEW_NAMES],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "is required for a normal functioning" in child.stderr:
+        pytest.skip("the newest transformers asks for other releases than are installed")
+    assert child.stdout.split()[0] == wheel.name.split("-")[1], child.stderr
+    assert child.stdout.split()[1:] == ["None"]

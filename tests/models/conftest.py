@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -64,6 +66,20 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def overflowing(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the same Llama with finite weights whose logits overflow."""
+    folder = tmp_path_factory.mktemp("overflowing") / "model"
+    shutil.copytree(llama, folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {n: x * 1e38 if n == "lm_head.weight" else x for n, x in tensors.items()},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
     return folder
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import DEFAULT_BUDGET
-from iha_eval.models.arguments import parse, refuse_unknown
+from iha_eval.models.arguments import INSTEAD, NO_OPS, parse, refuse_unknown
 
 
 def test_nothing_given_means_all_at_once_in_the_checkpoints_own_type() -> None:
@@ -60,7 +60,15 @@ def test_what_was_set_to_none_was_not_set() -> None:
         ({"add_bos_token": "yes"}, "add_bos_token='yes' is neither True nor False."),
         ({"pretrained": [1]}, r"pretrained=\[1\] is not a name or a path."),
         ({"chat_template_args": "x"}, "chat_template_args='x' is not a mapping"),
-        ({"max_length": 8, "max_model_len": 9}, "max_model_len=9 and max_length=8 mean the same"),
+        ({"enable_thinking": True}, "enable_thinking=True needs think_end_token="),
+        ({"enable_thinking": "no"}, "enable_thinking='no' is neither True nor False"),
+        ({"think_end_token": [1]}, r"think_end_token=\[1\] is neither a text"),
+        ({"non_finite_logits": "ignore"}, "non_finite_logits='ignore' is neither stop nor count"),
+        ({"dtype": "int8"}, "dtype='int8' is not one of auto, float32"),
+        (
+            {"max_length": 8, "max_model_len": 9},
+            "max_model_len and max_length mean the same \\(9 and 8\\)",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_sentence(
@@ -70,10 +78,47 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
         parse(given)
 
 
-def test_unknown_names_are_refused_with_all_that_are_known() -> None:
-    with pytest.raises(
-        UserError, match=r"iha-hf has no argument colour: it knows .*batch_size"
-    ) as caught:
-        refuse_unknown("iha-hf", {"colour": 1, "attn_implementation": 2}, ("attn_implementation",))
-    assert "attn_implementation" in str(caught.value)
+KNOWN = ("attn_implementation",)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("colour", "iha-hf has no argument colour: those of both classes are add_bos_token, "),
+        ("attn_implmentation", r"did you mean attn_implementation"),
+        ("batchsize", "did you mean .*batch_size"),
+        *((name, rf"iha-hf has no argument {name}: .*\.$") for name in INSTEAD),
+    ],
+)
+def test_unknown_names_are_refused_with_what_to_write_instead(name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        refuse_unknown("iha-hf", {name: 1, "attn_implementation": 2}, KNOWN)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ({"torch_dtype": "bf16"}, "dtype", "bfloat16"),
+        ({"dtype": "half"}, "dtype", "float16"),
+        ({"dtype": "torch.float32"}, "dtype", "float32"),
+        ({"max_length": 512}, "max_model_len", 512),
+        ({"custom_prefix_token_id": 3}, "prefix_token_id", 3),
+        ({"enable_thinking": False}, "chat_template_args", {"enable_thinking": False}),
+        (
+            {"chat_template_args": '{"enable_thinking": true}'},
+            "chat_template_args",
+            {"enable_thinking": True},
+        ),
+        ({"think_end_token": "</think>"}, "think_end_token", "</think>"),
+        ({"think_end_token": "151668"}, "think_end_token", 151668),
+        ({"non_finite_logits": "count"}, "non_finite_logits", "count"),
+        *(({name: values[0]}, "engine", {}) for name, values in NO_OPS.items()),
+    ],
+    ids=str,
+)
+def test_arguments_of_lm_evals_own_classes_are_taken(
+    given: dict[str, object], field: str, value: object
+) -> None:
+    assert getattr(parse(given), field) == value

@@ -100,3 +100,21 @@ def test_a_command_is_current_while_it_runs_and_lets_go_of_its_journals(tmp_path
         raise RuntimeError("boom")
     assert invocation.current() is None
     Journal(tmp_path, {"checkpoint": "abc"}).close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"pretrained": "a,b=c", "hf_token": "zx81secret", "lengths": (1, 2)},
+        "pretrained=somewhere,hf_token=zx81secret",
+    ],
+    ids=["mapping", "text"],
+)
+def test_secrets_of_model_arguments_are_hidden_and_come_back(given: object) -> None:
+    command = Invocation()
+    hidden = command.hide(given)
+    assert hidden["hf_token"] == "***"
+    assert "zx81secret" not in str(hidden)
+    shown = command.reveal({**hidden, "batch_size": 1})
+    assert shown == {**command.model_args, "batch_size": 1}
+    assert shown["hf_token"] == "zx81secret"

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import pytest
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models import journal as journal_module
-from iha_eval.models.journal import Journal, answer_key, differences, document_sha256, others
+from iha_eval.models.journal import (
+    Journal,
+    _checksum,
+    answer_key,
+    differences,
+    document_sha256,
+    others,
+)
 from iha_eval.models.requests import Answer, GenerateRequest, pack
+from iha_eval.util.json_hash import sha256
 
 IDENTITY = {"checkpoint": "abc", "versions": {"vllm": "0.32.0"}}
 REQUEST = GenerateRequest(0, "gsm8k", 3, 1, pack([5, 6]), Sampling(8, ("\n",), (2,), 0.6, seed=11))
@@ -21,6 +30,18 @@ def filled(folder: Path, count: int = 3) -> Journal:
     for number in range(count):
         journal.add(f"key {number}", REQUEST, Answer(f"line\n{number}\ud800", number, number == 1))
     return journal
+
+
+BROKEN = (
+    *({"text": None}, {"text": 5}, {"key": ["k"]}, {"key": None}, {"cut": 1}, {"cut": None}),
+    *({"tokens": 1e999}, {"tokens": -1}, {"tokens": True}, {"tokens": "3"}, {"tokens": 1.5}),
+)
+
+
+def written(identity: dict[str, Any] = IDENTITY, **changes: Any) -> bytes:
+    """A line with a right checksum, whatever it holds."""
+    entry = {"key": "key 0", "text": "another", "tokens": 1, "cut": True, **changes}
+    return json.dumps({**entry, "check": _checksum(entry, sha256(identity))}).encode()
 
 
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
@@ -35,7 +56,8 @@ def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
 def test_every_answer_is_on_disk_at_once(tmp_path: Path) -> None:
     journal = filled(tmp_path)
     lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
-    assert lines[0] == {"journal": 1, "identity": IDENTITY}
+    assert {"journal": 2, "identity": IDENTITY}.items() <= lines[0].items()
+    assert all(len(line["check"]) == 16 for line in lines)
     assert [line["key"] for line in lines[1:]] == ["key 0", "key 1", "key 2"]
     assert {"task": "gsm8k", "doc_id": 3, "repeat": 1}.items() <= lines[1].items()
     journal.close()
@@ -60,8 +82,17 @@ def test_a_line_torn_anywhere_loses_itself_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"no JSON", b"[]", b'{"key": "k"}', b'{"key": [], "text": "", "tokens": 1, "cut": true}'],
-    ids=["text", "another type", "fields missing", "key of another type"],
+    [
+        *(b"no JSON", b"[]", b"7", b'{"key": "k"}', b"[" * 100_000),
+        *(written(**broken) for broken in BROKEN),
+        b'{"key": "key 0", "text": "another", "tokens": 1, "cut": true}',
+        written({"checkpoint": "of another model"}),
+    ],
+    ids=[
+        *("text", "list", "number", "fields missing", "deep"),
+        *map(str, BROKEN),
+        *("no checksum", "another model's"),
+    ],
 )
 def test_a_broken_line_in_the_middle_costs_only_its_answer(
     tmp_path: Path, line: bytes, caplog: pytest.LogCaptureFixture
@@ -72,25 +103,88 @@ def test_a_broken_line_in_the_middle_costs_only_its_answer(
     journal.path.write_bytes(b"".join([*lines[:2], line + b"\n", *lines[2:]]))
     again = Journal(tmp_path, IDENTITY)
     assert again.count == 3
-    assert "has 1 lines that cannot be read" in caplog.text
+    assert again.find("key 0") == Answer("line\n0\ud800", 0, False)
+    assert "has 1 lines that are damaged" in caplog.text
     again.close()
 
 
-@pytest.mark.parametrize("head", [b'{"journal": 99}', b"{}", b"x"], ids=["newer", "none", "text"])
-def test_a_file_of_another_release_is_kept_aside_and_that_is_said(
+@pytest.mark.parametrize(
+    "head", [b'{"journal": 99}', b"{}", b"x", b"[" * 100_000], ids=["newer", "none", "text", "deep"]
+)
+def test_a_damaged_header_condemns_no_sound_line_and_the_file_is_kept(
     tmp_path: Path, head: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = filled(tmp_path)
     journal.close()
     rest = journal.path.read_bytes().split(b"\n", 1)[1]
     journal.path.write_bytes(head + b"\n" + rest)
+    for incident in range(3):
+        journal.path.write_bytes(head + b"\n" + rest)
+        again = Journal(tmp_path, IDENTITY)
+        assert again.count == 3
+        again.add("new", REQUEST, Answer("n", 1, False))
+        again.close()
+        # Every incident is kept, and what was written since is read like the rest.
+        kept = sorted(tmp_path.glob("*.unread*"))
+        assert [file.read_bytes() for file in kept] == [head + b"\n" + rest] * (incident + 1)
+        whole = Journal(tmp_path, IDENTITY)
+        assert whole.count == 4
+        whole.close()
+    assert f"it is kept as {kept[0].name}, and 3 answers that are sound are used" in caplog.text
+
+
+def test_no_flipped_bit_changes_an_answer_unseen(tmp_path: Path) -> None:
+    """600 bits, each in a journal of its own: every answer found is one that was written."""
+    journal = filled(tmp_path, 6)
+    journal.note({"device": "cpu"})
+    journal.close()
+    data = journal.path.read_bytes()
+    rng = random.Random(0)
+    lost = 0
+    for bit in rng.sample(range(8 * len(data)), 600):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        journal.path.write_bytes(flipped)
+        again = Journal(tmp_path, IDENTITY)
+        held = {key: again.find(key) for key in again._answers}
+        assert all(
+            held[key] == Answer(f"line\n{key[4:]}\ud800", int(key[4:]), key == "key 1")
+            for key in held
+        )
+        assert again.facts in ({}, {"device": "cpu"})
+        lost += 6 - len(held)
+        again.close()
+    # A flip costs the line that it is in, or two where it joins them.
+    assert lost <= 2 * 600
+
+
+def test_a_journal_without_checksums_is_still_read(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.close()
+    lines = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
+    for line in lines:
+        del line["check"]
+    lines[0]["journal"] = 1
+    journal.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for count in (3, 4):
+        again = Journal(tmp_path, IDENTITY)
+        assert again.count == count
+        again.add("new", REQUEST, Answer("n", 1, False))
+        again.close()
+        assert json.loads(again.path.read_bytes().split(b"\n")[0])["journal"] == 2
+    assert not list(tmp_path.glob("*.unread*"))
+
+
+def test_what_an_engine_ran_on_outlives_it(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.note({"device": "cpu", "max_num_seqs": 8})
+    journal.note({"device": "cpu", "max_num_seqs": 8})
+    journal.used.add("key 1")
+    journal.retire()
     again = Journal(tmp_path, IDENTITY)
-    assert again.count == 0
-    assert json.loads(again.path.read_text())["identity"] == IDENTITY
+    assert (again.count, again.facts) == (2, {"device": "cpu", "max_num_seqs": 8})
+    assert again.path.read_text().count('"engine"') == 1
     again.close()
-    [aside] = tmp_path.glob("*.unread")
-    assert aside.read_bytes() == head + b"\n" + rest
-    assert f"it is kept as {aside.name} and not used" in caplog.text
 
 
 def test_forgotten_answers_are_gone_and_the_others_stay(tmp_path: Path) -> None:

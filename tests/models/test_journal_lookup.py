@@ -72,7 +72,13 @@ def test_a_finished_call_needs_no_model(
     again = IHAHF(llama, journal=tmp_path)
     monkeypatch.setattr(IHAHF, "_prepare", lambda *_: pytest.fail("a model was loaded"))
     assert again.generate_until(asked) == expected
-    assert again.get_model_info()["iha_eval"]["summary"][-1]["recalled_from_journal"] == 12
+    facts, before = (model.get_model_info()["iha_eval"] for model in (again, first))
+    call = facts["summary"][-1]
+    assert (call["recalled_from_journal"], call["requests"]) == (12, 0)
+    assert call["generated_tokens_of_recalled"] == before["summary"][-1]["generated_tokens"] > 0
+    # What the answers were made on is told, though no engine ran.
+    for name in ("backend", "dtype", "device", "attention", "max_model_len"):
+        assert facts[name] == before[name]
 
 
 def test_more_samples_begin_with_those_there_are(

@@ -1,4 +1,4 @@
-from iha_eval.models.requests import cut, derive_seed, pack
+from iha_eval.models.requests import derive_seed, pack, up_to_stop
 
 
 def test_seeds_differ_in_every_part_and_never_change() -> None:
@@ -24,8 +24,8 @@ def test_seeds_of_repeats_follow_each_other() -> None:
 
 
 def test_text_is_cut_at_the_first_stop_whatever_their_order() -> None:
-    assert cut("one two three", ["three", " two"]) == "one"
-    assert cut("one", ["x"]) == "one"
+    assert up_to_stop("one two three", ["three", " two"]) == "one"
+    assert up_to_stop("one", ["x"]) == "one"
 
 
 def test_packed_ids_take_four_bytes() -> None:

@@ -11,9 +11,15 @@ from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models import source
 from iha_eval.models.arguments import parse
+from iha_eval.models.requests import Answer, GenerateRequest, pack
 from iha_eval.models.tokenizer import CHUNK, CHUNK_CHARACTERS, PromptTokenizer
 
 BOS = 0
+
+
+def answer(text: PromptTokenizer, ids: list[int], **sampling: Any) -> str:
+    request = GenerateRequest(0, "t", 0, 0, pack([1]), Sampling(9, **sampling))
+    return text.answer(request, ids, cut=False).text
 
 
 def text_of(folder: Path, **given: Any) -> PromptTokenizer:
@@ -94,14 +100,52 @@ def test_long_prompts_bring_no_warning_of_the_tokenizer(
 def test_an_answer_is_cut_and_loses_special_tokens(llama: Path) -> None:
     text = text_of(llama)
     ids = [BOS, *text.encode("yes. no", add_special_tokens=False), 1]
-    assert text.decode(ids, Sampling(9, stop_ids=(1,))) == "yes. no"
-    assert text.decode(ids, Sampling(9, stop=(". ",), stop_ids=(1,))) == "yes"
+    assert answer(text, ids, stop_ids=(1,)) == "yes. no"
+    assert answer(text, ids, stop=(". ",), stop_ids=(1,)) == "yes"
 
 
 def test_a_stop_that_is_an_ordinary_token_is_no_part_of_the_answer(llama: Path) -> None:
     text = text_of(llama)
     ids = text.encode("ab", add_special_tokens=False)
-    assert text.decode(ids, Sampling(9, stop_ids=(ids[-1],))) == "a"
+    assert answer(text, ids, stop_ids=(ids[-1],)) == "a"
+
+
+THOUGHT = "<think>maybe 5? \n\nlet me check"
+
+
+@pytest.mark.parametrize(
+    ("generated", "prompt", "stated", "cut"),
+    [
+        (THOUGHT, "Q", "", True),
+        (THOUGHT + "</think>\n\nIt is 7.", "Q", "It is 7.", True),
+        (THOUGHT + "</think>It is 7.\n\nQ", "Q", "It is 7.", False),
+        ("so 5?\n\n", "Q<think>\n", "", True),
+        ("so 5?\n\n</think> 7", "Q<think>\n", "7", True),
+        ("It is 7.\n\nQ", "Q<think>\n\n</think>\n\n", "It is 7.", False),
+        ("It is 7.", "Q", "It is 7.", True),
+        ("a</think>b</think>c", "Q", "c", True),
+    ],
+    ids=["open", "ended", "stopped", "begun", "begun, ended", "none", "plain", "twice"],
+)
+def test_a_thought_is_no_answer_and_an_open_one_states_none(
+    llama: Path, generated: str, prompt: str, stated: str, cut: bool
+) -> None:
+    """The budget ended the tokens in all; a stop behind a thought makes it a whole answer."""
+    text = text_of(llama, think_end_token="</think>")
+    request = GenerateRequest(
+        0, "t", 0, 0, pack([1]), Sampling(9, stop=("\n\n",)), text.in_thought(prompt)
+    )
+    ids = text.encode(generated, add_special_tokens=False)
+    assert text.answer(request, ids, cut=True) == Answer(stated, len(ids), cut)
+
+
+@pytest.mark.parametrize("end", ["<|end|>", 2])
+def test_a_thought_may_end_with_a_special_token(llama: Path, end: str | int) -> None:
+    text = text_of(llama, think_end_token=end)
+    request = GenerateRequest(0, "t", 0, 0, pack([1]), Sampling(9))
+    ids = text.encode("so 5?<|end|> 7", add_special_tokens=False)
+    assert text.answer(request, ids, cut=False).text == "7"
+    assert text.answer(request, ids[:5], cut=True).text == ""
 
 
 def test_stops_that_are_special_tokens_are_told_by_id(llama: Path) -> None:

@@ -190,3 +190,19 @@ def test_arguments_without_secrets_stay_as_they_are() -> None:
     assert without_secrets(given) == given
     odd = '{"a":1,   "max_tokens": 3}'
     assert redact_words([odd]) == [odd]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "services/T012ABCDE/B034FGHIJ/abcdefghijklmnopqrstuvwx",
+        "workflows/T012ABCDE/A034FGHIJ/123456789/abcdefgh",
+        "ya29.a0AfH6SMBx-1234567890abcdefghij",
+        "api_org_AbCdEfGhIjKlMnOpQrStUvWxYz",
+    ],
+)
+def test_webhooks_and_tokens_of_further_services(secret: str) -> None:
+    text = f"posts to https://hooks.slack.com/{secret} at night"
+    assert secret not in redact(text)
+    assert "posts to https://hooks.slack.com/" in redact(text)
+    assert redact(text).endswith(" at night")

@@ -26,6 +26,7 @@ from transformers import (
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.requests import GenerateRequest
 from iha_eval.models.tokenizer import PromptTokenizer
+from iha_eval.models.vllm.worker import non_finite_rows
 
 # A token may hold part of a character: so many more than a stop has bytes are looked at.
 SLACK = 8
@@ -39,6 +40,7 @@ def generate(
     batch: Sequence[GenerateRequest],
     finished: Finished,
     beat: Callable[[], None],
+    non_finite: Callable[[list[int]], None],
 ) -> None:
     """Answer a batch of requests.
 
@@ -50,6 +52,8 @@ def generate(
             token ids generated, whether its budget ended it, and when it started, gave its first
             token and gave its last.
         beat: called after every token.
+        non_finite: called with the places of rows that are not finished and whose logits are not
+            finite; where it returns, those rows go on with logits of 0.
     """
     width = max(len(job.prompt) for job in batch)
     ids, mask = pad_left([job.prompt for job in batch], text.pad_id, model.device)
@@ -65,7 +69,7 @@ def generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=config,
-            logits_processor=LogitsProcessorList([_Draw([job.sampling for job in batch])]),
+            logits_processor=LogitsProcessorList([_Draw(rows.sampled, rows.done, non_finite)]),
             stopping_criteria=StoppingCriteriaList([rows]),
         )
 
@@ -89,7 +93,14 @@ class _Draw(LogitsProcessor):
     The drawn token is left as the only possible one, so that `generate`, which is greedy, takes it.
     """
 
-    def __init__(self, samplings: Sequence[Sampling]) -> None:
+    def __init__(
+        self,
+        samplings: Sequence[Sampling],
+        done: Sequence[bool],
+        non_finite: Callable[[list[int]], None],
+    ) -> None:
+        self._done = done
+        self._non_finite = non_finite
         self._rows = [
             (row, _warpers(sampling), torch.Generator().manual_seed(sampling.seed))
             for row, sampling in enumerate(samplings)
@@ -98,6 +109,10 @@ class _Draw(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [rows, vocabulary] with one finite entry in each sampled row."""
+        bad = non_finite_rows(scores)
+        if bad.any():
+            self._non_finite([row for row in bad.nonzero()[:, 0].tolist() if not self._done[row]])
+            scores = scores.masked_fill(bad[:, None], 0.0)
         if not self._rows:
             return scores
         scores = scores.clone()
@@ -139,7 +154,8 @@ class _Rows(StoppingCriteria):
         self._finished = finished
         self._beat = beat
         self._tails = [_tail(job.sampling) for job in batch]
-        self._done = [False] * len(batch)
+        self.done = [False] * len(batch)
+        self.sampled = [job.sampling for job in batch]
         self._start = time.perf_counter()
         self._first: float | None = None
 
@@ -150,14 +166,14 @@ class _Rows(StoppingCriteria):
             self._first = now
         generated = input_ids[:, self._width :].tolist()
         for place, ids in enumerate(generated):
-            if self._done[place]:
+            if self.done[place]:
                 continue
             stopped = self._stops(place, ids)
             if stopped or len(ids) >= self._batch[place].sampling.max_tokens:
-                self._done[place] = True
+                self.done[place] = True
                 self._finished(place, ids, not stopped, (self._start, self._first, now))
         self._beat()
-        return torch.tensor(self._done, device=input_ids.device)
+        return torch.tensor(self.done, device=input_ids.device)
 
     def _stops(self, place: int, ids: list[int]) -> bool:
         sampling = self._batch[place].sampling
@@ -168,9 +184,9 @@ class _Rows(StoppingCriteria):
         near = self._text.plain(ids[-self._tails[place] :])
         if not any(word in near for word in sampling.stop):
             return False
-        # Part of a text may read differently alone.
-        whole = self._text.plain(ids)
-        return any(word in whole for word in sampling.stop)
+        # Part of a text may read differently alone; and inside a thought nothing stops.
+        whole = self._text.after_thought(ids, self._batch[place])
+        return whole is not None and any(word in whole for word in sampling.stop)
 
 
 def _tail(sampling: Sampling) -> int:

@@ -18,9 +18,10 @@ from iha_eval.models.arguments import refuse_unknown
 from iha_eval.models.base import HarnessModel
 from iha_eval.models.hf import generate
 from iha_eval.models.provenance import device_name
-from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.models.run_stats import CallStats, Progress
 from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.vllm.worker import non_finite_rows
 from iha_eval.util.log import logger
 
 KNOWN = ("attn_implementation",)
@@ -94,10 +95,14 @@ class IHAHF(HarnessModel):
             ) -> None:
                 job = batch[place]
                 call.add(prompt=len(job.prompt), generated=len(ids), times=times)
-                done(job, Answer(self.text.decode(ids, job.sampling), len(ids), cut))
+                done(job, self.text.answer(job, ids, cut=cut))
                 progress.finish(len(job.prompt), len(ids))
 
-            generate.generate(self._model, self.text, batch, finished, progress.beat)
+            def non_finite(places: list[int], batch: list[GenerateRequest] = batch) -> None:
+                if places:
+                    self._non_finite(call, len(places), _whose(batch[places[0]]))
+
+            generate.generate(self._model, self.text, batch, finished, progress.beat, non_finite)
 
     def _score(
         self,
@@ -110,14 +115,14 @@ class IHAHF(HarnessModel):
             requests, _span, rows=self.arguments.concurrency, tokens=self._batch_tokens
         ):
             start = time.perf_counter()
-            scores = self._batch_scores(batch)
+            scores = self._batch_scores(batch, call)
             end = time.perf_counter()
             for job, score in zip(batch, scores, strict=True):
                 call.add(prompt=_span(job), generated=0, times=(start, end, end))
                 done(job, score)
                 progress.finish(_span(job), 0)
 
-    def _batch_scores(self, batch: Sequence[ScoreRequest]) -> list[Score]:
+    def _batch_scores(self, batch: Sequence[ScoreRequest], call: CallStats) -> list[Score]:
         # What predicts the last token is the one before it.
         inputs = [(job.context + job.continuation)[:-1] for job in batch]
         ids, mask = generate.pad_left(inputs, self.text.pad_id, self._model.device)
@@ -130,7 +135,13 @@ class IHAHF(HarnessModel):
                 use_cache=False,
                 logits_to_keep=kept,
             ).logits
-            return [_row_score(row, job) for row, job in zip(logits, batch, strict=True)]
+            scores = []
+            for row, job in zip(logits, batch, strict=True):
+                bad = int(non_finite_rows(row[-len(job.continuation) :]).sum())
+                if bad:
+                    self._non_finite(call, bad, _whose(job))
+                scores.append(NO_SCORE if bad else _row_score(row, job))
+            return scores
 
     def _engine_facts(self) -> dict[str, Any]:
         facts = {
@@ -146,6 +157,10 @@ class IHAHF(HarnessModel):
     @property
     def _batch_tokens(self) -> int:
         return generate.CPU_TOKENS if self._device.type == "cpu" else generate.GPU_TOKENS
+
+
+def _whose(job: GenerateRequest | ScoreRequest) -> str:
+    return f"in task {job.task}, document {job.doc_id}"
 
 
 def _reach(job: GenerateRequest) -> int:

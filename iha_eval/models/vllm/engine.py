@@ -24,6 +24,8 @@ from iha_eval.util.versions import installed_version
 # Requests queued beyond those that run: prompts are handed over when they are near their turn,
 # since vLLM keeps several copies of each.
 AHEAD = 32
+# Seconds between looks at the logits of an engine in other processes.
+LOOK_EVERY = 0.5
 
 
 class Completion(Protocol):
@@ -112,6 +114,7 @@ class Engine:
         batch_invariant: the same.
         max_model_len: longest sequence it takes, in tokens.
         start_seconds: how long it took to start.
+        non_finite: at how many places logits were not finite in what was handed on so far.
 
     Raises:
         UserError: vLLM refuses the arguments or the checkpoint.
@@ -123,6 +126,7 @@ class Engine:
 
         self.arguments = dict(arguments)
         self.batch_invariant = batch_invariant
+        self.non_finite = 0
         self.max_model_len = int(arguments["max_model_len"])
         start = time.perf_counter()
         # Its processes would hold the accelerator's memory after this one is killed.
@@ -139,6 +143,12 @@ class Engine:
             ) from error
         self.start_seconds = time.perf_counter() - start
         self._config = self._llm.llm_engine.vllm_config
+        # Asking is a call within this process, or a message that the next step waits for.
+        in_process = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0"
+        self._look_every = 0.0 if in_process else LOOK_EVERY
+        self._looked = 0.0
+        self._held: list[tuple[int, Output]] = []
+        self._llm.collective_rpc("iha_watch_logits")
         self._llm.collective_rpc("iha_mend_seeded_sampling")
         if batch_invariant:
             self._llm.collective_rpc("iha_make_batch_invariant")
@@ -190,12 +200,26 @@ class Engine:
         return int(str(name).partition("-")[0])
 
     def step(self) -> list[tuple[int, Output]]:
-        """Work a step, and take out what it finished, each with its number."""
-        outputs = self._llm.llm_engine.step()
-        return [(int(output.request_id), output) for output in outputs if output.finished]
+        """Work a step, and take out what has finished, each with its number.
+
+        Finished prompts are held back until the workers have been asked for logits that are not
+        finite, and `non_finite` counts those.
+        """
+        engine = self._llm.llm_engine
+        outputs = engine.step()
+        self._held += [(int(output.request_id), output) for output in outputs if output.finished]
+        now, busy = time.perf_counter(), engine.has_unfinished_requests()
+        if not self._held or (busy and now - self._looked < self._look_every):
+            return []
+        self._looked = now
+        held, self._held = self._held, []
+        # Whatever is handed on came before this look.
+        self.non_finite += max(self._llm.collective_rpc("iha_non_finite"))
+        return held
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Forget prompts that are not finished."""
+        self._held = []
         names = [str(number) for number in numbers]
         if names:
             with contextlib.suppress(Exception):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.models.arguments import ModelArguments, count, refuse_unknown
+from iha_eval.models.arguments import INSTEAD, ModelArguments, count, refuse_unknown
 from iha_eval.models.vllm.devices import free_memory
 from iha_eval.util.redact import without_secrets
 from model_adapters.checkpoint import Checkpoint
@@ -36,6 +36,8 @@ COUNTS = (
     "pipeline_parallel_size",
     "tensor_parallel_size",
 )
+# Of those that vLLM has; the others give logits.
+LOGPROBS_MODES = ("raw_logprobs", "processed_logprobs")
 COMMON = (*COUNTS, "enable_prefix_caching", "enforce_eager", "gpu_memory_utilization")
 # Ours to set, from arguments of other names or for a reason.
 FIXED = ("disable_log_stats", "worker_extension_cls")
@@ -65,18 +67,24 @@ def check(model: str, given: Mapping[str, Any]) -> None:
         UserError: a name that `vllm.EngineArgs` lacks, one that goes by another name here, or a
             number that is none.
     """
-    if "model" in given:
-        raise UserError(f"model={given['model']!r} is no argument of {model}: say pretrained=.")
     for name in COUNTS:
         count(name, given.get(name))
+    mode = given.get("logprobs_mode")
+    if mode not in (None, *LOGPROBS_MODES):
+        raise UserError(
+            f"logprobs_mode={mode!r} gives no log-probabilities, which are what scores are sums "
+            "of: leave it out."
+        )
+    count("max_logprobs", None if given.get("max_logprobs") == -1 else given.get("max_logprobs"))
+    refuse_unknown(model, {name: given[name] for name in given if name in INSTEAD}, ())
     if set(given) <= set(COMMON):
         return
     try:
         from vllm import EngineArgs
     except ImportError as error:
         raise UserError(MISSING) from error
-    known = [item.name for item in fields(EngineArgs) if item.name not in RESERVED]
-    refuse_unknown(model, given, tuple(known))
+    known = {item.name for item in fields(EngineArgs)} - {*RESERVED, *INSTEAD}
+    refuse_unknown(model, given, known)
 
 
 def dtype(checkpoint: Checkpoint, asked: str) -> str:

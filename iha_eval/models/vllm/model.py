@@ -4,14 +4,17 @@ For: `lm_eval --model iha-vllm --model_args pretrained=FOLDER`; a baseline goes 
 Not for: serving over a network, nor for what a checkpoint is (see `model_adapters`).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from iha_eval.errors import UserError
+from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import count
 from iha_eval.models.base import HarnessModel
-from iha_eval.models.requests import Answer, GenerateRequest, Score, ScoreRequest
+from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.models.run_stats import CallStats, KVCache, Progress
 from iha_eval.models.vllm import engine_arguments
 from iha_eval.models.vllm.devices import slices
@@ -131,16 +134,20 @@ class IHAVLLM(HarnessModel):
             generated = sum(len(made.token_ids) for made in output.outputs)
             _count(call, output, generated, len(group.members))
             for job, made in zip(group.members, output.outputs, strict=True):
-                text = self.text.decode(made.token_ids, job.sampling)
                 cut = made.finish_reason == "length"
-                done(job, Answer(text, len(made.token_ids), cut))
+                done(job, self.text.answer(job, made.token_ids, cut=cut))
                 progress.finish(len(job.prompt), len(made.token_ids))
 
         asked = (
-            (group.first.prompt, sampling_params(group.first.sampling, len(group.members)))
+            (group.first.prompt, sampling_params(self._drawn(group.first), len(group.members)))
             for group in order
         )
         self._run(asked, finished, call, progress)
+
+    def _drawn(self, request: GenerateRequest) -> Sampling:
+        """What vLLM is given: it would stop inside of a thought, so then it is given no stops."""
+        thinking = self.arguments.think_end_token is not None
+        return replace(request.sampling, stop=()) if thinking else request.sampling
 
     def _score(
         self,
@@ -170,9 +177,19 @@ class IHAVLLM(HarnessModel):
         # Without requests there is no engine, and nothing to do.
         if self._engine is None:
             return
+        engine = self._engine
+        seen = engine.non_finite
+
+        def checked(place: int, output: Output) -> None:
+            nonlocal seen
+            if engine.non_finite > seen:
+                count, seen = engine.non_finite - seen, engine.non_finite
+                self._non_finite(call, count, "in prompts that ran at the same time")
+            finished(place, output)
+
         try:
             before = self._engine.prefix_hits()
-            self._engine.run(prompts, finished, progress.beat)
+            self._engine.run(prompts, checked, progress.beat)
             call.cached_tokens += self._engine.prefix_hits() - before
         except ReplicaError:
             self.close()
@@ -228,6 +245,8 @@ def _read_score(job: ScoreRequest, output: Output) -> Score:
     entries = (output.prompt_logprobs or [])[len(job.context) :]
     for token, entry in zip(job.continuation, entries, strict=True):
         assert entry is not None, "only the first token of a prompt has no log-probability"
+        if not math.isfinite(entry[token].logprob):
+            return NO_SCORE
         total += entry[token].logprob
         greedy = greedy and max(entry, key=lambda other: entry[other].logprob) == token
     return Score(total, greedy)

@@ -121,7 +121,7 @@ def _work(engine: Any, line: Connection, orders: Orders) -> None:
             else:
                 line.send(("prefix_hits", engine.prefix_hits()))
         for number, output in engine.step():
-            line.send(("finished", (flying.pop(number), plain(output))))
+            line.send(("finished", (flying.pop(number), plain(output), engine.non_finite)))
 
 
 def main() -> None:

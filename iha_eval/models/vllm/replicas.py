@@ -47,6 +47,7 @@ class _Replica:
         most: answers it is asked for at once.
         facts: what its engine runs on.
         kv_cache: of its engine.
+        non_finite: places at which its logits were not finite so far.
     """
 
     def __init__(self, name: str, given: Slice, command: Sequence[str]) -> None:
@@ -68,7 +69,7 @@ class _Replica:
                 os.sched_setaffinity(self._process.pid, given.cores)
         theirs.close()
         self.flying: dict[int, tuple[Sequence[int], int, int]] = {}
-        self.asked = self.load = self.most = 0
+        self.asked = self.load = self.most = self.non_finite = 0
         self.facts: dict[str, Any] = {}
         self.kv_cache = KVCache(None, None)
 
@@ -265,6 +266,11 @@ class Replicas:
             replica.send(("prefix_hits",))
         return sum(int(replica.receive()[1]) for replica in self._replicas)
 
+    @property
+    def non_finite(self) -> int:
+        """At how many places logits were not finite in what was handed on so far."""
+        return sum(replica.non_finite for replica in self._replicas)
+
     def facts(self) -> dict[str, Any]:
         """What the engines run on and with, by the first; they are alike."""
         return {
@@ -299,7 +305,7 @@ class Replicas:
         lines: dict[Any, _Replica] = {one.line: one for one in self._replicas}
         ready = wait(list(lines), HEARTBEAT)
         for line in ready:
-            place, output = lines[line].receive()[1]
+            place, output, lines[line].non_finite = lines[line].receive()[1]
             finished(place, lines[line].take(place, output))
         if not ready:
             for replica in self._replicas:

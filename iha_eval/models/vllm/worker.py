@@ -1,7 +1,7 @@
 """What is mixed into vLLM's worker, so that `collective_rpc` reaches it in whichever process it is.
 
-For: vLLM's `worker_extension_cls`, which takes one class: facts that only a worker knows, and two
-repairs of vLLM's CPU build:
+For: vLLM's `worker_extension_cls`, which takes one class: facts that only a worker knows, a count
+of logits that are not finite, and two repairs of vLLM's CPU build:
 
 - Seeded sampling. A step that reads only a part of a prompt draws a token all the same and throws
   it away. vLLM then turns the request's random generator back, by a method that generators on a CPU
@@ -57,6 +57,27 @@ class WorkerExtension:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         }
 
+    def iha_watch_logits(self) -> None:
+        """Count the rows of logits that are not finite from now on; call it once."""
+        model = self.model_runner.model
+        compute = model.compute_logits
+        self._iha_non_finite: Tensor | int = 0
+
+        def compute_logits(*args: Any, **kwargs: Any) -> Any:
+            logits = compute(*args, **kwargs)
+            # Ranks that get none of the logits have None.
+            if isinstance(logits, Tensor):
+                # Stays on the device: reading it would wait for the step to end.
+                self._iha_non_finite += non_finite_rows(logits).sum()
+            return logits
+
+        model.compute_logits = compute_logits
+
+    def iha_non_finite(self) -> int:
+        """Rows of logits that were not finite since the last call."""
+        count, self._iha_non_finite = int(self._iha_non_finite), 0
+        return count
+
     def iha_mend_seeded_sampling(self) -> bool:
         """Wrap the runner's sampling, on a CPU; call it once.
 
@@ -84,6 +105,16 @@ class WorkerExtension:
         for layer in layers:
             layer.cpu_linear = tiled(layer.cpu_linear)
         return len(layers)
+
+
+def non_finite_rows(logits: Tensor) -> Tensor:
+    """Which rows of logits [rows, vocabulary] mean nothing, [rows].
+
+    Those with a NaN or an infinity. Single entries of minus infinity are a model's way to rule
+    tokens out, so only a row of nothing else counts.
+    """
+    # The largest value is NaN where any is.
+    return ~torch.isfinite(logits.amax(-1))
 
 
 def without_discarded(runner: Any, sample: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import lm_eval
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
@@ -17,6 +17,7 @@ from iha_eval.errors import UserError
 from iha_eval.models.base import Pair
 from iha_eval.models.hf import model as iha_hf
 from iha_eval.models.hf.model import IHAHF
+from iha_eval.models.vllm.worker import non_finite_rows
 
 Make = Callable[..., Instance]
 
@@ -119,22 +120,65 @@ def test_drawing_from_one_token_is_greedy(model: IHAHF, ask: Make) -> None:
     assert drawn == model.generate_until([ask("hello world", max_gen_toks=16)])
 
 
-def test_greedy_answers_are_cached_as_they_finish_and_sampled_ones_never(
-    model: IHAHF, ask: Make, weigh: Make, roll: Make, monkeypatch: pytest.MonkeyPatch
+def test_lm_evals_cache_is_refused(model: IHAHF, tmp_path: Path) -> None:
+    """Its key leaves out the model: a second one would take the answers of the first."""
+    with pytest.raises(UserError, match=r"--use_cache .* journal=DIR"):
+        CachingLM(model, str(tmp_path / "cache.db"))
+    with pytest.raises(UserError, match="--use_cache"):
+        lm_eval.simple_evaluate(model=model, tasks=["gsm8k"], use_cache=str(tmp_path / "cache"))
+
+
+def test_logits_that_are_not_finite_stop_the_run(
+    overflowing: Path, ask: Make, weigh: Make, roll: Make, tmp_path: Path
 ) -> None:
-    kept: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(
-        model.cache_hook, "add_partial", lambda kind, args, value: kept.append((kind, args, value))
-    )
-    greedy, sampled = ask("a", max_gen_toks=2), ask("a", 1, max_gen_toks=2, temperature=1.0)
-    answer, _ = model.generate_until([greedy, sampled])
-    (score,) = model.loglikelihood([weigh("a", "b")])
-    (total,) = model.loglikelihood_rolling([roll("ab")])
-    assert kept == [
-        ("generate_until", greedy.args, answer),
-        ("loglikelihood", ("a", "b"), score),
-        ("loglikelihood_rolling", ("ab",), total),
+    model = IHAHF(overflowing, journal=tmp_path)
+    asked = [ask("hello", n, max_gen_toks=4, temperature=n) for n in range(2)]
+    for run in (
+        lambda: model.generate_until(asked),
+        lambda: model.loglikelihood([weigh("a", "b")]),
+        lambda: model.loglikelihood_rolling([roll("ab")]),
+    ):
+        with pytest.raises(UserError, match=r"not finite .* in task \w+, document 0: its weights"):
+            run()
+    # Nothing of it is kept for a later run.
+    (journal,) = tmp_path.iterdir()
+    assert '"key"' not in journal.read_text()
+
+
+def test_logits_that_are_not_finite_are_counted_on_demand(
+    overflowing: Path, ask: Make, weigh: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = IHAHF(overflowing, non_finite_logits="count")
+    answers = model.generate_until([ask("hi", n, max_gen_toks=4, temperature=n) for n in range(2)])
+    assert len(answers) == 2
+    assert model.loglikelihood([weigh("a", "b")]) == [(float("-inf"), False)]
+    counts = [call["non_finite_logits"] for call in model.get_model_info()["iha_eval"]["summary"]]
+    assert counts == [8, 1]
+    assert "times not finite (NaN or infinite)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_rows_that_mean_nothing_are_told_from_ruled_out_tokens(bad: float) -> None:
+    logits = torch.zeros(4, 5)
+    logits[1, 3] = bad
+    logits[2, 1] = float("-inf")
+    logits[3] = float("-inf")
+    assert non_finite_rows(logits).tolist() == [False, True, False, True]
+
+
+def test_stops_do_not_end_an_answer_inside_a_thought(model: IHAHF, ask: Make) -> None:
+    """The tiny model's words are no thoughts, so the prompt begins one that never ends."""
+    plain = model.generate_until([ask("hello<think>", max_gen_toks=24)])[0]
+    thinking = IHAHF(model.source.checkpoint.path, think_end_token="</think>")
+    cut = plain[len(plain) // 2]
+    asked = [
+        ask("hello<think>", 0, max_gen_toks=24, until=[cut]),
+        ask("hello<think></think>", 1, max_gen_toks=24, until=[cut]),
     ]
+    answers = thinking.generate_until(asked)
+    assert (answers[0], answers[0].cut) == ("", True)
+    assert answers[1] == model.generate_until(asked[1:])[0]
+    assert thinking.calls[-1].generated_tokens >= 24
 
 
 def test_what_does_not_fit_stops_the_run_before_a_model_is_loaded(llama: Path, ask: Make) -> None:

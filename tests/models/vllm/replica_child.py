@@ -25,6 +25,7 @@ class FakeEngine:
     """Finishes one prompt a step, the last that came first; answers with its process and prompt."""
 
     most = 4
+    non_finite = 0
 
     def __init__(self, arguments: Mapping[str, Any], *, batch_invariant: bool) -> None:
         if arguments.get("refused"):

@@ -186,7 +186,7 @@ def test_names_that_vllm_lacks_are_refused() -> None:
     engine_arguments.check("iha-vllm", {"max_num_seqs": 4})
     engine_arguments.check("iha-vllm", {"compilation_config": {}})
     with pytest.raises(
-        UserError, match=r"iha-vllm has no argument colour: it knows .*max_num_seqs"
+        UserError, match=r"iha-vllm has no argument colour: those of both classes are"
     ):
         engine_arguments.check("iha-vllm", {"colour": "red"})
 
@@ -196,8 +196,27 @@ def test_numbers_that_are_none_are_refused() -> None:
         engine_arguments.check("iha-vllm", {"max_num_seqs": "many"})
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"logprobs_mode": "raw_logits"}, "logprobs_mode='raw_logits' gives no log-probabilities"),
+        ({"logprobs_mode": "processed_logits"}, "gives no log-probabilities"),
+        ({"max_logprobs": 0}, "max_logprobs=0 is not a whole number of at least 1"),
+        ({"enable_lora": True}, "has no argument enable_lora: merge the adapter"),
+        ({"swap_space": 4}, "has no argument swap_space: leave it out"),
+    ],
+    ids=str,
+)
+def test_what_would_give_wrong_scores_or_end_the_engine_is_refused(
+    given: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        engine_arguments.check("iha-vllm", given)
+    engine_arguments.check("iha-vllm", {"max_logprobs": -1, "logprobs_mode": "raw_logprobs"})
+
+
 def test_model_goes_by_another_name() -> None:
-    with pytest.raises(UserError, match="model='x' is no argument of iha-vllm: say pretrained="):
+    with pytest.raises(UserError, match="iha-vllm has no argument model: say pretrained="):
         engine_arguments.check("iha-vllm", {"model": "x"})
 
 

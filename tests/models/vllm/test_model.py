@@ -5,8 +5,8 @@ One engine serves all; what each test needs fits in 256 tokens, but for that of 
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lm_eval
 import pytest
@@ -158,24 +158,62 @@ def test_more_requests_than_run_at_once_come_back_in_order(model: IHAVLLM, ask: 
     assert answers[:15] == answers[15:30]
 
 
+def test_logits_that_are_not_finite_stop_the_run_or_are_counted(
+    overflowing: Path, ask: Make, weigh: Make, tmp_path: Path
+) -> None:
+    model = IHAVLLM(overflowing, kv_cache_memory_bytes=32 * 2**20, max_num_seqs=8, journal=tmp_path)
+    asked = [ask("hello", n, max_gen_toks=4, temperature=n) for n in range(2)]
+    try:
+        for run in (
+            lambda: model.generate_until(asked),
+            lambda: model.loglikelihood([weigh("a", "b")]),
+        ):
+            with pytest.raises(UserError, match="logits are not finite"):
+                run()
+        (journal,) = tmp_path.iterdir()
+        assert '"key"' not in journal.read_text()
+        model.arguments = replace(model.arguments, non_finite_logits="count", journal="")
+        assert len(model.generate_until(asked)) == 2
+        assert model.calls[-1].non_finite == 8
+        assert model.loglikelihood([weigh("a", "b")]) == [(float("-inf"), False)]
+    finally:
+        model.close()
+
+
+def test_stops_do_not_end_an_answer_inside_a_thought(
+    model: IHAVLLM, ask: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = model.generate_until([ask("hello<think>", max_gen_toks=24)])[0]
+    asked = [
+        ask("hello<think>", 0, max_gen_toks=24, until=[plain[12]]),
+        ask("hello<think></think>", 1, max_gen_toks=24, until=[plain[12]]),
+    ]
+    stopped = model.generate_until(asked)[1]
+    thinking = replace(model.arguments, think_end_token="</think>")
+    monkeypatch.setattr(model, "arguments", thinking)
+    monkeypatch.setattr(model.text, "_arguments", thinking)
+    answers = model.generate_until(asked)
+    assert (answers[0], answers[0].cut) == ("", True)
+    assert answers[1] == stopped
+
+
 def test_after_an_error_in_between_the_engine_is_empty_again(
     model: IHAVLLM, ask: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instances = [ask("hello", n, max_gen_toks=4 + n) for n in range(6)]
     expected = model.generate_until(instances)
-    kept: list[str] = []
+    finished: list[object] = []
 
-    def fail(kind: str, args: Any, value: str) -> None:
-        if len(kept) == 2:
+    def fail(*_: object) -> None:
+        finished.append(1)
+        if len(finished) == 3:
             raise RuntimeError("disk full")
-        kept.append(value)
 
-    monkeypatch.setattr(model.cache_hook, "add_partial", fail)
+    monkeypatch.setattr("iha_eval.models.run_stats.Progress.finish", fail)
     with pytest.raises(RuntimeError, match="disk full"):
         model.generate_until(instances)
     monkeypatch.undo()
-    # What was finished had been handed on, and nothing of the rest turns up now.
-    assert set(kept) <= set(expected)
+    # Nothing of the rest turns up now.
     assert model.generate_until(instances) == expected
 
 

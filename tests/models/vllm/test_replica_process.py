@@ -15,6 +15,7 @@ class OneStep:
     """Finishes its prompt in a step, in the middle of which `before` is called."""
 
     most = 1
+    non_finite = 0
 
     def __init__(self, before: Any) -> None:
         self._before = before
@@ -57,7 +58,7 @@ def test_it_starts_an_engine_works_and_ends_with_its_parent() -> None:
     thread = threading.Thread(target=serve, args=(theirs, engine.start))
     thread.start()
     assert here.recv() == ("ready", (1, {}, KVCache(1, 2)))
-    kind, (place, output) = here.recv()
+    kind, (place, output, _) = here.recv()
     assert (kind, place, output.outputs) == ("finished", 5, [Made([3, 4], "length")])
     here.close()
     thread.join(30)
