@@ -5,8 +5,9 @@ and 0.333333 is not 1/3.
 Not for: anything with letters or irrational roots; those have no value here.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
-from math import comb, isqrt
+from math import comb, gcd, isqrt, lcm
 
 from iha_eval.answers.latex import Command, Tree, is_digits
 
@@ -77,6 +78,8 @@ class _Calculator:
         while True:
             if self._take("\\cdot"):
                 value = _kept(value * self._signed())
+            elif self._take("\\bmod"):
+                value %= self._signed()
             elif self._take("/"):
                 value, divided = _kept(value / self._signed()), True
             elif self._follows():
@@ -119,6 +122,8 @@ class _Calculator:
             if not self._take(")"):
                 raise _NoValueError
             return value
+        if item in _OF_SEVERAL:
+            return self._of_several(item)
         if not (item[0].isdigit() and item.isascii()):
             raise _NoValueError
         following = self._peek()
@@ -126,6 +131,17 @@ class _Calculator:
             self._at += 1
             return _repeating(item, following.arguments[0])
         return _kept(Fraction(item))
+
+    def _of_several(self, function: str) -> Fraction:
+        """The value of a function of a list in brackets."""
+        if not self._take("("):
+            raise _NoValueError
+        values = [self._sum()]
+        while self._take(","):
+            values.append(self._sum())
+        if not self._take(")"):
+            raise _NoValueError
+        return _OF_SEVERAL[function](values)
 
     def _call(self, item: Command) -> Fraction:
         inner = [_Calculator(argument).everything() for argument in item.arguments]
@@ -138,6 +154,29 @@ class _Calculator:
         if item.name == "{":
             return inner[0]
         raise _NoValueError
+
+
+def _divisor(values: list[Fraction]) -> Fraction:
+    return Fraction(gcd(*map(_integer, values)))
+
+
+def _multiple(values: list[Fraction]) -> Fraction:
+    return _kept(Fraction(lcm(*map(_integer, values))))
+
+
+def _integer(value: Fraction) -> int:
+    if value.denominator != 1:
+        raise _NoValueError
+    return int(value)
+
+
+#: Functions of a list of values.
+_OF_SEVERAL: dict[str, Callable[[list[Fraction]], Fraction]] = {
+    "\\gcd": _divisor,
+    "\\lcm": _multiple,
+    "\\max": max,
+    "\\min": min,
+}
 
 
 def _raised(base: Fraction, power: Fraction) -> Fraction:

@@ -1,138 +1,449 @@
 r"""Take off an answer what says nothing about its value: math delimiters, spacing, units, signs.
 
-For: the first step of reading an answer, on the level of characters.
-Not for: what needs to know where a bracket or a LaTeX group ends (`read`, `latex`).
+For: the first step of reading an answer, on the level of characters; `ascii_math`, for characters
+that are typed where LaTeX has a command.
+Not for: brackets that make an answer a tuple, a set or an interval (`read`).
 
 Units, degrees, dollar and percent signs go, as in the graders of MATH (Hendrycks et al.,
 arXiv:2103.03874): the question says in what unit to answer, so `50\%` is 50 and not 1/2.
-Words after a value are units too, but for those that change it: 12 million is not 12, and 2 dozen
-is 24. Two or more groups of three digits with commas, such as 100,200, could also be a list; they
-are read as one number outside of brackets.
+Words after a value are units too, but for those that change it: 12 million is not 12, 2 dozen is
+24, and 5 tenths are 1/2. A letter or a short word is a unit only if it is known as one. Two or more
+groups of three digits with commas, such as 100,200, could also be a list; they are read as one
+number outside of brackets.
 """
 
 import re
+import unicodedata
+from functools import lru_cache
+from itertools import groupby
 
 #: Longer answers are not read; the longest gold answer of MATH-500 has about 50 characters.
 LONGEST = 1000
 
-#: Typed characters and the LaTeX they stand for, for str.translate.
-# Control characters and the spaces of other widths become a space.
-_CHARACTERS = str.maketrans(
-    dict.fromkeys([*range(32), *range(127, 161), *range(0x2000, 0x200B), 0x202F, 0x3000], " ")
-    # Characters without width, and currency signs.
-    | dict.fromkeys([*range(0x200B, 0x2010), 0x2060, 0xFEFF, 0x24, 0xA3, 0x20AC])
-    | dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{EM DASH}\N{HYPHEN}\N{NON-BREAKING HYPHEN}", "-")
-    | dict.fromkeys(
-        "*\N{MULTIPLICATION SIGN}\N{MIDDLE DOT}\N{DOT OPERATOR}\N{BULLET OPERATOR}", "\\cdot "
-    )
-    | {"\N{SUPERSCRIPT ZERO}": "^0", "\N{SUPERSCRIPT ONE}": "^1"}
-    | {"\N{SUPERSCRIPT TWO}": "^2", "\N{SUPERSCRIPT THREE}": "^3"}
-    | {chr(0x2070 + power): f"^{power}" for power in range(4, 10)}
-    | {
-        "\N{DIVISION SIGN}": "/",
-        "\N{FRACTION SLASH}": "/",
-        "\N{LESS-THAN OR EQUAL TO}": "\\le ",
-        "\N{GREATER-THAN OR EQUAL TO}": "\\ge ",
-        "\N{NOT EQUAL TO}": "\\ne ",
-        "\N{PLUS-MINUS SIGN}": "\\pm ",
-        "\N{INFINITY}": "\\infty ",
-        "\N{UNION}": "\\cup ",
-        "\N{ELEMENT OF}": "\\in ",
-        "\N{EMPTY SET}": "\\emptyset ",
-        "\N{GREEK SMALL LETTER PI}": "\\pi ",
-        "\N{GREEK SMALL LETTER THETA}": "\\theta ",
-        "\N{SQUARE ROOT}": "\\sqrt ",
-        "\N{DOUBLE-STRUCK CAPITAL R}": "\\mathbb{R}",
-        "\N{DEGREE SIGN}": "^\\circ ",
-        "\N{VULGAR FRACTION ONE HALF}": "\\frac{1}{2}",
-        "\N{VULGAR FRACTION ONE QUARTER}": "\\frac{1}{4}",
-        "\N{VULGAR FRACTION THREE QUARTERS}": "\\frac{3}{4}",
-        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
-        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
-        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    }
-)
+#: Typed characters and the LaTeX they stand for. Those that Unicode describes well enough (digits,
+#: spaces, dashes, currencies, fractions, raised, lowered, wide and styled characters) are not here.
+_CHARACTERS = {
+    "\N{MINUS SIGN}": "-",
+    "\N{MULTIPLICATION SIGN}": "\\times ",
+    "\N{MIDDLE DOT}": "\\cdot ",
+    "\N{DOT OPERATOR}": "\\cdot ",
+    "\N{BULLET OPERATOR}": "\\cdot ",
+    "\N{DIVISION SIGN}": "/",
+    "\N{FRACTION SLASH}": "/",
+    "\N{DIVISION SLASH}": "/",
+    "\N{LESS-THAN OR EQUAL TO}": "\\le ",
+    "\N{LESS-THAN OR SLANTED EQUAL TO}": "\\le ",
+    "\N{GREATER-THAN OR EQUAL TO}": "\\ge ",
+    "\N{GREATER-THAN OR SLANTED EQUAL TO}": "\\ge ",
+    "\N{NOT EQUAL TO}": "\\ne ",
+    "\N{ALMOST EQUAL TO}": "\\approx ",
+    "\N{IDENTICAL TO}": "\\equiv ",
+    "\N{PLUS-MINUS SIGN}": "\\pm ",
+    "\N{MINUS-OR-PLUS SIGN}": "\\mp ",
+    "\N{INFINITY}": "\\infty ",
+    "\N{UNION}": "\\cup ",
+    "\N{INTERSECTION}": "\\cap ",
+    "\N{SET MINUS}": "\\setminus ",
+    "\N{ELEMENT OF}": "\\in ",
+    "\N{EMPTY SET}": "\\emptyset ",
+    "\N{LOGICAL AND}": "\\land ",
+    "\N{LOGICAL OR}": "\\lor ",
+    "\N{THEREFORE}": "\\therefore ",
+    "\N{RIGHTWARDS DOUBLE ARROW}": "\\implies ",
+    "\N{RIGHTWARDS ARROW}": "\\to ",
+    "\N{GREEK SMALL LETTER PI}": "\\pi ",
+    "\N{GREEK SMALL LETTER THETA}": "\\theta ",
+    "\N{GREEK SMALL LETTER ALPHA}": "\\alpha ",
+    "\N{GREEK SMALL LETTER BETA}": "\\beta ",
+    "\N{GREEK SMALL LETTER GAMMA}": "\\gamma ",
+    "\N{GREEK SMALL LETTER LAMDA}": "\\lambda ",
+    "\N{GREEK SMALL LETTER MU}": "\\mu ",
+    "\N{GREEK SMALL LETTER PHI}": "\\phi ",
+    "\N{GREEK SMALL LETTER OMEGA}": "\\omega ",
+    "\N{GREEK CAPITAL LETTER OMEGA}": "\\Omega ",
+    "\N{OHM SIGN}": "\\Omega ",
+    "\N{SQUARE ROOT}": "\\sqrt ",
+    "\N{CUBE ROOT}": "\\sqrt[3]",
+    "\N{DOUBLE-STRUCK CAPITAL R}": "\\mathbb{R}",
+    "\N{DEGREE SIGN}": "^\\circ ",
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+    "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    "\N{LEFT SINGLE QUOTATION MARK}": "'",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{PRIME}": "'",
+    "\N{DOUBLE PRIME}": '"',
+    "\N{HORIZONTAL ELLIPSIS}": "\\ldots ",
+    "\N{IDEOGRAPHIC FULL STOP}": ".",
+    "\N{IDEOGRAPHIC COMMA}": ",",
+    "\N{MATHEMATICAL LEFT ANGLE BRACKET}": "\\langle ",
+    "\N{MATHEMATICAL RIGHT ANGLE BRACKET}": "\\rangle ",
+    "\N{LEFT FLOOR}": "\\lfloor ",
+    "\N{RIGHT FLOOR}": "\\rfloor ",
+    "\N{LEFT CEILING}": "\\lceil ",
+    "\N{RIGHT CEILING}": "\\rceil ",
+}
+_FOREIGN = re.compile(r"[^\x20-\x7e]+")
+_TYPED_RANGE = re.compile("([0-9.]+)\\s?[\u2013\u2014]\\s?([0-9.]+)")
+
+
+def ascii_math(text: str, lines: bool = False) -> str:
+    """A text with typed mathematical characters as LaTeX and other spaces and dashes as ASCII.
+
+    Args:
+        text: Any text; letters of other alphabets stay.
+        lines: Whether line breaks stay too.
+    """
+    return _FOREIGN.sub(lambda found: _run(found[0], lines), text)
+
+
+def _run(text: str, lines: bool) -> str:
+    pieces = []
+    for marks, run in groupby(text, _mark):
+        piece = "".join("\n" if lines and sign == "\n" else _plain(sign) for sign in run)
+        pieces.append(f"{marks}{{{piece}}}" if marks else piece)
+    return "".join(pieces)
+
+
+def _mark(sign: str) -> str:
+    """How LaTeX raises or lowers a character that is typed raised or lowered."""
+    described = unicodedata.decomposition(sign)
+    return {"<super>": "^", "<sub>": "_"}.get(described.partition(" ")[0], "")
+
+
+@lru_cache(maxsize=4096)
+def _plain(sign: str) -> str:
+    """What one character stands for."""
+    known = _CHARACTERS.get(sign)
+    if known is not None:
+        return known
+    category = unicodedata.category(sign)
+    by_category = {"Zs": " ", "Cc": " ", "Zl": " ", "Zp": " ", "Cf": "", "Sc": "", "Pd": "-"}
+    if sign != "\N{CENT SIGN}" and category in by_category:
+        return by_category[category]
+    if category == "Nd":
+        return str(unicodedata.digit(sign))
+    kind, _, _ = unicodedata.decomposition(sign).partition(" ")
+    if not kind.startswith("<"):
+        return sign
+    plain = unicodedata.normalize("NFKC", sign)
+    if kind == "<fraction>":
+        above, _, below = plain.partition("\N{FRACTION SLASH}")
+        return f"\\frac{{{above}}}{{{below}}}"
+    # A wide or styled form of a character that may be known itself.
+    return plain if plain.isascii() else "".join(_CHARACTERS.get(one, one) for one in plain)
+
 
 #: Commands that only lay out. `\left.` and `\right.` draw nothing.
 _LAYOUT = re.compile(
     r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])"
-    r"|\\(?:displaystyle|textstyle|limits|nolimits|bf|rm|it|hspace\{[^{}]*\})(?![A-Za-z])"
-    r"|\\phantom\{[^{}]*\}"
+    r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|boldmath|bf|rm|it|tt|sf|sl|em"
+    r"|bfseries|tiny|small|normalsize|large|Large|LARGE|huge|Huge|mathstrut|strut|nonumber|notag)"
+    r"(?![A-Za-z])"
+    r"|\\(?:hspace|vspace|phantom|vphantom|hphantom|label|tag)\*?\s*\{[^{}]*\}"
 )
-_SPACE = re.compile(r"\\(?:quad|qquad|thinspace|enspace)(?![A-Za-z])|(?<!\\)\\[!,;:> ]|~|&nbsp;")
+_SPACE = re.compile(
+    r"\\(?:quad|qquad|thinspace|enspace|medspace|thickspace|negthinspace)(?![A-Za-z])"
+    r"|(?<!\\)\\[!,;:> ]|~|&nbsp;"
+)
 #: Spaces side by side are made one before any other pattern sees them: patterns below allow a space
 #: in several places, and a long run could be shared out among those in very many ways.
-_SPACES = re.compile(r"(?:\s|~|&nbsp;|\\q?quad(?![A-Za-z]))+")
+_SPACES = re.compile(r"(?:\s|~|&nbsp;)+")
 _DELIMITERS = re.compile(r"(\\\\)|\\[()\[\]]")
+_ROW_SPACING = re.compile(r"\\\\ ?\[ ?-?[\d.]+ ?(?:pt|ex|em|mm|cm|in|px|\\baselineskip) ?\]")
+_COLUMN_SPACING = re.compile(r"@ ?\{[^{}]*\}")
+_NEW_ROW = re.compile(r"\\(?:newline|cr|tabularnewline)(?![A-Za-z])")
 
 #: A comma between groups of three digits that cannot be anything but a separator.
 _SURE_COMMA = re.compile(r"(?<=\d)(?:\{,\}\s*|,\s*\\!\s*|\\!\s*,\s*|\\,\s*)(?:\\!)*(?=\d{3}(?!\d))")
 _COMMA_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACE_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])")
+_MARK_NUMBER = re.compile(r"(?<![\d.,'])\d{1,3}(?:'\d{3})+(?![\d,'])")
 _TYPED_MIXED = re.compile(r"(?<![\d.}])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])")
+_TYPED_FRACTION = re.compile(r"(?<![\d.}^_/])(\d+) ?/ ?(\d+)(?=(?: ?\\sqrt| \\pi)(?![A-Za-z]))")
+_RAISED_FRACTION = re.compile(r"\^\{(\d+)\} ?/ ?_\{(\d+)\}")
+_CHOOSE = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
+_OVERLINE = re.compile(r"(?<=[\d.])\s*\\(?:bar|dot)\s*(?=\{ ?\d+ ?\}|\d)")
+_REPEATED = re.compile(r"(?<![\d.])(\d+\.\d{0,9}?)(\d{1,3}?)\2{2,9} ?(?:\\[lc]?dots|\.\.\.)$")
+_IN_BRACKETS = re.compile(r"(?<![\d.])(\d+\.\d*)\((\d+)\)(?![\d.])")
 
-_FONT = re.compile(
-    r"\\(?:mbox|hbox|textrm|textbf|textit|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf"
-    r"|boldsymbol|bm|operatorname\*?|emph|underline|mathnormal)\s*(?=\{)"
+#: Commands that only change how their argument looks. The first ones take text, the others math.
+_TEXT_FONTS = (
+    "text(?:bf|it|sf|tt|rm|sc|md|up|sl|normal)?|mbox|hbox|makebox|emph|textrm|operatorname\\*?"
 )
-_LETTER = re.compile(
-    r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathnormal)\s*\{\s*([A-Za-z])\s*\}"
-    r"|\\mathrm\s*\{\s*([ie])\s*\}"
+_MATH_FONTS = (
+    "math(?:bf|it|sf|tt|rm|bb|normal|cal|frak|scr|ord|rel)|boldsymbol|bm|pmb|underline|ensuremath"
+    "|boxed|fbox|framebox|overset\\{[^{}]*\\}|cancel|vec|overrightarrow"
+)
+_FONT = re.compile(rf"\\({_TEXT_FONTS}|{_MATH_FONTS})\s*(?=\{{)")
+_COLOR = re.compile(r"\\(?:text|page)?color(?:box)?\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}")
+_BLACKBOARD = re.compile(r"\s*[A-Z]\s*")
+_WORDY = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
+
+#: Functions that are typed where LaTeX has a command.
+FUNCTIONS = (
+    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min|det"
 )
 #: Names and signs that are typed where LaTeX has a command.
 _TYPED = (
     (re.compile(r"\\?(?<![A-Za-z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![A-Za-z\\])sqrt(?![A-Za-z])"), r"\\sqrt "),
     (re.compile(r"(?<![A-Za-z\\])(?:pi|Pi)(?![A-Za-z])"), r"\\pi "),
-    (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
+    (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf|oo)(?![A-Za-z])"), r"\\infty "),
+    (re.compile(rf"(?<![A-Za-z\\])({FUNCTIONS})(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(rf"\\text\{{ ?({FUNCTIONS}) ?\}}"), r"\\\1 "),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),
     (re.compile(r"\+/?-"), r"\\pm "),
+    # 3 x 4, and 6.72 x 10^{-5}.
+    (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)|(?<=\d) [xX] (?=\d)"), r"\\cdot "),
+    (re.compile(r"(?<=\d) ?\\text ?\{ ?[xX] ?\} ?(?=10 ?\^)"), r"\\cdot "),
+    (re.compile(r"(?<=[\d}]) ?\\b?mod(?![A-Za-z])"), r"\\bmod "),
 )
-_SIGNS = re.compile(r"\\[$%#]|%|\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|\\circ\s*$")
-_JOINED = re.compile(
-    r"\\text\s*\{[\s,;]*(?:and|or)[\s,]*\}|(?<=[\d})\]])\s+(?:and|or)\s+(?=[-\d\\({\[])"
+_DEGREES = re.compile(
+    r"\^ ?\{ ?(?:\\circ|\\text ?\{ ?o ?\}|o|\^ ?\\circ) ?\}"
+    r"|\^ ?(?:\\circ|\\text ?\{ ?o ?\}|o(?![A-Za-z]))|\\degrees?(?![A-Za-z])"
+    r"|\\text ?\{ ?\^\\circ ?([CF]?) ?\}|\\circ ?$"
 )
-_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_CURRENCY = re.compile(
+    r"\\text ?\{ ?(?:[A-Z]{0,2}\\?\$|USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|US|CAD|AUD|CHF) ?\}"
+    r"(?= ?[-\d.\\])|(?<![A-Za-z\\])(?:(?:USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|CAD|AUD|CHF) ?(?=-?\d)"
+    r"|(?:US|A|C|HK|NZ|S)(?=\\?\$)|(?:US|HK|NZ)(?=-?\d))"
+    r"|\\(?:mathdollar|textdollar|euro|pounds|yen|texteuro)(?![A-Za-z])(?:\{\})?"
+)
+_CENTS = re.compile(r"\\(?:text)?cents?(?![A-Za-z])|\\text ?\{ ?\N{CENT SIGN} ?\}|\N{CENT SIGN}")
+_SIGNS = re.compile(r"\\[$%#]|%|\$")
 
+_AND = r"(?:and|und|et|y|\\?&|\u548c|\u4e0e|\u8207|\u3068|\u0438)"
+_OR = r"(?:or|oder|ou|\u6216|\u6216\u8005|\u307e\u305f\u306f|\u0438\u043b\u0438)"
+_JOINT = re.compile(
+    rf",? ?\\text ?\{{[ ,;]*(?:{_AND}|({_OR}))[ ,]*\}}(?: ?,)?"
+    rf"|(?:, ?|(?<=[\d}})\]A-Za-z]) )(?:and|(or)) (?=[-+\d\\({{\[]|[A-Za-z] ?[=<>])"
+    rf"|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
+)
+_PAIRED = re.compile(r"^\\text ?\{ ?(?:either|both) ?\} ?|^(?:either|both) ", re.IGNORECASE)
+_UNITED = re.compile(
+    r"\\bigcup(?![A-Za-z])|\\text ?\{ ?U ?\}|(?<=[)\]}]) ?U ?(?=[(\[]|\\\{|\\left)"
+)
+#: Values with nothing but a wide space between them are a list.
+_WIDE = re.compile(
+    r"(?<=[\d})])(?: |~)*\\q?quad(?: |~|\\q?quad(?![A-Za-z]))*(?=[-+\d]|\\frac|\\sqrt)"
+)
+_REMARK = re.compile(
+    r"(?<=[\d}) ])(?:(?:\\q?quad|\\text ?\{ ?\})(?: |~)*\([^()]*\)"
+    r"| ?\( ?\\text ?\{[^{}]*[a-z]{2}[^{}]*\}[^()]*\)| \([^()=\\]*[a-z]{3}[^()=\\]*\))$"
+)
+_LED = re.compile(
+    r"^.*\\(?:implies|Rightarrow|Longrightarrow|therefore|iff|Leftrightarrow)(?![A-Za-z])"
+    r"|^ ?\\(?:to|rightarrow|longrightarrow|because)(?![A-Za-z])"
+)
+#: Words typed without \text.
+_PROSE = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)+")
+
+#: Abbreviations of units. Other words of one or two letters or without a vowel are not taken off.
+_ABBREVIATIONS = frozenset(
+    [
+        "m",
+        "g",
+        "s",
+        "h",
+        "l",
+        "L",
+        "J",
+        "N",
+        "W",
+        "V",
+        "A",
+        "C",
+        "F",
+        "km",
+        "cm",
+        "mm",
+        "dm",
+        "nm",
+        "ft",
+        "in",
+        "yd",
+        "mi",
+        "kg",
+        "mg",
+        "lb",
+        "lbs",
+        "oz",
+        "ml",
+        "mL",
+        "cl",
+        "dl",
+        "gal",
+        "qt",
+        "pt",
+        "sec",
+        "secs",
+        "min",
+        "mins",
+        "hr",
+        "hrs",
+        "yr",
+        "yrs",
+        "wk",
+        "wks",
+        "mo",
+        "mos",
+        "mph",
+        "kmph",
+        "kph",
+        "kmh",
+        "rpm",
+        "deg",
+        "rad",
+        "Hz",
+        "kHz",
+        "kJ",
+        "kW",
+        "kWh",
+        "Pa",
+        "kPa",
+        "ha",
+        "sq",
+        "cu",
+        "am",
+        "pm",
+        "AM",
+        "PM",
+        "cts",
+        "ct",
+        "pcs",
+        "pc",
+        "hp",
+        "MB",
+        "GB",
+        "KB",
+        "TB",
+        "Mbps",
+        "bps",
+        "sqft",
+        "cc",
+        "ms",
+        "kN",
+        "mol",
+    ]
+)
 #: Written after a value without \text; MATH's and GSM8K's own, and what models add to them.
 _UNITS = (
-    r"(?:sq(?:uare)?|cubic)?\s*"
+    r"(?:sq(?:uare|\.)?|cubic|cu\.?)? ?"
     r"(?:degrees?|radians?|dollars?|cents?|bucks|percent|usd"
     r"|(?:kilo|centi|milli)?(?:meters?|metres?|grams?|liters?|litres?)"
-    r"|km|cm|mm|kg|inch(?:es)?|ft|feet|foot|yards?|miles?|mph|kmph"
-    r"|pounds?|lbs?|ounces?|oz|gallons?|seconds?|minutes?|hours?|days?|weeks?"
-    r"|months?|years?|units?|points?|ways?|people|students?)"
+    r"|km|cm|mm|kg|in|inch(?:es)?|ft|feet|foot|yards?|yd|miles?|mi|mph|kmph|kph|ml"
+    r"|pounds?|lbs?|ounces?|oz|gallons?|gal|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?"
+    r"|wks?|months?|years?|yrs?|units?|points?|ways?|people|students?)"
 )
-_POWER = r"(?:\s*\^\s*\{?\s*[23]\s*\}?)?"
+_PER = rf"(?:{_UNITS}|[hs])"
+_POWER = r"(?: ?\^ ?(?:\{ ?-?[123] ?\}|[23]))?"
 _TYPED_UNIT = re.compile(
-    rf"(?<=[\d}})\s])(?<![A-Za-z\\]){_UNITS}{_POWER}(?:\s*(?:/|per)\s*{_UNITS}{_POWER})?$",
+    rf"(?<=[\d}})\s])(?<![A-Za-z\\])(?:{_UNITS}|m(?= ?/)){_POWER}(?: ?(?:/|per) ?{_PER}{_POWER})?$",
     re.IGNORECASE,
 )
-_TYPED_WORDS = re.compile(rf"(?<=[\d}}]) (?:[mgLs]|[A-Za-z]{{3,}}(?: [A-Za-z]+)*+){_POWER}$")
-_VOWEL = re.compile("[aeiou]", re.IGNORECASE)
-#: Words that change the value they stand after, or deny it, and functions that are typed.
+_TYPED_WORDS = re.compile(
+    r"(?<=[\d}]) ?((?:[^\W\d_]{2,}|[^\x00-\x7f\W\d_])(?:[ /-][^\W\d_]+)*+)" + _POWER + "$"
+)
+_VOWEL = re.compile(r"[aeiouy]|[^\x00-\x7f]", re.IGNORECASE)
+#: Words that change the value they stand after, or deny it, wherever they stand after it.
 _TELLING = re.compile(
-    r"\b(?:hundred|thousand|million|billion|trillion|dozen|times|mod|to|not|or|and|wrong|is|are"
-    r"|a?r?c?(?:sin|cos|tan)|cot|sec|csc|log|sqrt|over|plus|minus|squared|cubed|base|half|choose)s?\b",
+    r"\b(?:thousand|hundred|million|billion|trillion|mil|mille|mln|bln|score|gross|dozen|lakh|lac"
+    r"|crore|k|mod|modulo|not|or|oder|wrong|false|true|incorrect|correct|is|are|(?:a|arc)?(?:sin|cos"
+    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|squared|cubed|base|half|halve|third"
+    r"|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
+    r"|factorial|short|but|than|down|into|if|for|when|mal|fach|times|th|st|nd|rd)s?\b"
+    r"|[\u6216\u5230\u4e0a\u4e0b\u591a\u5c11\u4e0d\u5206\u500d\u8d1f]",
     re.IGNORECASE,
 )
-_WORDLESS = re.compile(r"\\text\s*\{([^A-Za-z{}]*)\}")
+#: Words that change a value only where they stand right after it.
+_FIRST_TELLING = re.compile(
+    r"(?:to|and|und|et|percent of|per cent of|with|through|by|in base|divided|times|of which)\b",
+    re.IGNORECASE,
+)
+_WORDLESS = re.compile(r"\\text ?\{([^\w{}\\^]*|[^\w{}\\^]*\d[\d.,/ ]*)\}")
 _TEXT_UNIT = re.compile(
-    rf"(?<=[^\s=<>,({{\[_^|+-])\s*/?\s*(?:\\cdot\s*)?\\text\s*\{{(?!\s*[apAP]\.?\s*[mM]\b)"
-    rf"([^{{}}]*)\}}{_POWER}"
+    rf"(?<=[^\s=<>,({{\[_^|+-])((?: ?/)? ?(?:\\cdot ?)?\{{? ?)\\text ?\{{(?! ?[apAP]\.? ?[mM]\b)"
+    rf"([^{{}}]*)\}}({_POWER})( ?\}})?"
 )
 
-_LARGE = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_LARGE_WORD = re.compile(rf"(?<=\d) ?(\\text ?\{{)? ?({'|'.join(_LARGE)}|dozen)s?\b", re.IGNORECASE)
-_EXPONENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,4})(?!\w)")
+_LARGE = {
+    "hundred": "100",
+    "thousand": "1000",
+    "million": "1000000",
+    "billion": "1000000000",
+    "trillion": "1000000000000",
+    "dozen": "12",
+    "lakh": "100000",
+    "lac": "100000",
+    "crore": "10000000",
+    "bn": "1000000000",
+    "mn": "1000000",
+    "k": "1000",
+    "\u767e": "100",
+    "\u5343": "1000",
+    "\u4e07": "10000",
+    "\u842c": "10000",
+    "\u4ebf": "100000000",
+    "\u5104": "100000000",
+    "\u0442\u044b\u0441\u044f\u0447": "1000",
+    "\u043c\u043b\u043d": "1000000",
+    "tausend": "1000",
+    "hal": "0.5",
+    "third": r"\frac{1}{3}",
+    "fourth": r"\frac{1}{4}",
+    "fifth": r"\frac{1}{5}",
+    "sixth": r"\frac{1}{6}",
+    "seventh": r"\frac{1}{7}",
+    "eighth": r"\frac{1}{8}",
+    "ninth": r"\frac{1}{9}",
+    "tenth": r"\frac{1}{10}",
+    "hundredth": r"\frac{1}{100}",
+    "thousandth": r"\frac{1}{1000}",
+}
+_LARGE_WORD = re.compile(
+    r"(?<=\d) ?(\\text ?\{)? ?"
+    rf"({'|'.join(word for word in _LARGE if word not in ('k', 'hal'))}|(?<=\{{)[ ]?k|hal(?=ves))"
+    r"(?:ves|s|\u0430|\u0438)?(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_MEGA = re.compile(r"(?<=\d) ?\\text ?\{ ?M ?\}")
+_KILO = re.compile(r"(?<=\$)( ?[\d.,]+) ?(?:\\text ?\{ ?)?([kKM])(?![A-Za-z]) ?\}?")
+_EXPONENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) ?[eE] ?\{?([-+]?\d{1,4})\}?(?!\w)")
+_TEXT_EXPONENT = re.compile(r"(?<=\d) ?\\(?:text|mathrm) ?\{ ?[eE] ?\} ?(?=\{? ?[-+]?\d)")
 _TRIG_DEGREES = re.compile(
     r"\\(sin|cos|tan|cot|sec|csc) ?[({]? ?(\d+(?:\.\d+)?) ?\^ ?\{? ?\\circ ?\}? ?[)}]?"
 )
-_LABEL = re.compile(r"\\text ?\{[^{}]*: ?\}")
+#: What comes before another way of writing the whole.
+_REPHRASED = re.compile(
+    r"^.*\\text ?\{[ ,;]*(?:i\. ?e\.|that is|in other words|(?:or )?equivalently|namely)[ ,]*\}"
+)
+_LABEL = re.compile(
+    r"\\text ?\{(?: ?(?:the|set|of|all|lines?|plane|equation|points?|interval|values?"
+    r"|numbers?|circle|real|is|are|given|by|we|get|have|hence|so|thus|therefore|roots?"
+    r"|solutions?))+[ ,]*\}"
+    r"(?= ?[^ =<>\\]| ?\\[^lgni])|"
+    r"\\text ?\{[^{}]*: ?\}|(?:the )?(?:final )?(?:answer|result|value) ?(?::|=|is\b)(?!=)"
+    r"|\\text ?\{ ?(?:the )?(?:final )?(?:answer|result|value)(?: is)? ?\} ?[:=]?",
+    re.IGNORECASE,
+)
+_INNER_LABEL = re.compile(r"\\text ?\{[A-Za-z ]*: ?(?=[^{}\s])")
+_LEADING_TEXT = re.compile(
+    r"\\text ?\{([^{}]*(?:\d|[A-Za-z]+ (?:and|or|,) )[^{}]*)\}[ .]*", re.IGNORECASE
+)
 _LETTERS = re.compile(r"\\text ?\{ ?([A-Z](?: ?(?:,|and|or) ?[A-Z])+) ?\}")
-_CHOICE = re.compile(r"\(?([A-Z])\)")
+_CHOICE = re.compile(
+    r"\(?\\?(?:text ?\{)? ?\(?([A-Z])\)? ?\}?\)|\\text ?\{ ?\(([a-h])\) ?\}"
+    r"|\\text ?\{ ?(?:option|choice|graph|answer):? ?\(?([A-H])\)? ?\}",
+    re.IGNORECASE,
+)
+_NEGATIVE = re.compile(
+    r"(?<![\d})\]] )(?<![\d})\]])\b(?:negative|minus) (?=[$\\{(]*[\d.a-z\\])"
+    r"|\\text ?\{ ?(?:negative|minus) ?\}|(?<=[-+])(\\text ?\{ ?\})",
+    re.IGNORECASE,
+)
+_OUTWARD = re.compile(r"([\][])([^\[\](){}]*,[^\[\](){}]*)([\][])")
 
 _WORDS = (
     "two",
@@ -148,9 +459,15 @@ _WORDS = (
     "twelve",
 )
 _BASES = {word: str(number) for number, word in enumerate(_WORDS, start=2)} | {"sixteen": "16"}
+_NUMBER_BASE = "(" + "|".join(_BASES) + r"|\d+)"
 _BASE = re.compile(
-    r"_\s*\{?\s*(?:\\text\s*\{)?\s*(?:base\s*)?(" + "|".join(_BASES) + r"|\d+)\s*\}?\s*\}?\s*$"
+    rf"_ ?(?:\{{ ?)?\(? ?(?:\\text ?\{{ ?)?\(?(?:base ?)?{_NUMBER_BASE} ?\)? ?\}}?\)? ?\}}? ?$"
+    rf"|(?<=[\dA-F)]) ?\\text ?\{{ ?\(?(?:in )?base ?[- ]?{_NUMBER_BASE} ?\)? ?\}} ?$"
+    rf"|(?<=[\dA-F)]) ?\(?\\text ?\{{ ?\(?(?:in )?base ?\}} ?{_NUMBER_BASE} ?\)? ?$"
+    rf"|(?<=[\dA-F)]) \(?(?:in )?base ?[- ]?{_NUMBER_BASE}\)? ?$",
+    re.IGNORECASE,
 )
+_BRACKETED_DIGITS = re.compile(r"^\((?:\\text ?\{)?([\dA-F]+)\}?\)(?= ?_\{)")
 
 
 def clean(text: str) -> str:
@@ -159,56 +476,150 @@ def clean(text: str) -> str:
     Args:
         text: An answer as `extract` finds it or a data set gives it, of at most LONGEST characters.
     """
-    text = _unwrapped(text.strip()).replace("**", "^").replace("\\$", "").translate(_CHARACTERS)
-    text = _DELIMITERS.sub(lambda found: found[1] or " ", _SPACES.sub(" ", text))
-    text = _spaced(_LAYOUT.sub(" ", text))
+    text = _unwrapped(text.strip())
+    spread = _TYPED_RANGE.fullmatch(text)
+    if spread:
+        return f"\\text{{{spread[1]} to {spread[2]}}}"
+    text = ascii_math(text).replace("**", "^").replace("*", "\\cdot ")
+    text = _COLUMN_SPACING.sub("", text)
+    text = _ROW_SPACING.sub(r"\\\\", _NEW_ROW.sub(r"\\\\", _SPACES.sub(" ", text)))
+    text = _WIDE.sub(", ", _REMARK.sub("", text.rstrip(" .$")))
+    text = _spaced(_LAYOUT.sub(" ", _DELIMITERS.sub(lambda found: found[1] or " ", text)))
     text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))
-    text = _FONT.sub(r"\\text", _LETTER.sub(r" \1\2", text))
-    text = _worded(text)
-    text = _BASE.sub(lambda found: f"_{{{_BASES.get(found[1], found[1])}}}", text)
-    text = _TRIG_DEGREES.sub(r"\\\1(\\frac{\2\\pi}{180})", text)
+    text = _signed(_TEXT_EXPONENT.sub("e", _COLOR.sub(" ", text)))
+    text = _spaced(_without_fonts(_REPHRASED.sub(" ", text)))
+    text = _worded(_unwrapped(_trimmed(_LED.sub(" ", text))))
+    text = _spaced(_TRIG_DEGREES.sub(r"\\\1(\\frac{\2\\pi}{180})", text))
+    text = _DEGREES.sub(r" \1", text)
     text = _trimmed(_spaced(_SIGNS.sub(" ", text)))
     for typed, command in _TYPED:
         text = typed.sub(command, text)
-    text = _JOINED.sub(",", _WORDLESS.sub(r"\1", _spaced(text)))
+    text = _WORDLESS.sub(r"\1", _joined(_spaced(text)))
     text = _without_units(text)
-    text = _SPACE_NUMBER.sub(lambda found: found[0].replace(" ", ""), text)
-    text = _TYPED_MIXED.sub(r"\1\\frac{\2}{\3}", text)
-    return _spaced(_without_commas(_trimmed(text)))
+    text = _spaced(_without_commas(_trimmed(_numerals(text))))
+    return f"\\text{{{text}}}" if _PROSE.fullmatch(text) else text
 
 
 def _spaced(text: str) -> str:
     return _SPACES.sub(" ", text)
 
 
+def _signed(text: str) -> str:
+    """With signs for words that are signs, and without currencies."""
+    text = _KILO.sub(lambda found: f"{found[1]}\\text{{{found[2]}}}", text)
+    text = _CENTS.sub(" ", _CURRENCY.sub(" ", text))
+    return _NEGATIVE.sub(lambda found: "" if found[1] else "-", text).strip()
+
+
 def _worded(text: str) -> str:
     """With words that belong to the value turned into signs, and labels in front dropped."""
-    label = _LABEL.match(text.strip())
+    text = text.strip()
+    label = _LABEL.match(text)
     if label:
-        text = text.strip()[label.end() :] or text
-    choice = _CHOICE.fullmatch(text.strip())
-    if choice:
-        return choice[1]
+        text = text[label.end() :].strip() or text
+    text = _INNER_LABEL.sub(r"\\text{", text)
+    choice = _CHOICE.fullmatch(text)
+    if choice and not (choice[1] and choice[1].islower()):
+        return (choice[1] or choice[2] or choice[3]).upper()
     text = _LETTERS.sub(lambda found: re.sub("and|or|,", " , ", found[1]), text)
-    return _LARGE_WORD.sub(_large, _EXPONENT.sub(r"\1\\cdot 10^{\2}", text))
+    text = _PAIRED.sub(
+        "", _LEADING_TEXT.sub(r" \1 ", text) if _LEADING_TEXT.fullmatch(text) else text
+    )
+    text = _LARGE_WORD.sub(_large, _EXPONENT.sub(r"\1\\cdot 10^{\2}", text))
+    text = _MEGA.sub(r"\\cdot 1000000", text)
+    text = _BASE.sub(lambda found: f"_{{{_base(found)}}}", text)
+    return _BRACKETED_DIGITS.sub(r"\1", text)
+
+
+def _base(found: re.Match[str]) -> str:
+    named = str(next(filter(None, found.groups()))).lower()
+    return _BASES.get(named, named)
 
 
 def _large(found: re.Match[str]) -> str:
-    word = found[2].lower()
-    factor = "12" if word == "dozen" else f"1{'0' * _LARGE[word]}"
+    factor = _LARGE[found[2].strip().lower()]
     return f"\\cdot {factor}{' ' + found[1] if found[1] else ''}"
 
 
 def _unwrapped(text: str) -> str:
-    """Without bold marks, quotes and a box around the whole."""
-    text = text.strip("\"'` ")
+    """Without bold marks, quotes and a box or braces around the whole."""
+    text = text.strip("\"'` ") if text[:1] in "\"'` " else text.strip("` ")
     while True:
-        for opening, closing in (("\\boxed{", "}"), ("\\fbox{", "}"), ("**", "**")):
-            if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening):
-                text = text[len(opening) : -len(closing)].strip()
+        for opening, closing in (("\\boxed{", "}"), ("\\fbox{", "}"), ("**", "**"), ("{", "}")):
+            inner = text[len(opening) : -len(closing)]
+            if text.startswith(opening) and text.endswith(closing) and _balanced(inner):
+                text = inner.strip()
                 break
         else:
             return text
+
+
+def _balanced(text: str) -> bool:
+    """Whether a text is not empty and its braces are closed inside it."""
+    depth = 0
+    for brace in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth < 0:
+            return False
+    return bool(text)
+
+
+def _without_fonts(text: str) -> str:
+    r"""With `\text` around words and nothing around math, whatever font either is in."""
+    pieces, last = [], 0
+    while found := _FONT.search(text, last):
+        inner = _group(text, found.end())
+        if inner is None:
+            break
+        pieces += [text[last : found.start()], _in_font(found[1], _without_fonts(inner))]
+        last = found.end() + len(inner) + 2
+    return "".join([*pieces, text[last:]])
+
+
+def _group(text: str, start: int) -> str | None:
+    """What stands between the brace at `start` and the one that closes it."""
+    depth = 0
+    for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return text[start + 1 : brace.start()]
+    return None
+
+
+def _in_font(font: str, inner: str) -> str:
+    as_text = re.fullmatch(_TEXT_FONTS, font)
+    bare = inner.strip().strip("$").strip()
+    if font == "mathbb" and _BLACKBOARD.fullmatch(inner):
+        return f"\\mathbb{{{bare}}}"
+    if bare == "i" or (not as_text and len(bare) == 1 and (font != "mathrm" or bare == "e")):
+        return f" {bare}"
+    if as_text:
+        inner = re.sub(r"(?<=[A-Za-z]) ?\\(?:cdot|times) ?(?=[A-Za-z])", "\N{MIDDLE DOT}", inner)
+    if re.search(r"\\(?![$%&#^ ])|[{}]", inner):
+        # Text in text, or math.
+        return f" {bare} " if as_text else f"{{{inner}}}"
+    if as_text or _WORDY.search(inner) or font == "mathrm":
+        name = re.fullmatch(FUNCTIONS, bare)
+        return f"\\{bare} " if name else f"\\text{{{inner.replace('$', ' ')}}}"
+    return f"{{{inner}}}"
+
+
+def _joined(text: str) -> str:
+    r"""With a comma for "and" and `\lor` for "or", and with one sign for a union."""
+    text = _JOINT.sub(lambda found: " \\lor " if any(found.groups()) else " , ", text)
+    text = _UNITED.sub(r"\\cup ", text)
+    if text[:1] == "]" or text[-1:] == "[":
+        # Written ]a, b[ where an end is left out.
+        turned = {"[": "(", "]": ")"}
+        text = _OUTWARD.sub(
+            lambda found: (
+                ("[" if found[1] == "[" else "(")
+                + found[2]
+                + ("]" if found[3] == "]" else turned["]"])
+            ),
+            text,
+        )
+    return text
 
 
 def _trimmed(text: str) -> str:
@@ -222,21 +633,64 @@ def _without_units(text: str) -> str:
     shorter = _trimmed(_TEXT_UNIT.sub(_unit, text))
     if shorter:
         text = shorter
-    shorter = _trimmed(_TYPED_UNIT.sub("", text)) or text
+    shorter = _trimmed(re.sub(r"(?<=\d) ?\\Omega$|(?<=\d)[\"']$", "", text))
+    shorter = _trimmed(_TYPED_UNIT.sub("", shorter)) or text
     words = _TYPED_WORDS.search(shorter)
-    if words and not _TELLING.search(words[0]) and _is_unit(words[0]):
+    if words and _is_unit(words[1], typed=True):
         shorter = shorter[: words.start()]
     return _trimmed(shorter) or text
 
 
-def _is_unit(words: str) -> bool:
-    """Whether it is a letter for a unit or can be pronounced; `xyz` and `abc` are products."""
-    bare = words.partition("^")[0].strip()
-    return len(bare) == 1 or bool(_VOWEL.search(bare) and set(bare) - set("abcdxyz"))
+def _is_unit(words: str, typed: bool = False) -> bool:
+    """Whether words after a value say what it counts and leave it as it is."""
+    inner = words.strip(" ()[].,;")
+    bare = (
+        re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", words) if words.strip()[:1] not in "([" else inner
+    )
+    if not inner:
+        return True
+    if re.search(r"\d", bare) or _TELLING.search(inner) or _FIRST_TELLING.match(bare.strip(" ,.;")):
+        return False
+    found = re.findall(r"[^\W\d_]+", bare)
+    if not found:
+        return bare.strip(" .,;") in ("", '"', "'")
+    if found[0] in ("a", "an", "per", "each", "in", "on", "at", "of", "the") and len(found) > 1:
+        return True
+    if typed:
+        # xyz and abc are products.
+        return bool(
+            (len(found[0]) > 2 or not found[0].isascii() or found[0] in _ABBREVIATIONS)
+            and (_VOWEL.search(found[0]) or found[0] in _ABBREVIATIONS)
+            and set(found[0]) - set("abcdxyz")
+        )
+    return found[0] in _ABBREVIATIONS or bool(
+        (len(found[0]) > 2 or not found[0].isascii()) and _VOWEL.search(found[0])
+    )
 
 
 def _unit(found: re.Match[str]) -> str:
-    return found[0] if _TELLING.search(found[1]) else " "
+    if not _is_unit(found[2]):
+        return found[0]
+    # A brace that the unit had to itself goes with it.
+    return " " * (found[1].count("{") == bool(found[4])) or found[1] + (found[4] or "")
+
+
+def _numerals(text: str) -> str:
+    """With fractions and grouped digits written in one way."""
+    for grouped in (_SPACE_NUMBER, _MARK_NUMBER):
+        text = grouped.sub(lambda found: re.sub("[ ']", "", found[0]), text)
+    text = _RAISED_FRACTION.sub(r"\\frac{\1}{\2}", text)
+    text = _CHOOSE.sub(lambda found: f"\\{_CHOSEN[found[2]]}{{{found[1]}}}{{{found[3]}}}", text)
+    if "\\choose" in text and "{" not in text:
+        text = re.sub(r"^(.*)\\choose(.*)$", r"\\binom{\1}{\2}", text)
+    text = _REPEATED.sub(r"\1\\overline{\2}", text)
+    text = _OVERLINE.sub(r"\\overline", text)
+    text = _IN_BRACKETS.sub(r"\1\\overline{\2}", text)
+    text = _TYPED_FRACTION.sub(r"\\frac{\1}{\2}", text)
+    return _TYPED_MIXED.sub(r"\1\\frac{\2}{\3}", text)
+
+
+_CHOSEN = {"choose": "binom", "over": "frac"}
 
 
 def _without_commas(text: str) -> str:

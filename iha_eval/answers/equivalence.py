@@ -7,6 +7,7 @@ Not for: reading answers (`read`) and running math-verify (`sympy_pool`, `sympy_
 import threading
 from collections.abc import Callable, Sequence
 from enum import Enum
+from fractions import Fraction
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -32,13 +33,27 @@ class Equality(Enum):
 #: Asks about two LaTeX texts; None means that a limit was hit.
 Ask = Callable[[str, str], bool | None]
 
+#: The number that a LaTeX text comes to at a fixed point, to double precision: equal expressions
+#: have equal ones. None without one; TimeoutError if a limit was hit.
+Value = Callable[[str], complex | None]
+
+#: Numbers that differ by a larger share are different; the rest is asked.
+_NEAR = 1e-9
+
 
 class Comparer:
     """Compares answers and remembers the verdicts."""
 
-    def __init__(self, ask: Ask) -> None:
-        """Compare with `ask` for what neither form nor value decides."""
+    def __init__(self, ask: Ask, value: Value | None = None) -> None:
+        """Compare with `ask` for what neither form nor value decides.
+
+        Args:
+            ask: Whether two texts are equal.
+            value: What a text comes to; without it every pair is asked about.
+        """
         self._ask = ask
+        self._value = value
+        self._numbers: dict[str, complex | None] = {}
         self._known: dict[tuple[str, str], Equality] = {}
         self._lock = threading.Lock()
 
@@ -61,6 +76,33 @@ class Comparer:
                 self._known[key] = known
         return known
 
+    def number(self, shape: Shape) -> complex | None:
+        """A number that equal shapes have in common to _NEAR; None without one.
+
+        Raises:
+            TimeoutError: It hit a limit.
+        """
+        if isinstance(shape, Named):
+            return self.number(shape.value)
+        if isinstance(shape, Expression):
+            return self._worked_out(shape)
+        parts = shape.rows[0] if isinstance(shape, Matrix) else getattr(shape, "parts", ())
+        numbers = [self.number(part) for part in parts]
+        known = [number for number in numbers if number is not None]
+        # Of a set the sum, which does not depend on the order; of a tuple what starts it.
+        return sum(known) if isinstance(shape, Unordered) else known[0] if known else None
+
+    def _worked_out(self, shape: Expression) -> complex | None:
+        if shape.value is not None:
+            return _as_float(shape.value)
+        if shape.latex is None or shape.equation or self._value is None:
+            return None
+        if shape.latex not in self._numbers:
+            if len(self._numbers) >= _REMEMBERED:
+                self._numbers.clear()
+            self._numbers[shape.latex] = self._value(shape.latex)
+        return self._numbers[shape.latex]
+
     def _decide(self, one: Shape, other: Shape) -> Equality:
         if isinstance(one, Named) or isinstance(other, Named):
             return self._named(one, other)
@@ -70,6 +112,10 @@ class Comparer:
         if isinstance(one, Unordered) and isinstance(other, Unordered):
             alike = one.union == other.union
             return self._in_any_order(one.parts, other.parts) if alike else Equality.DIFFERENT
+        if isinstance(one, Ordered) and isinstance(other, Unordered):
+            return self._solution(other, one)
+        if isinstance(one, Unordered) and isinstance(other, Ordered):
+            return self._solution(one, other)
         if isinstance(one, Matrix) and isinstance(other, Matrix):
             if [len(cells) for cells in one.rows] != [len(cells) for cells in other.rows]:
                 return Equality.DIFFERENT
@@ -81,13 +127,20 @@ class Comparer:
     def _named(self, one: Shape, other: Shape) -> Equality:
         """A name counts only against another name: `x = 5` is 5, but `y = 5` is another line."""
         if isinstance(one, Named) and isinstance(other, Named):
-            if one.name == other.name:
+            if one.name == other.name or _is_graph(one.name, other.name):
                 return self.compare(one.value, other.value)
             return self._asked(one.latex, other.latex)
         holder, bare = (one, other) if isinstance(one, Named) else (other, one)
         if isinstance(holder, Named) and isinstance(bare, Expression) and bare.equation:
             return self._asked(holder.latex, bare.latex)
         return self.compare(holder.value, bare) if isinstance(holder, Named) else Equality.DIFFERENT
+
+    def _solution(self, named: Unordered, row: Ordered) -> Equality:
+        """Values for different letters, x = 1, y = 2, against the tuple (1, 2)."""
+        values = {part.name: part.value for part in named.parts if isinstance(part, Named)}
+        if row.brackets != "()" or len(values) != len(named.parts):
+            return Equality.DIFFERENT
+        return self._in_order([values[name] for name in sorted(values)], row.parts)
 
     def _in_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Equality:
         if len(ones) != len(others):
@@ -120,6 +173,13 @@ class Comparer:
         known = one.value is not None and other.value is not None
         if known or one.equation != other.equation:
             return Equality.DIFFERENT
+        if one.latex is not None and other.latex is not None and not one.equation:
+            try:
+                numbers = self.number(one), self.number(other)
+            except TimeoutError:
+                return Equality.UNDECIDED
+            if far_apart(*numbers):
+                return Equality.DIFFERENT
         return self._asked(one.latex, other.latex)
 
     def _asked(self, one: str | None, other: str | None) -> Equality:
@@ -131,10 +191,32 @@ class Comparer:
         return Equality.EQUAL if equal else Equality.DIFFERENT
 
 
+def far_apart(one: complex | None, other: complex | None) -> bool:
+    """Whether two numbers are known and differ."""
+    if one is None or other is None:
+        return False
+    return abs(one - other) > _NEAR * max(abs(one), abs(other))
+
+
+def _as_float(value: Fraction) -> complex | None:
+    """A fraction to double precision; None if it is too large or too close to zero for that."""
+    try:
+        number = complex(value)
+    except OverflowError:
+        return None
+    return number if number or not value else None
+
+
+def _is_graph(one: str, other: str) -> bool:
+    """Whether one name is y and the other a function of x."""
+    return "y" in (one, other) and any(name.endswith("(x)") for name in (one, other))
+
+
 @cache
 def default_comparer() -> Comparer:
     """The comparer of this process, whose workers start at the first question they are asked."""
-    return Comparer(Workers().ask)
+    workers = Workers()
+    return Comparer(workers.ask, workers.value)
 
 
 def grader_version() -> str:

@@ -1,14 +1,21 @@
-"""Find the final answer that a generation states.
+r"""Find the final answer that a generation states.
 
-For: `extract`, in time linear in the text, whatever the text is.
+For: `extract`, in time linear in the text, whatever the text is; `passages`, the math in it, and
+`numbers`, which reads each number as a whole: 1 1/2 is one number and not 1, and neither is 3:30.
 Not for: judging whether the answer can be read or is right (`read`, `equivalence`).
+
+A generation is first cut down to what its model states: the first turn, without its thoughts, up to
+where a problem of its own begins. There the answer is what stands in the last box, else in a tag
+`<answer>`, behind `####`, behind words such as "the answer is", and else what the text ends with.
 """
 
 import re
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from typing import Literal, NamedTuple
 
-from iha_eval.answers.clean import LONGEST
+from iha_eval.answers.clean import LONGEST, ascii_math
 from iha_eval.answers.read import Expression, read, solved
 
 #: How a data set's answers look: a number (GSM8K) or any math (MATH).
@@ -22,37 +29,154 @@ _LINE = 4 * LONGEST
 _BOXES = 32
 _BOX_REACH = 20_000
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
-_BARE = re.compile(r"[-+]?[\d\\(\[.][^$\n]*|[a-zA-Z](?=\s*(?:\$|$))")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BETWEEN_BOXES = re.compile(
-    r"[$\s]{0,4}(?:\\[)\]])?\s?(?:,|,? ?(?:and|or)\s)\s?(?:\\[(\[])?[$\s]{0,4}"
+#: Statements of an answer that are looked at, the first ones to find where another problem begins.
+_STATEMENTS = 200
+
+# What does not belong to the model's own answer.
+
+#: Tokens of chat templates. Those of thoughts and channels are known below.
+_TOKEN = re.compile(
+    r"<\|(?!/?(?:begin_of_|end_of_)?(?:thought|thinking|think|solution)\|)[a-z_]{2,30}\|>|</?s>"
+    r"|<(?:start|end)_of_turn>|<[be]os>|\[/?INST\]"
+    "|<\uff5c(?!end\u2581of\u2581thinking)[^<>\uff5c\\s]{1,30}\uff5c>"
 )
-_STATED = re.compile(
-    r"\banswers?\b[*_\"' ]{0,10}"
-    r"(?:\s(?:is|are|was|equals|would be|will be|must be|should be)\b|:=|=|:)[\s:*_]*+",
+_ROLE = re.compile(r"\s*(?:assistant|model)?\s*\n")
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<\n]{0,40}<\|message\|>")
+_THOUGHT_START = re.compile(
+    r"<\|?(?:begin_of_)?(?:seed:)?(?:think|thinking|thought|thoughts|reasoning)\|?>|\[THINK\]"
+    "|\u25c1think\u25b7",
     re.IGNORECASE,
 )
-_HASHES = re.compile(r"####[ \t]*([^\n]*)")
-_SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s)|\n|<\||</")
-_REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if)\b")
+_THOUGHT_END = re.compile(
+    r"<(?:/|\|/|\|end_of_)(?:seed:)?(?:think|thinking|thought|thoughts|reasoning)\|?>|\[/THINK\]"
+    "|\u25c1/think\u25b7|<\uff5cend\u2581of\u2581thinking\uff5c>",
+    re.IGNORECASE,
+)
+#: What another turn starts with where a model writes the roles in words.
+_NEXT_TURN = re.compile(
+    r"^[#* \t]{0,6}(?:User|Human|USER|HUMAN)\*{0,2} ?:"
+    r"|^#{2,4}[ \t]*(?:Instruction|Human|User|Input)s?\b",
+    re.M,
+)
+#: What a base model starts a problem of its own with: for certain, and maybe.
+_NUMBERED_PROBLEM = re.compile(
+    r"^[#*\[ \t]{0,8}(?:(?:Problem|Question|Exercise|Example|Q)s? ?(?:#|No\.? ?)?\d{1,4}"
+    r"(?:\*{0,2}[:.)\]]|\*{0,2}[ \t]*$)|(?:Next|Another|New) (?:problem|question|exercise)\b"
+    r"|\[(?:Problem|Question)\])|^#{1,4}[ \t]*(?:Example|Exercise|Problem|Question) \d",
+    re.M,
+)
+_NEXT_PROBLEM = re.compile(r"^[#* \t]{0,8}(?:Problem|Question|Exercise|Q)\*{0,2}[:.]", re.M)
+_HEDGE = re.compile(
+    r"\b(?:maybe|perhaps|hmm+|if|suppose|assum\w+|might|could|guess|possibly|unless|whether)\b",
+    re.IGNORECASE,
+)
+_SELF = re.compile(r"\b(?:I|my|we|our|us)\b")
+_CORRECTION = re.compile(
+    r"\b(?:wait|actually|wrong|mistaken?|incorrect|correction|sorry|oops)\b", re.IGNORECASE
+)
+
+# How an answer is stated.
+
+_BOX = re.compile(r"\\?(?:boxed|fbox|framebox)(?![a-zA-Z])\s*")
+_BOX_START = re.compile(r"\\boxed|\\fbox|\\framebox|(?<![A-Za-z\\])boxed(?=\{)")
+_BARE = re.compile(r"[-+]?[\d\\(\[.][^$\n]*|[a-zA-Z](?=\s*(?:\$|$))")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+#: The question's "put your answer in \\boxed{}", repeated.
+_PLACEHOLDER = re.compile(
+    r"\s*(?:\\text\s*\{)?[\s<\[(]*(?:(?:your|the|my|final|numerical|correct|integer)[\s_-])*"
+    r"(?:answer|result|value|number|solution|expression)(?: here| goes here)?[\s>\])]*\}?\s*"
+    r"|\s*(?:\.{2,}|\\[lc]?dots"
+    "|\u2026|_+|\\?|\\\\square|\\\\cdots?)?\\s*",
+    re.IGNORECASE,
+)
+_BETWEEN_BOXES = re.compile(
+    r"[$\s.;]{0,4}(?:\\[)\]])?[\s.]{0,3}(?:,|;|,? ?(?:and|or|&)\s|\\\\|,? ?\\text\{ ?(?:and|or) ?\}"
+    r"|\s\n?|)\s{0,3}(?:[-*\u2022]\s|\(?[a-z\d]{1,2}[).]\s)?\s?(?:\\[(\[])?[$\s]{0,4}"
+    r"(?:\\quad\s?)?(?:[A-Za-z](?:_\{?\w\}?)?\s?=\s?)?"
+)
+_TAGGED = re.compile(r"<answer>\s*((?:(?!</?answer>).){1,4000}?)\s*(?:</answer>|$)", re.S | re.I)
+_FILLER = (
+    r"(?:\s(?:therefore|thus|hence|then|simply|just|indeed|exactly|clearly|also|now|still|equal to"
+    r"|given by|found to be|as follows)\b,?)*"
+)
+_LINK = (
+    r"(?:\s(?:is|are|was|equals|would be|will be|must be|should be|(?:turns|comes|works) out"
+    r"(?: to(?: be)?)?)\b"
+    + _FILLER
+    + r"|\s?(?::=|=>|=|:|->|\u2192|\u21d2)|\s[-\u2013\u2014](?=\s))"
+)
+_STATED = re.compile(
+    rf"\b(?:answers?|final result|final value)\b[*_\"'\]) ]{{0,10}}{_LINK}[\s:*_]*+"
+    rf"|^\W{{0,6}}(?:ans\b\.?|(?:final )?(?:result|answer)[*_ ]{{0,5}}(?={_LINK}|\s?\n))"
+    rf"[*_ ]{{0,5}}(?:{_LINK})?[\s:*_]*+"
+    r"|(?:\u7b54\u6848|\u7b54\u3048|\u7b54|\ub2f5|\uc815\ub2f5)\s?"
+    r"(?:\u662f|\u4e3a|\u70ba|\u306f|\uc740|\ub294|\uff1a|:|\u3011)[\s:\uff1a*]*+"
+    r"|\b(?:respuesta|r\xe9ponse|antwort|ergebnis|\u043e\u0442\u0432\u0435\u0442|risposta|resposta"
+    r"|\u0111\xe1p \xe1n|\u0111\xe1p s\u1ed1|jawaban|jawab|cevap|odpowied\u017a)"
+    r"(?: final| correcta)?"
+    r"[* ]{0,3}(?: (?:es|est|ist|\xe8|\xe9|l\xe0|adalah)\b|:|=)[\s:*]*+",
+    re.IGNORECASE | re.M,
+)
+_HASHES = re.compile(r"^[ \t>]{0,4}#{3,6}[ \t]*([^\n#][^\n]*)|####[ \t]*([^\n#][^\n]*)", re.M)
+_HEADING = re.compile(
+    r"[*_\s]*(?:\d{1,2}[.)]\s+[*_]*[A-Za-z]|\d{1,2}\s*:\s*[A-Za-z]"
+    r"|(?:step|part|case|method|section|phase|day|option|approach|stage|example|problem|question)\b)",
+    re.IGNORECASE,
+)
+_HASHED = re.compile(
+    r"[*_\s]*(?:(?:the )?(?:final )?(?:answer|result|total|ans)\b(?:\s+is)?[*_\s]*[:=]?\s*)?"
+    r"(?:so|thus|therefore)?[,\s]*(?:[A-Za-z]\w{0,12}\s*)?[*_\s]*(?:=|:)?\s*[(\[{\\$*<\s]*[-+]?[$\\(\s]*[\d.]",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s|$)|\n|<\||</|\u3002")
+_REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if|per)\b")
+_ASIDE = re.compile(r",\s(?!\d)|\s\((?!\d+\)?$)|(?<=[\w)]):\s|;\s")
 _NOTHING = re.compile(r"not\b[^,;]*$")
 _NOT_BUT = re.compile(r"not\b.{0,100}?\bbut\b(?: rather)?\s*")
-
-#: What states an answer, and what a base model starts a problem of its own with after that.
-_ANY = re.compile(rf"\\(?:boxed|fbox)\s*\{{\s*[^\s}}]|####[ \t]*[-$]?\d|(?i:{_STATED.pattern})")
-_NEXT_PROBLEM = re.compile(
-    r"^[#* \t]{0,8}(?:Problem|Question|Exercise|Q) ?\d{0,4}\*{0,2}[:.]", re.M
+_LETTER_CHOICE = re.compile(
+    r"(?:(?:option|choice)\s+)?[*$]{0,3}(?:\\text\{)?\(?([A-H])(?:\)|[.:](?=\s)|(?=[*\s.,$]|$))",
 )
+
+#: What a line starts with that draws the conclusion.
+_CONCLUSION = re.compile(
+    r"[\s>*_-]{0,6}(?:so|thus|therefore|hence|in total|in all|altogether|finally|total"
+    r"|consequently)\b",
+    re.IGNORECASE,
+)
+_AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
+_ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=\s?([^=\n]{1,200})$")
+_TIDY = " \t*_\"'`:"
+_FORMULA = re.compile(r"(?=.*[-\d+*/^])[-+(]?[\d\\a-z(][^ ]*+(?: ?[-+*/^=,] ?[^ ]++)*+")
+_ONE_WORD = re.compile(r"[\w().,/^+-]{1,40}")
+_GIVING = re.compile(
+    r"\b(?:is|are|equals?|be|gives?(?: us)?|get|obtain|have)\s+(?:therefore |thus )?"
+    r"([^\s].{0,60})$"
+)
+
+
+class Passage(NamedTuple):
+    """A piece of math.
+
+    Attributes:
+        start: Where its opening sign starts.
+        end: Where its closing sign ends.
+        content: What is in between, without spaces at the ends.
+    """
+
+    start: int
+    end: int
+    content: str
 
 
 def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
     r"""The final answer in a generation; None if it states none.
 
     Looked for in this order: the last `\boxed{}` or `\fbox{}` that is closed and not empty, or
-    several with only commas between them; for `number` the last `#### n`; what follows the last
-    "answer is"; and the last math (`math`), or the last number of the last line that has one.
-    A problem that the model goes on with after an answer is not looked at.
+    several with nothing but commas or line breaks between them; `<answer>`; a line `#### n`; what
+    follows the last "answer is"; and the last bold text, math or number of the last line that
+    concludes. A box that is said to be wrong loses against a later "the answer is". A problem that
+    the model goes on with after an answer is not looked at, nor are its thoughts.
 
     Args:
         text: What the model wrote.
@@ -61,20 +185,99 @@ def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
             that may be half written.
     """
     text = _own(text)
-    boxed = _boxes(text)
-    if boxed is not None:
-        return _number_in_box(boxed) if kind == "number" else _fitting(boxed)
-    tail = text[-_TAIL:]
-    if cut:
-        tail = tail[: max(tail.rfind(" "), tail.rfind("\n")) + 1]
-    return _number(tail, cut) if kind == "number" else _math(tail, cut)
+    boxed, after = _boxes(text)
+    if boxed is None or _CORRECTION.search(text, after, after + _LINE):
+        tag = _last(_TAGGED, text[max(after, len(text) - _TAIL) :])
+        if tag is not None and not _PLACEHOLDER.fullmatch(tag[1]):
+            return _of_kind(tag[1], kind)
+        tail = text[max(after, len(text) - _TAIL) :]
+        if cut:
+            tail = tail[: max(tail.rfind(" "), tail.rfind("\n")) + 1]
+        found = _stated_answer(tail, kind, cut)
+        if found is not None:
+            return found
+        if boxed is None:
+            return None if cut else _concluded(tail, kind)
+    return _of_kind(boxed, kind)
+
+
+def _of_kind(answer: str, kind: Kind) -> str | None:
+    return _number_in_box(answer) if kind == "number" else _fitting(answer)
+
+
+# --- What the model states itself ---
 
 
 def _own(text: str) -> str:
-    """The text up to where another problem starts after an answer."""
-    answered = _ANY.search(text)
-    following = _NEXT_PROBLEM.search(text, answered.end()) if answered else None
-    return text[: following.start()] if following else text
+    """The first turn without thoughts, up to where another problem starts after an answer."""
+    text = _without_thoughts(_first_turn(text))
+    turn = _NEXT_TURN.search(text, len(text) - len(text.lstrip()) + 1)
+    text = text[: turn.start()] if turn else text
+    for statement in islice(_statements(text), _STATEMENTS):
+        if _hedged(text, statement):
+            continue
+        ends = [_NUMBERED_PROBLEM.search(text, statement.end())]
+        following = _NEXT_PROBLEM.search(text, statement.end())
+        # A model that has no box yet and asks what it did itself talks to itself.
+        if following and not (
+            _SELF.search(text[following.end() : following.end() + 200].partition("\n")[0])
+            and not _has_box(text[: following.start()])
+            and _has_box(text)
+        ):
+            ends.append(following)
+        places = [found.start() for found in ends if found]
+        return text[: min(places)] if places else text
+    return text
+
+
+def _first_turn(text: str) -> str:
+    """The text up to the token that ends the turn; of several channels the final one."""
+    channels = list(islice(_CHANNEL.finditer(text), 100))
+    final = next((found for found in channels if found[1] == "final"), None)
+    if channels and final is None:
+        return text[: channels[0].start()]
+    text = text[final.end() :] if final else text
+    while opening := _TOKEN.match(text.lstrip()[:100]):
+        text = text.lstrip()[opening.end() :]
+        role = _ROLE.match(text)
+        text = text[role.end() :] if role else text
+    end = _TOKEN.search(text)
+    return text[: end.start()] if end else text
+
+
+def _without_thoughts(text: str) -> str:
+    last = _last(_THOUGHT_END, text)
+    text = text[last.end() :] if last else text
+    opened = _THOUGHT_START.search(text)
+    return text[: opened.start()] if opened else text
+
+
+def _statements(text: str) -> Iterator[re.Match[str]]:
+    """What states an answer, in order."""
+    for found in _ANY.finditer(text):
+        inside = _inside(text, found.end()) if found.lastgroup == "box" else None
+        if inside is None or not _PLACEHOLDER.fullmatch(inside):
+            yield found
+
+
+_ANY = re.compile(
+    rf"(?P<box>\\(?:boxed|fbox|framebox)\s*(?=\{{))|####[ \t]*[-$*]?\d(?!\d?[.:)]\s+[A-Za-z])"
+    rf"|(?im:{_STATED.pattern})"
+)
+
+
+def _hedged(text: str, statement: re.Match[str]) -> bool:
+    """Whether a statement is only supposed or asked."""
+    if statement[0].startswith(("\\", "#")):
+        return False
+    start = max(0, statement.start() - 120)
+    before = re.split(r"[.!?\n]", text[start : statement.start()])[-1]
+    end = _SENTENCE_END.search(text, statement.end(), statement.end() + 200)
+    return bool(_HEDGE.search(before) or (end and end[0] == "?"))
+
+
+def _has_box(text: str) -> bool:
+    return "\\boxed" in text or "\\fbox" in text
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -87,35 +290,52 @@ def _fitting(answer: str) -> str | None:
     return answer if answer and len(answer) <= LONGEST else None
 
 
-def _boxes(text: str) -> str | None:
-    """What stands in the last box, or in the last boxes if they make a list."""
+# --- Boxes ---
+
+
+def _boxes(text: str) -> tuple[str | None, int]:
+    """What stands in the last box, or in the last boxes if they make a list, and where it ends."""
     contents: list[str] = []
-    start, end = len(text), len(text)
+    start, end, last = len(text), len(text), 0
     while len(contents) < _BOXES:
         found = _boxed(text, end)
         if found is None:
             break
         at, inside, after = found
-        if contents and not _BETWEEN_BOXES.fullmatch(text[after:start][:30]):
+        if contents and (after > start or not _BETWEEN_BOXES.fullmatch(text[after:start][:50])):
             break
         contents.append(inside)
+        last = last or after
         start = end = at
-    return ", ".join(reversed(contents)) if contents else None
+    if not contents:
+        return None, 0
+    return ", ".join(_distinct(contents[::-1])), last
+
+
+def _distinct(contents: list[str]) -> list[str]:
+    """Without the boxes that repeat another one."""
+    if len(contents) == 1:
+        return contents
+    kept: dict[str, str] = {}
+    for content in contents:
+        shape = read(content)
+        kept.setdefault(content if shape is None else shape.form, content)
+    return list(kept.values())
 
 
 def _boxed(text: str, end: int) -> tuple[int, str, int] | None:
     """The last closed box before `end`: its start, what stands in it and where that ends."""
     for _ in range(_BOXES):
-        start = max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
+        start = max(text.rfind(name, 0, end) for name in ("boxed", "\\fbox", "\\framebox"))
         if start < 0:
             return None
         end = start
+        start -= text[start] == "b" and text[start - 1 : start] == "\\"
         opened = _BOX.match(text, start)
-        if opened is None:
+        if opened is None or (text[start] == "b" and text[opened.end() : opened.end() + 1] != "{"):
             continue
         inside = _inside(text, opened.end())
-        # An empty box is the question's "put it in \\boxed{}", repeated.
-        if inside is not None and inside.strip():
+        if inside is not None and not _PLACEHOLDER.fullmatch(inside):
             closed = opened.end() + len(inside) + 2 * (text[opened.end()] == "{")
             return start, inside, closed
     return None
@@ -134,32 +354,76 @@ def _inside(text: str, at: int) -> str | None:
     return None
 
 
-def _stated(tail: str) -> str | None:
-    """The rest of the sentence after the last "answer is"; None without one."""
-    last = _last(_STATED, tail)
-    if last is None:
+# --- Words that state an answer ---
+
+
+def _stated_answer(tail: str, kind: Kind, cut: bool) -> str | None:
+    """What a line of hashes or the last "answer is" states."""
+    hashed = _hashed(tail)
+    if hashed is not None and kind == "number":
+        found = numbers(hashed.rpartition("=")[2][:_LINE])
+        if found:
+            return found[0]
+    after = _after_statement(tail)
+    if after is not None:
+        answer = _stated_number(after) if kind == "number" else _stated_math(after, cut)
+        if answer is not None:
+            return _fitting(answer) if answer else None
+    if hashed is not None:
+        return _stated_math(hashed.strip(_TIDY), cut)
+    return None
+
+
+def _hashed(tail: str) -> str | None:
+    """The last line of hashes that is an answer rather than a heading."""
+    lines: list[str] = []
+    for found in _HASHES.finditer(tail):
+        line = (found[1] or found[2])[:_LINE]
+        alone = not tail[found.end() : found.end() + 200].strip()
+        answers = _HASHED.match(line) or (alone and re.search(r"\d", line))
+        if answers and not _HEADING.match(line) and not line.rstrip(" *").endswith(":"):
+            lines.append(line)
+    return lines[-1] if lines else None
+
+
+def _after_statement(tail: str) -> str | None:
+    """What stands after the last "answer is" that is not only supposed; None without one."""
+    found = deque(_STATED.finditer(tail), maxlen=_STATEMENTS)
+    sure = [one for one in found if not _hedged(tail, one)]
+    if not found:
         return None
-    return tail[last.end() : last.end() + 2 * LONGEST]
+    last = (sure or found)[-1]
+    return tail[last.end() : last.end() + 2 * LONGEST].lstrip()
 
 
 def _sentence(text: str) -> str:
-    return _SENTENCE_END.split(text, maxsplit=1)[0].strip(" *_\"'`:")
+    return _SENTENCE_END.split(text, maxsplit=1)[0].strip(_TIDY)
 
 
-def _math(tail: str, cut: bool) -> str | None:
-    after = _stated(tail)
-    if after is not None:
-        answer = _stated_math(after.lstrip(), cut)
-        if answer is not None:
-            return _fitting(answer)
-    if cut:
-        return None
-    last = runs(tail, affirmed(tail, passages(tail)))
-    return _fitting(stated(last[-1])) if last else None
+def _stated_number(after: str) -> str | None:
+    """The number in what follows "answer is"; empty if it is no single one."""
+    sentence = _sentence(_unfenced(after)) or _sentence(after.partition("\n")[2].lstrip())
+    clause = _ASIDE.split(_REASON.split(sentence, maxsplit=1)[0], maxsplit=1)[0]
+    for piece in (clause, sentence):
+        found = numbers(piece.rpartition("=")[2]) or numbers(piece)
+        if found:
+            return found[0] or ""
+    return None
+
+
+def _unfenced(text: str) -> str:
+    """Without the marks of a code block at the start."""
+    return re.sub(r"^```\w*\s*", "", text)
 
 
 def _stated_math(after: str, cut: bool) -> str | None:
     """The answer in what follows "answer is"."""
+    after = _unfenced(after)
+    choice = _LETTER_CHOICE.match(after)
+    if choice and (
+        after[: choice.end()].strip()[-1:] in ").:" or "\n" in after[choice.end() :][:3]
+    ):
+        return f"({choice[1]})"
     for run in runs(after, affirmed(after, passages(after))):
         before = after[: run[0].start]
         if not _SENTENCE_END.search(before) and not re.search(r"\d", before):
@@ -167,7 +431,10 @@ def _stated_math(after: str, cut: bool) -> str | None:
         break
     if cut and not _SENTENCE_END.search(after):
         return None
-    sentence = _REASON.split(_NOT_BUT.sub("", _sentence(after)), maxsplit=1)[0]
+    sentence = _REASON.split(_NOT_BUT.sub("", _sentence(after)), maxsplit=1)[0].strip(_TIDY + ",")
+    sentence = re.sub(r"^(?:option|choice) ", "", sentence)
+    if sentence.endswith("}") and sentence.count("{") < sentence.count("}"):
+        sentence = sentence[:-1].strip(_TIDY)
     return None if _NOTHING.match(sentence) else sentence or None
 
 
@@ -183,28 +450,68 @@ def _number_in_box(boxed: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _number(tail: str, cut: bool) -> str | None:
-    hashes = _last(_HASHES, tail)
-    if hashes is not None:
-        found = numbers(hashes[1][:_LINE])
-        if found:
-            return found[0]
-    after = _stated(tail)
-    if after is not None:
-        found = numbers(_sentence(after.lstrip()).rpartition("=")[2])
-        if found:
-            return found[0]
-    return None if cut else _last_number(tail)
+# --- What a text without such words ends with ---
 
 
-def _last_number(tail: str) -> str | None:
-    """The last number of the last line that has one."""
-    for line in reversed(tail.splitlines()):
-        found = numbers(line[-_LINE:])
-        if found:
-            return found[-1]
-    return None
+def _concluded(tail: str, kind: Kind) -> str | None:
+    """The answer of the last line that has one; for math, of the last one that concludes."""
+    if kind == "number":
+        for line in reversed(tail.splitlines()):
+            if _AFTERTHOUGHT.match(line):
+                continue
+            found = _line_number(line[-_LINE:])
+            if found:
+                return found[0]
+        return None
+    pieces = affirmed(tail, passages(tail))
+    end = pieces[-1].end if pieces else 0
+    following = tail[end:].partition("\n")[2] if end else tail
+    for line in reversed(following.splitlines()[-50:]):
+        if not end or _CONCLUSION.match(line):
+            found_math = _line_math(line[-_LINE:], sure=not end)
+            if found_math is not None:
+                return _fitting(found_math)
+    rest = tail[end:].partition("\n")[0][:_LINE]
+    bold = _last(_BOLD, rest)
+    if pieces and bold and re.search(r"\d", bold[1]):
+        return _fitting(bold[1])
+    return _fitting(stated(runs(tail, pieces)[-1])) if pieces else None
 
+
+def _line_number(line: str) -> list[str | None]:
+    """The number a line ends in, as a list of one; empty if it has none."""
+    bold = _last(_BOLD, line)
+    if bold and len(found := numbers(bold[1])) == 1:
+        return found
+    outside = re.sub(r"(?<=[a-z.,]) ?\((?=[^()]*[a-z])[^()]*\)", "", line)
+    found = numbers(outside) or numbers(line)
+    return found[-1:]
+
+
+def _line_math(line: str, sure: bool) -> str | None:
+    """The value a line without math signs ends in.
+
+    Args:
+        line: One line.
+        sure: Whether words may be an answer too, as in "So they face **east**."
+    """
+    bold = _last(_BOLD, line)
+    if bold and not bold[1].endswith(":") and (sure or re.search(r"\d", bold[1])):
+        return bold[1].rpartition("=")[2]
+    plain = line.strip().strip(_TIDY).rstrip(".!")
+    assigned = _ASSIGNED.search(plain)
+    if assigned and not re.search(r"[A-Za-z]{3}", assigned[2]):
+        return assigned[2]
+    giving = _GIVING.search(plain)
+    if giving and _FORMULA.fullmatch(giving[1]):
+        return giving[1]
+    found = numbers(line)
+    if found:
+        return found[-1]
+    return plain if sure and _ONE_WORD.fullmatch(plain) else None
+
+
+# --- Math in running text ---
 
 _CLOSING = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 _MATH_SIGN = re.compile(r"\$\$|\$|\\.|\n[ \t]*\n", re.DOTALL)
@@ -215,20 +522,6 @@ _SIGNED_NAME = re.compile(
 )
 
 
-class Passage(NamedTuple):
-    """A piece of math.
-
-    Attributes:
-        start: Where its opening sign starts.
-        end: Where its closing sign ends.
-        content: What is in between, without spaces at the ends.
-    """
-
-    start: int
-    end: int
-    content: str
-
-
 def passages(text: str) -> list[Passage]:
     """The pieces of math between dollar signs or LaTeX's brackets, in order."""
     found: list[Passage] = []
@@ -236,7 +529,9 @@ def passages(text: str) -> list[Passage]:
     for sign in _MATH_SIGN.finditer(text):
         token = sign[0]
         money = token == "$" and text[sign.end() : sign.end() + 1].isdigit()
-        if opened == "$" and (token[0] == "\n" or (money and text[sign.start() - 1].isspace())):
+        if opened == "$" and (
+            token[0] == "\n" or (money and text[sign.start() - 1] in " \t\n*(+-\u2212=")
+        ):
             # The opening one was a price.
             opened = ""
         if opened and token == _CLOSING[opened]:
@@ -282,51 +577,99 @@ def value(content: str) -> str:
     return content
 
 
-_CURRENCY = r"(?:\\?[$€£]\s?)?"
-_SIGN = r"[-+\u2212]?"
+# --- Numbers in running text ---
+
+_CURRENCY = r"(?:\\?\$\s?)?"
+_SIGN = r"[-+]?"
 _FRACTION = r"\\[dt]?frac ?\{\d{1,20}\} ?\{\d{1,20}\}"
 _DIGITS = (
     r"(?:\d{1,3}(?: \d{3})++(?![\d,])|\d++(?:(?:,|\{,\}|\\,|,\\!|:|\.)\d++)*+"
-    rf"(?: \d{{1,9}}/\d{{1,9}}| ?{_FRACTION})?|{_FRACTION}|\.\d++)"
+    rf"(?:(?: |-)\d{{1,9}}/\d{{1,9}}(?! ?=)| ?{_FRACTION})?|{_FRACTION}|\.\d++)"
 )
+_TIMES = r"\\times|\\cdot|\\div|x(?= ?10 ?\^)"
 _JOINT = (
-    r"(?:\s?(?:[-+*/\u2212\u2013\u2014\u00d7\u00f7]|\*\*|\\times|\\cdot|\\div)\s?"
+    rf"(?:\s?(?:[-+*/]|\*\*|{_TIMES})\s?"
     r"|\s(?:x|times|to|and|or)\s|\s?\\text\{ ?(?:to|and|or) ?\}\s?)"
 )
 _POWER = r"(?:\s?\^\s?\{?-?\d++\}?)?"
 _TERM = rf"{_DIGITS}{_POWER}"
 _LARGE = (
-    r"(?:[eE][-+]?\d{1,4}(?!\w)"
-    r"|\s?(?:\\text\{ ?)?(?:hundred|thousand|million|[bt]rillion|dozen)\b\}?)?"
+    r"(?:[eE][-+]?\d{1,4}(?!\w)|[kK](?![A-Za-z])"
+    r"|\s?(?:\\text\{ ?)?(?:hundred|thousand|million|[bt]rillion|dozen|lakh|crore|k)\b\}?)?"
 )
 _NUMERAL = re.compile(
-    rf"(?<![\w.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}(?:{_JOINT}{_SIGN}{_CURRENCY}{_TERM})*+{_LARGE}"
+    rf"(?<![A-Za-z0-9_.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}"
+    rf"(?:{_JOINT}{_SIGN}{_CURRENCY}{_TERM})*+{_LARGE}"
 )
-_RANGE = re.compile(r"(?<=[\d}])[-\u2013\u2014](?=[\d$])|\u2013|\u2014|\b(?:to|and|or)\b")
+_RANGE = re.compile(r"(?<=[\d}])-(?=[\d$])(?!\d{1,9}/\d)|\b(?:to|or)\b|\band\b")
+_AND_A_FRACTION = re.compile(r"(\d+) and (\d+/\d+)")
 #: After these a sign belongs to the number even if a space follows it.
-_SIGN_APART = re.compile(r"(?:^|[=:#]|\b(?:is|was|be|equals|of))\s*[-\u2212]\s$")
-_DENIED_NUMBER = re.compile(r"\b(?:not|n't|than)\s*$")
+_SIGN_APART = re.compile(r"(?:^|[=:#]|\b(?:is|was|be|equals|of))\s*-\s$")
+_DENIED_NUMBER = re.compile(r"\b(?:not|n't)\s*$")
+#: What says that a number is a bound rather than the answer, before it and after it.
+_BOUND = re.compile(
+    r"\b(?:than|at least|at most|up to|under|over|below|above|exceeds?|exceeding|beyond|maximum of"
+    r"|minimum of|or more than)\b[^\w]{0,5}$|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
+    r"|\\[gl]eq?(?:slant)?|\\[gl]t|\\neq?|>=|<=|!=)\s*\$?$",
+    re.IGNORECASE,
+)
+_TAG_END = re.compile(r"</?\w+>$")
+_BOUND_AFTER = re.compile(
+    r"\s?\+(?!\s?[\d$(\\a-z])|(?:[\s}]*\\text\s*\{)?(?:\s[a-z]+){0,2}?[\s,]*\b(?:or|and)\s+"
+    r"(?:more|fewer|less|greater|above|below|under|over|up|higher|lower|older|younger|larger|smaller"
+    r"|beyond)\b|\s?(?:\\[lc]?dots|\.\.\.)(?!\s?[,+])",
+)
+_NUMBER_MARKS = (
+    # Separators of thousands other than commas, and commas in other places.
+    (re.compile(r"(?<![\d.,'_])(\d{1,3})((?:['_]\d{3})+)(?![\d'_])"), re.compile("['_]")),
+    (re.compile(r"(?<![\d.,])(\d{1,2})((?:,\d{2})+,\d{3})(?![\d,])"), re.compile(",")),
+    (re.compile(r"(?<![\d.,])(\d{1,3})((?:, 0\d{2})+)(?![\d,])"), re.compile(", ")),
+)
+_ZERO_CENTS = re.compile(r"(?<=\d),00(?![\d,])")
+_FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
+_NEGATIVE = re.compile(
+    r"(?<![\d}\])%] )\b(?:negative|minus)\s+(?=[$\\]*[\d.])"
+    r"|\\text\s*\{\s*(?:negative|minus)\s*\}\s*",
+    re.IGNORECASE,
+)
 
 
 def numbers(text: str) -> list[str | None]:
     """All numbers with a sign, in order; None for what looks like one but has no one value.
 
-    Ranges, times, ratios and lists are such. What "not" stands in front of is left out.
+    Ranges, bounds, times, ratios and lists are such. What "not" stands in front of is left out.
     """
+    text = _plain_numbers(text)
     found: list[str | None] = []
     for numeral in _NUMERAL.finditer(text):
         before = text[max(0, numeral.start() - 20) : numeral.start()]
         if not _DENIED_NUMBER.search(before):
-            found.append(_whole(numeral[0], bool(_SIGN_APART.search(before))))
+            bound = (_BOUND.search(before) and not _TAG_END.search(before)) or _BOUND_AFTER.match(
+                text, numeral.end()
+            )
+            found.append(None if bound else _whole(numeral[0], bool(_SIGN_APART.search(before))))
     return found
+
+
+def _plain_numbers(text: str) -> str:
+    """With ASCII digits, signs and separators, and vulgar fractions after a space."""
+    if not text.isascii():
+        text = ascii_math(re.sub("(?<=[0-9])(?=[\xbc-\xbe\u2150-\u215e])", " ", text))
+    for pattern, separator in _NUMBER_MARKS:
+        text = pattern.sub(lambda found: separator.sub("", found[0]), text)  # noqa: B023
+    text = _FULL_HOUR.sub(r"\1", _ZERO_CENTS.sub("", text))
+    text = _AND_A_FRACTION.sub(r"\1 \2", text)
+    return _NEGATIVE.sub("-", re.sub(" {2,}", " ", text))
 
 
 def _whole(numeral: str, negative: bool) -> str | None:
     """The text of a number, None if it has no value."""
     numeral = f"-{numeral}" if negative else numeral.strip()
-    inner = numeral.lstrip("-+\u2212$ ")
+    inner = numeral.lstrip("-+$ ")
     if len(numeral) > LONGEST or _RANGE.search(inner):
         return None
+    numeral = re.sub(r"(?<=\d)\s?[kK]$", " thousand", numeral)
+    numeral = re.sub(r"(?<=\d)-(?=\d+/\d+$)", " ", numeral)
     if has_value(numeral):
         return numeral
     # Signs that are typed as letters.

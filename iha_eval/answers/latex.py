@@ -54,8 +54,15 @@ _SAME = {
     "\\cdots": "\\ldots",
     "\\varnothing": "\\emptyset",
     "\\imath": "i",
-    "\\lor": ",",
-    "\\vee": ",",
+    "\\vee": "\\lor",
+    "\\sfrac": "\\frac",
+    "\\nicefrac": "\\frac",
+    "\\backslash": "\\setminus",
+    "\\leqq": "\\le",
+    "\\geqq": "\\ge",
+    "\\equiv": "=",
+    "\\colon": ":",
+    "\\prime": "'",
     ";": ",",
 }
 

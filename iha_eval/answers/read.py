@@ -165,6 +165,7 @@ _VOWEL = re.compile("[aeiou]", re.IGNORECASE)
 #: A choice of a test, in front of what it says.
 _CHOICE = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf) ?\{ ?\(?([A-Z])[).:]{1,2} ?\}[\s~\\]*(?=[^\s~\\}])"
+    r"|\(?([A-H])(?:\)|[.:] )\s*(?=[^\s,)])"
 )
 _REALS = ["(", "-", "\\infty", ",", "\\infty", ")"]
 
@@ -192,6 +193,16 @@ def read(answer: str) -> Shape | None:
     return _read(sequence, 0) if sequence else None
 
 
+_MODULUS = re.compile(
+    r"\\pmod ?(?:\{[^{}]*\}|\d+)|\( ?(?:\\text ?\{)? ?mod ?\}? ?\d+ ?\)|\\mod\b ?(?:\{[^{}]*\}|\d+)"
+)
+#: 1 and 4/5.
+_AND_A_FRACTION = re.compile(
+    r"(\d+) ?(?:\\text ?\{)? ?and ?\}? ?((?:\\[dt]?frac ?\{\d+\} ?\{\d+\}|\d+ ?/ ?\d+))"
+)
+_PERCENT = re.compile(r"^(?!.*\\approx|.*=).*(?:%|\bper ?cent)\W*$")
+
+
 def fitting(answer: str, gold: Shape) -> Shape | None:
     r"""The shape of an answer, of what it is about where the gold answer shows that.
 
@@ -204,15 +215,31 @@ def fitting(answer: str, gold: Shape) -> Shape | None:
         gold: The shape of the gold answer.
     """
     answer = answer.strip()
-    choice = _CHOICE.match(answer) if len(answer) <= LONGEST else None
+    if len(answer) > LONGEST:
+        return None
+    letter = len(gold.form) == 1 and gold.form.isalpha()
+    choice = _CHOICE.match(answer)
     if choice:
-        letter = len(gold.form) == 1 and gold.form.isalpha()
-        answer = choice[1] if letter else answer[choice.end() :]
+        answer = (choice[1] or choice[2]) if letter else answer[choice.end() :]
+    elif letter and gold.form.isupper() and len(answer) == 1:
+        answer = answer.upper()
+    if "mod" not in gold.form:
+        answer = _MODULUS.sub("", answer)
+    mixed = _AND_A_FRACTION.fullmatch(answer)
+    if mixed and not isinstance(gold, Unordered):
+        answer = f"{mixed[1]} {mixed[2]}"
     shape = read(answer)
+    if _PERCENT.search(answer) and _is_share(gold) and isinstance(shape, Expression):
+        return None if shape.value is None else expression("", shape.value / 100)
     stated = (isinstance(gold, Named) and gold.latex is not None) or (
         isinstance(gold, Expression) and gold.equation
     )
     return shape if stated else solved(answer) or shape
+
+
+def _is_share(gold: Shape) -> bool:
+    """Whether a gold answer is a share of one, so that a percent sign divides by a hundred."""
+    return isinstance(gold, Expression) and gold.value is not None and 0 < abs(gold.value) < 1
 
 
 @lru_cache(maxsize=65536)
@@ -237,9 +264,11 @@ def solved(answer: str) -> Shape | None:
 
 
 def _read(sequence: Sequence[str], depth: int) -> Shape:
-    parts = _split(sequence, {","})
+    parts = _split(sequence, {",", "\\lor"})
     if len(parts) > 1 and all(parts) and depth <= _DEEPEST:
-        return unordered(_elements(parts, depth))
+        either = "\\lor" in _outer(sequence)
+        elements = _elements(parts, depth)
+        return _solutions(parts, elements, either) or unordered(elements, distinct=either)
     signs = _signs(sequence)
     if len(signs) > 1:
         return unordered([_single(sign, depth) for sign in signs], distinct=True)
@@ -249,6 +278,73 @@ def _read(sequence: Sequence[str], depth: int) -> Shape:
 def _elements(parts: Sequence[Sequence[str]], depth: int) -> list[Shape]:
     """The elements of a list, plus-minus counting as two."""
     return [_single(sign, depth + 1) for part in parts for sign in _signs(part)]
+
+
+def _solutions(
+    parts: Sequence[Sequence[str]], elements: Sequence[Shape], either: bool
+) -> Shape | None:
+    """The set that a list of inequalities or intervals states; None if it states none.
+
+    Two that a letter must fulfill together, such as x > 1, x < 3, bound one interval. With "or"
+    between them, or where they have nothing in common, they are united.
+    """
+    about = [sorted(set(part) & set(_ORDER)) for part in parts]
+    if all(about) and all(isinstance(one, Named) for one in elements):
+        rays = [one for one in elements if isinstance(one, Named)]
+        if len({ray.name for ray in rays}) > 1:
+            return None
+        sets: list[Shape] = [ray.value for ray in rays]
+        common = None if either else _common(sets)
+        return named(rays[0].name, common or unordered(sets, union=True))
+    if either and all(isinstance(one, Ordered) for one in elements):
+        unbounded = any("\\infty" in part for part in parts)
+        return unordered(elements, union=True) if unbounded else None
+    return None
+
+
+def _common(sets: Sequence[Shape]) -> Shape | None:
+    """What two rays have in common; None if that is nothing or not known."""
+    rays = [one for one in sets if isinstance(one, Ordered)]
+    if len(rays) != 2 or len(sets) != 2:
+        return None
+    lower = [ray for ray in rays if ray.parts[1].form == "\\infty"]
+    upper = [ray for ray in rays if ray.parts[0].form == "-\\infty"]
+    if len(lower) != 1 or len(upper) != 1 or lower == upper:
+        return None
+    low, high = lower[0].parts[0], upper[0].parts[1]
+    if not (isinstance(low, Expression) and isinstance(high, Expression)):
+        return None
+    if low.value is None or high.value is None or low.value >= high.value:
+        return None
+    return ordered(lower[0].brackets[0] + upper[0].brackets[1], (low, high))
+
+
+def _without(sequence: Sequence[str], depth: int) -> Shape | None:
+    """All real numbers but an interval or a few values, as a union; None for other differences."""
+    parts = _split(sequence, {"\\setminus"})
+    if len(parts) != 2 or list(parts[0]) != ["\\mathbb{R}"] or not parts[1]:
+        return None
+    left_out = _read(parts[1], depth + 1)
+    if isinstance(left_out, Ordered) and len(left_out.parts) == 2:
+        first, last = left_out.parts
+        opening, closing = tuple(left_out.brackets)
+        holes = [(first, last, ")" if opening == "[" else "]", "(" if closing == "]" else "[")]
+    else:
+        values = left_out.parts if isinstance(left_out, Unordered) else (left_out,)
+        known = [one for one in values if isinstance(one, Expression) and one.value is not None]
+        if len(known) != len(values):
+            return None
+        known.sort(key=lambda one: one.value or 0)
+        holes = [(one, one, ")", "(") for one in known]
+    starts = [(_leaf(["-", "\\infty"]), "("), *((hole[1], hole[3]) for hole in holes)]
+    stops = [*((hole[0], hole[2]) for hole in holes), (_leaf(["\\infty"]), ")")]
+    return unordered(
+        [
+            ordered(first[1] + last[1], (first[0], last[0]))
+            for first, last in zip(starts, stops, strict=True)
+        ],
+        union=True,
+    )
 
 
 def _signs(sequence: Sequence[str]) -> list[Sequence[str]]:
@@ -268,8 +364,18 @@ def _single(sequence: Sequence[str], depth: int) -> Shape:
         return _opaque(sequence)
     united = _split(sequence, {"\\cup"})
     if len(united) > 1 and all(united):
-        return unordered([_single(part, depth + 1) for part in united], union=True)
-    return _related(sequence, depth) or _bracketed(sequence, depth) or _leaf(sequence)
+        sets = [_read(part, depth + 1) for part in united]
+        if all(part[0] == "\\{" for part in united):
+            inner = [one.parts if isinstance(one, Unordered) else (one,) for one in sets]
+            return unordered(sum(inner, ()), distinct=True)
+        return unordered(sets, union=True)
+    return (
+        _related(sequence, depth)
+        or _without(sequence, depth)
+        or _bracketed(sequence, depth)
+        or _scaled(sequence, depth)
+        or _leaf(sequence)
+    )
 
 
 def _split(sequence: Sequence[str], separators: set[str]) -> list[Sequence[str]]:
@@ -297,8 +403,10 @@ def _related(sequence: Sequence[str], depth: int) -> Shape | None:
         return None
     signs = [token for token in _outer(sequence) if token in _RELATIONS]
     if not all(sides):
-        # A sign without a left side, as in "= 5".
-        return _read(sides[-1], depth + 1) if sides[-1] and len(sides) == 2 else _opaque(sequence)
+        return _one_sided(sides, signs, depth) or _opaque(sequence)
+    if sides[0][0].startswith("\\begin") and len(sides) == 2 and not sides[1][0].startswith("\\"):
+        # A matrix and a shorter way to write it.
+        return _read(sides[0], depth + 1)
     name = _name(sides[0])
     if signs == ["\\in"] and name:
         return named(name, _read(sides[1], depth + 1))
@@ -308,9 +416,26 @@ def _related(sequence: Sequence[str], depth: int) -> Shape | None:
         turned = _name(sides[1])
         if turned and len(sides) == 2:
             return named(turned, _read(sides[0], depth + 1), _equation(sequence).latex)
-        if not any(re.search("[a-zA-Z]", token.replace("\\frac", "")) for token in sides[0]):
+        if not _has_letters(sides[0]) and not _has_letters(sides[-1]):
             return _read(sides[-1], depth + 1)
     return _interval(sides, signs) or _equation(sequence)
+
+
+def _one_sided(sides: Sequence[Sequence[str]], signs: Sequence[str], depth: int) -> Shape | None:
+    """What a sign without a left side states: a value, as in "= 5", or an interval, as in "> 5"."""
+    if len(sides) != 2 or not sides[1]:
+        return None
+    if signs[0] in ("=", "\\approx"):
+        return _read(sides[1], depth + 1)
+    ray = _interval([["x"], sides[1]], signs)
+    return ray.value if isinstance(ray, Named) else None
+
+
+def _has_letters(sequence: Sequence[str]) -> bool:
+    return any(
+        re.search("[a-zA-Z]", token) and token not in ("\\frac", "\\sqrt", "\\cdot", "\\binom")
+        for token in sequence
+    )
 
 
 def _outer(sequence: Sequence[str]) -> list[str]:
@@ -382,6 +507,8 @@ def _bracketed(sequence: Sequence[str], depth: int) -> Shape | None:
         return _read(inner, depth + 1)
     if opening == "\\{" and closing == "\\}":
         described = _split(inner, {"|", ":"})
+        if len(described) == 2 and described[0][1:] == ["\\in", "\\mathbb{R}"]:
+            described[0] = described[0][:1]
         if len(described) == 2 and all(described) and _name(described[0]):
             # The set of all x with a property is what the property says.
             return _read(described[1], depth + 1)
@@ -411,6 +538,39 @@ def _matrix(sequence: Sequence[str], depth: int) -> Shape | None:
     return matrix(tuple(tuple(_cell(cell, depth) for cell in _split(line, {"&"})) for line in rows))
 
 
+def _scaled(sequence: Sequence[str], depth: int) -> Shape | None:
+    r"""A matrix with a factor in front or transposed; None for anything else."""
+    start = next((at for at, token in enumerate(sequence) if token.startswith("\\begin")), None)
+    if start is None or not _MATRIX.fullmatch(sequence[start].split("}")[0] + "}"):
+        return None
+    factor, rest = list(sequence[:start]), sequence[start:]
+    turned = _TRANSPOSED.search("".join(rest))
+    if turned:
+        rest = rest[: len(rest) - next(n for n in range(1, 6) if "".join(rest[-n:]) == turned[0])]
+    if factor[-1:] in (["("], ["["]) and rest[-1] in (")", "]"):
+        factor, rest = factor[:-1], rest[:-1]
+    if factor[-1:] == ["\\cdot"]:
+        factor = factor[:-1]
+    body = _matrix(rest, depth) if sum(map(_step, factor)) == 0 else None
+    if not isinstance(body, Matrix) or any(
+        token.startswith(("\\begin", "\\end")) for token in rest[1:-1]
+    ):
+        return None
+    lines = [_split(line, {"&"}) for line in _split(rest[1:-1], {"\\\\"}) if line]
+    if turned:
+        if len({len(line) for line in lines}) > 1:
+            return None
+        lines = [list(column) for column in zip(*lines, strict=True)]
+    times = [[[*factor, "(", *cell, ")"] if factor else cell for cell in line] for line in lines]
+    return matrix(tuple(tuple(_cell(cell, depth) for cell in line) for line in times))
+
+
+#: At the end of a transposed matrix.
+_TRANSPOSED = re.compile(
+    r"\^(?:T|\\top|\\intercal|\{(?:T|\\top|\\text\{T\}|\\intercal)\}|\\text\{T\})$"
+)
+
+
 def _cell(sequence: Sequence[str], depth: int) -> Shape:
     return _read(sequence, depth + 1) if sequence else _opaque(["\\text{}"])
 
@@ -438,12 +598,35 @@ def _leaf(sequence: Sequence[str]) -> Shape:
         sequence = sequence[1:]
     text = "".join(sequence)
     plain = text[6:-1] if len(sequence) == 1 and text.startswith("\\text{") else text
-    words = "".join(plain.split()).strip("().").lower()
     if plain != text or _is_word(plain):
-        return expression(f'"{words}"')
+        return _words(plain)
+    if sequence[-1].startswith("\\text{is ") and _name(sequence[:-1]):
+        return _words(sequence[-1][6:-1])
     items = _tree(sequence)
     latex = None if _by_form_only(sequence, items) else for_parser(items)
     return expression(written(items), value_of(items), latex)
+
+
+_SUBJECT = re.compile(r".*\b(?:is|are|was|be)\b(?! no\b)")
+_ARTICLES = re.compile(r"^(?:\s*(?:the|an?|on|in|at)\b)+(?=.*\w)")
+_KIND_OF = re.compile(r"(?<=\w\w) (?:function|graph|one)$")
+_NONE = re.compile(
+    r"(?:there (?:is|are|exists?) )?(?:has |have )?(?:no|0|zero)"
+    r" (?:(?:real|complex|integer|such|valid|possible|finite) )*"
+    r"(?:solutions?|roots?|values?|answers?|numbers?|integers?|x)(?: exists?)?"
+    r"|(?:.* )?(?:does|do) ?(?:not|n't) exist|dne|none|(?:the )?empty set|no such .*"
+    r"|(?:there (?:is|are) )?none"
+)
+
+
+def _words(text: str) -> Shape:
+    """What an answer in words says, without articles and the subject of its sentence."""
+    text = " ".join(text.lower().split()).strip("(). !")
+    if _NONE.fullmatch(text):
+        return _leaf(["\\emptyset"])
+    said = _SUBJECT.sub("", text) or text
+    said = _KIND_OF.sub("", _ARTICLES.sub("", said).strip())
+    return expression(f'"{"".join(said.split())}"')
 
 
 def _by_form_only(sequence: Sequence[str], items: Tree) -> bool:

@@ -16,8 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from iha_eval.errors import UserError
 
@@ -53,13 +54,13 @@ class _Reply(NamedTuple):
     """What became of a question.
 
     Attributes:
-        read: How many of the two texts were read.
-        equal: The verdict, None if there is none.
-        at_limit: Whether that is because of the limit of time.
+        read: How many of its texts were read.
+        answer: What the worker wrote, None if it is gone.
+        at_limit: Whether it is gone because of the limit of time.
     """
 
     read: int
-    equal: bool | None
+    answer: dict[str, Any] | None
     at_limit: bool
 
 
@@ -109,17 +110,17 @@ class _Worker:
             )
         self._ready = True
 
-    def ask(self, one: str, other: str) -> _Reply:
-        """Ask about two texts; without a verdict the process is gone."""
+    def ask(self, texts: Sequence[str]) -> _Reply:
+        """Ask about two texts or one; without an answer the process is gone."""
         read = 0
         try:
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps([one, other]).encode() + b"\n")
+            self._process.stdin.write(json.dumps(texts).encode() + b"\n")
             until = time.monotonic() + self._patience
             while True:
                 said = self._line(until)
                 if isinstance(said, dict):
-                    return _Reply(read, bool(said["equal"]), at_limit=False)
+                    return _Reply(read, said, at_limit=False)
                 read += 1
         except _StuckError:
             self.close()
@@ -192,27 +193,45 @@ class Workers:
             UserError: If math-verify is not installed.
             RuntimeError: If workers die while they start.
         """
-        with self._lock:
-            if one in self._unreadable or other in self._unreadable:
-                return None
-            reply = self._once(one, other)
-            if reply.equal is None and not reply.at_limit:
-                # The system may have killed it for the sake of another process.
-                reply = self._once(one, other)
-            if reply.equal is None and reply.read < 2:
-                self._unreadable.add((one, other)[reply.read])
-            return reply.equal
+        answer = self._answer((one, other))
+        return None if answer is None else bool(answer["equal"])
 
-    def _once(self, one: str, other: str) -> _Reply:
+    def value(self, text: str) -> complex | None:
+        """What a LaTeX text comes to at a fixed point, to double precision; None without a value.
+
+        Raises:
+            TimeoutError: A limit was hit.
+            UserError: As `ask`.
+            RuntimeError: As `ask`.
+        """
+        answer = self._answer((text,))
+        if answer is None:
+            raise TimeoutError
+        parts = answer["value"]
+        return None if parts is None else complex(*parts)
+
+    def _answer(self, texts: tuple[str, ...]) -> dict[str, Any] | None:
+        with self._lock:
+            if not self._unreadable.isdisjoint(texts):
+                return None
+            reply = self._once(texts)
+            if reply.answer is None and not reply.at_limit:
+                # The system may have killed it for the sake of another process.
+                reply = self._once(texts)
+            if reply.answer is None and reply.read < len(texts):
+                self._unreadable.add(texts[reply.read])
+            return reply.answer
+
+    def _once(self, texts: tuple[str, ...]) -> _Reply:
         worker = self._ready()
         try:
-            reply = worker.ask(one, other)
+            reply = worker.ask(texts)
         except BaseException:
             # Interrupted: its answer to this question must not be taken for one to the next.
             self._current = None
             worker.close()
             raise
-        if reply.equal is None:
+        if reply.answer is None:
             self.killed += 1
             self._current = None
         return reply

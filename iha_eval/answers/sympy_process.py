@@ -1,8 +1,8 @@
 """The process that asks math-verify, so that the process that runs the evaluation need not.
 
 For: `python -m iha_eval.answers.sympy_process LIMIT BYTES`, which `sympy_pool.py` starts and may
-kill any time. Questions come as JSON lines on its standard input: two LaTeX texts. For each it
-writes one line for every text that it has read, then the verdict.
+kill any time. Questions come as JSON lines on its standard input: two LaTeX texts, or one. For each
+it writes one line for every text that it has read, then the verdict, or what the one comes to.
 Not for: anything else; nothing here is meant to be imported by the evaluation.
 
 A comparison that takes more than LIMIT seconds of processor time ends the process: the kernel sends
@@ -10,6 +10,7 @@ it SIGPROF, which no amount of work inside a C function holds up. Processor time
 the wall, so that a busy machine does not change a verdict.
 """
 
+import cmath
 import json
 import logging
 import os
@@ -17,12 +18,19 @@ import resource
 import signal
 import sys
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TextIO
 
 #: Digits to which two values must differ to be called different without algebra.
 _DIGITS = 30
 _NEAR = 10**-20
+
+#: Digits to which two numbers are worked out before they are called equal.
+_MOST_DIGITS = 1000
+
+#: The points that expressions are worked out at.
+_POINTS = ("", "negative", "third")
 
 #: Asked once before the first question, so that none pays for imports and parser tables.
 _PRACTICE = (
@@ -35,51 +43,57 @@ _PRACTICE = (
 
 
 @lru_cache(maxsize=1024)
-def parsed(latex: str) -> tuple[Any, Any]:
-    """The expression a text states, and its value at a fixed point to 30 digits.
-
-    Every variable is given a value that depends on its name alone, so that two expressions that
-    differ there are different and need no algebra. Either is None if it cannot be had.
-    """
+def parsed(latex: str) -> Any:
+    """The expression a text states; None if it cannot be had."""
     from latex2sympy2_extended import latex2sympy
 
     try:
-        expression = latex2sympy(
-            latex, is_real=True, convert_degrees=False, normalization_config=None
-        )
+        return latex2sympy(latex, is_real=True, convert_degrees=False, normalization_config=None)
     except MemoryError:
         raise
     # The parser raises whatever its grammar trips over.
     except Exception:
-        return None, None
+        return None
+
+
+@lru_cache(maxsize=4096)
+def value(latex: str, point: str) -> Any:
+    """The value of a text's expression at a point, to 30 digits; None if it has none there.
+
+    Every variable is given a value that depends on its name and the point alone, so that two
+    expressions that differ there are different and need no algebra.
+    """
+    from sympy import N
+
+    expression = parsed(latex)
     try:
-        return expression, _value(expression)
+        number = N(_at(expression, point), _DIGITS)
+        if number.is_number and number.is_finite:
+            return _without_noise(number)
+        if point == _POINTS[0]:
+            # What cannot be worked out at all should use up the limit here, where it is blamed on
+            # one text.
+            expression.doit()
     except MemoryError:
         raise
     except Exception:
-        return expression, None
-
-
-def _value(expression: Any) -> Any:
-    from sympy import N
-
-    point = {symbol: _coordinate(symbol.name) for symbol in expression.free_symbols}
-    try:
-        value = N(expression.subs(point), _DIGITS)
-    except OverflowError:
-        value = None
-    if value is not None and value.is_number and value.is_finite:
-        return value
-    # What cannot be worked out at all should use up the limit here, where it is blamed on one text.
-    expression.doit()
+        return None
     return None
 
 
-def _coordinate(name: str) -> Any:
-    """An odd number between 1 and 3, the same for the same name in every process."""
+def _at(expression: Any, point: str) -> Any:
+    """An expression with numbers for its variables."""
+    return expression.subs(
+        {symbol: _coordinate(symbol.name, point) for symbol in expression.free_symbols}
+    )
+
+
+def _coordinate(name: str, point: str) -> Any:
+    """An odd number from 1 to 3, or its negative, the same for a name in every process."""
     from sympy import Rational
 
-    return 1 + Rational(zlib.crc32(name.encode()), 2**31)
+    size = 1 + Rational(zlib.crc32((point + name).encode()), 2**31)
+    return -size if point == "negative" else size
 
 
 def equal(one: str, other: str) -> bool:
@@ -87,18 +101,62 @@ def equal(one: str, other: str) -> bool:
     from math_verify import verify
     from sympy import Eq
 
-    (first, here), (second, there) = parsed(one), parsed(other)
+    first, second = parsed(one), parsed(other)
     if first is None or second is None:
         return False
-    if here is not None and there is not None:
-        apart = abs(here - there)
-        if apart.is_number and apart > _NEAR * (1 + abs(here)):
-            return False
     if isinstance(first, Eq) and isinstance(second, Eq):
         return _same_equation(first, second)
+    decided = _by_values(one, other)
+    if decided is not None:
+        return decided
     return bool(
         verify(first, second, float_rounding=15, numeric_precision=50, timeout_seconds=None)
     )
+
+
+def _by_values(one: str, other: str) -> bool | None:
+    """What values at a few points say about two expressions; None if too few can be had.
+
+    Where one of them is real and the other is not, as x ^ (2 y) may be for a negative x, they are
+    not compared: the question decides which numbers its letters stand for.
+    """
+    near = 0
+    for point in _POINTS:
+        here, there = value(one, point), value(other, point)
+        if here is None or there is None or _is_real(here) != _is_real(there):
+            continue
+        if abs(here - there) > _NEAR * max(abs(here), abs(there)):
+            return False
+        near += 1
+    if not near:
+        return None
+    first, second = parsed(one), parsed(other)
+    if not first.free_symbols and not second.free_symbols:
+        return _vanishes(first - second, _MOST_DIGITS)
+    if near == 1:
+        return None
+    return _vanishes(_at(first, _POINTS[0]) - _at(second, _POINTS[0]), 4 * _DIGITS)
+
+
+def _is_real(number: Any) -> bool:
+    return not number.as_real_imag()[1]
+
+
+def _vanishes(constant: Any, digits: int) -> bool:
+    """Whether a number is zero, by its exact value or to so many digits."""
+    if constant.is_Rational:
+        return bool(constant == 0)
+    return bool(_without_noise(constant.evalf(5, maxn=digits)) == 0)
+
+
+def _without_noise(number: Any) -> Any:
+    """A number with zero for a part of which sympy could not find out one digit."""
+    from sympy import I
+
+    real, imaginary = (
+        0 if getattr(part, "_prec", 2) == 1 else part for part in number.as_real_imag()
+    )
+    return real + I * imaginary
 
 
 def _same_equation(one: Any, other: Any) -> bool:
@@ -129,26 +187,41 @@ def _ratio_differs(one: Any, other: Any) -> bool:
 
     one, other = fraction(together(one))[0], fraction(together(other))[0]
     ratios = []
-    for salt in ("", "a", "b"):
-        point = {symbol: _coordinate(salt + symbol.name) for symbol in one.free_symbols}
-        ratio = N(one.subs(point) / other.subs(point), _DIGITS)
+    for point in _POINTS:
+        ratio = N(_at(one, point) / _at(other, point), _DIGITS)
         if not (ratio.is_number and ratio.is_finite):
             return False
         ratios.append(ratio)
     return any(abs(ratio - ratios[0]) > _NEAR * (1 + abs(ratios[0])) for ratio in ratios)
 
 
-def answer(question: tuple[str, str], write: TextIO, limit: float) -> None:
+def answer(question: Sequence[str], write: TextIO, limit: float) -> None:
     """Answer one question, and die if that takes more than `limit` seconds of processor time."""
     signal.setitimer(signal.ITIMER_PROF, limit)
     for latex in question:
-        parsed(latex)
+        if parsed(latex) is not None:
+            value(latex, _POINTS[0])
         write.write('"read"\n')
         write.flush()
-    verdict = equal(*question)
+    found: dict[str, Any] = (
+        {"equal": equal(*question)} if len(question) == 2 else {"value": _as_floats(question[0])}
+    )
     signal.setitimer(signal.ITIMER_PROF, 0)
-    write.write(json.dumps({"equal": verdict}) + "\n")
+    write.write(json.dumps(found) + "\n")
     write.flush()
+
+
+def _as_floats(latex: str) -> tuple[float, float] | None:
+    """Real and imaginary part of a text's value; None without one that floats can hold."""
+    number = None if parsed(latex) is None else value(latex, _POINTS[0])
+    if number is None:
+        return None
+    try:
+        found = complex(number)
+    except (TypeError, OverflowError):
+        return None
+    fits = cmath.isfinite(found) and (abs(found) > 1e-300 or number == 0)
+    return (found.real, found.imag) if fits else None
 
 
 def main(limit: float, memory: int) -> None:

@@ -7,6 +7,7 @@ Not for: reading or comparing single answers (`extract`, `equivalence`), nor ave
 questions.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,8 @@ from math import comb
 
 from iha_eval.answers.equivalence import Comparer, Equality, default_comparer
 from iha_eval.answers.extract import Kind, extract
-from iha_eval.answers.read import Shape, fitting, read
+from iha_eval.answers.read import Expression, Named, Shape, fitting, read
 from iha_eval.errors import UserError
-
-#: Undecided comparisons that one question may cost; each takes a worker its whole limit.
-UNDECIDED = 3
 
 _BY_FORM = Comparer(lambda *_: None)
 
@@ -59,8 +57,8 @@ def judge(
     Wrong answers are in one class if all of them equal each other, found in the order of their
     forms; so neither the order of the generations nor a chain of equalities such as x = 5, 5, y = 5
     matters. An answer that could not be compared with the gold answer is in a class of its own, and
-    after UNDECIDED undecided comparisons form and exact value alone decide. Where the gold answer
-    is no equation, the value counts that an answer's equation ends in.
+    after one undecided comparison form and exact value alone decide about an answer. Where the gold
+    answer is no equation, the value counts that an answer's equation ends in.
 
     Args:
         outputs: What the model wrote, one text per generation. One that tells that its budget cut
@@ -105,35 +103,111 @@ def judge(
 
 
 class _Sparing:
-    """Compares for one question, without algebra once too many comparisons came out undecided.
+    """Compares for one question, without algebra about shapes that came out undecided.
 
     Attributes:
-        undecided: How many did so far.
+        undecided: How many comparisons did so far.
     """
 
     def __init__(self, comparer: Comparer) -> None:
         self._comparer = comparer
+        self._given_up: set[Shape] = set()
         self.undecided = 0
 
     def compare(self, one: Shape, other: Shape) -> Equality:
-        """As Comparer.compare."""
-        comparer = self._comparer if self.undecided < UNDECIDED else _BY_FORM
-        verdict = comparer.compare(one, other)
-        self.undecided += verdict is Equality.UNDECIDED
+        """As Comparer.compare, where `one` is the shape to give up on."""
+        if one in self._given_up:
+            return _BY_FORM.compare(one, other)
+        verdict = self._comparer.compare(one, other)
+        if verdict is Equality.UNDECIDED:
+            self.undecided += 1
+            self._given_up.add(one)
         return verdict
+
+    def number(self, shape: Shape) -> complex | None:
+        """As Comparer.number; None where that hits a limit."""
+        try:
+            return self._comparer.number(shape)
+        except TimeoutError:
+            self.undecided += 1
+            self._given_up.add(shape)
+            return None
 
 
 def _classes(shapes: Sequence[Shape], sparing: _Sparing) -> list[list[Shape]]:
-    """Group shapes that all equal each other, each with the first group that it fits in."""
+    """Group shapes that all equal each other, each with the first group that it fits in.
+
+    Two exact values are never compared, and of the rest only those whose numbers are close, so that
+    many different answers cost little more than their sorting.
+    """
     groups: list[list[Shape]] = []
+    placed: dict[Shape, int] = {}
+    near = _Neighbors(shapes, sparing)
     for shape in shapes:
-        for group in groups:
-            if all(sparing.compare(shape, member) is Equality.EQUAL for member in group):
-                group.append(shape)
+        candidates = {placed[other] for other in near.of(shape) if other in placed}
+        for place in sorted(candidates):
+            if all(sparing.compare(shape, member) is Equality.EQUAL for member in groups[place]):
+                groups[place].append(shape)
                 break
         else:
+            place = len(groups)
             groups.append([shape])
+        placed[shape] = place
     return groups
+
+
+class _Neighbors:
+    """Which shapes may equal a given one."""
+
+    def __init__(self, shapes: Sequence[Shape], sparing: _Sparing) -> None:
+        self._numbers: dict[Shape, float] = {}
+        self._loose: list[Shape] = []
+        for shape in shapes:
+            number = sparing.number(shape)
+            if number is not None:
+                # Any weight other than a simple one: x + i y must not be near x - i y.
+                self._numbers[shape] = number.real + 0.7390851332 * number.imag
+            elif not _only_form(shape):
+                self._loose.append(shape)
+        exact: list[Shape] = []
+        open_: list[Shape] = []
+        for shape in self._numbers:
+            (exact if _is_exact(shape) else open_).append(shape)
+        self._lists = tuple(
+            (shapes, [self._numbers[shape] for shape in shapes])
+            for shapes in (sorted(some, key=self._numbers.__getitem__) for some in (exact, open_))
+        )
+        self._by_form = {shape.form: shape for shape in shapes}
+
+    def of(self, shape: Shape) -> list[Shape]:
+        """The shapes that may equal it, itself perhaps among them."""
+        number = self._numbers.get(shape)
+        if number is None:
+            if _only_form(shape):
+                return [other for other in self._loose if isinstance(other, Named)]
+            inner = self._by_form.get(shape.value.form) if isinstance(shape, Named) else None
+            return [*self._loose, *self._lists[1][0], *([inner] if inner else [])]
+        found = [] if _is_exact(shape) else [*self._loose]
+        for shapes, numbers in self._lists[_is_exact(shape) :]:
+            reach = _REACH * abs(number)
+            found += shapes[
+                bisect_left(numbers, number - reach) : bisect_right(numbers, number + reach)
+            ]
+        return found
+
+
+#: A share by which the numbers of two equal answers may differ, by rounding.
+_REACH = 1e-8
+
+
+def _is_exact(shape: Shape) -> bool:
+    """Whether it is a plain number, which equals another one only in its form."""
+    return isinstance(shape, Expression) and shape.value is not None
+
+
+def _only_form(shape: Shape) -> bool:
+    """Whether it is a word or the like, which equals only what is written the same."""
+    return isinstance(shape, Expression) and shape.value is None and shape.latex is None
 
 
 def share_right(judged: Judged) -> float:

@@ -19,7 +19,7 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture(scope="session")
 def comparer(workers: Workers) -> Comparer:
-    return Comparer(workers.ask)
+    return Comparer(workers.ask, workers.value)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ class Output(NamedTuple):
 
 
 _MATH = [
+    (r"$x=\boxed{3}$ and $y=\boxed{5}$", "3,5", True, "names between boxes"),
     ("The final answer is:\n\\[\n\\frac{1}{2}\n\\]", r"\frac{1}{2}", True, "display after a colon"),
     ("The final answer is:\n$$\nx^2+1\n$$", "x^2+1", True, "dollars on lines of their own"),
     ("We add.\n\nHence\n$$\n\\sqrt{8}\n$$", r"2\sqrt{2}", True, "display at the end"),
@@ -117,7 +118,6 @@ _MISSED = [
     ("math", "So it is $5$.\n\nTell me if $x$ is unclear!", "5", True, "math in a pleasantry"),
     ("number", "So 18.\n\nI can give 2 more examples!", "18", True, "number in a pleasantry"),
     ("number", "She needs 2 dozen", "2", True, "dozens asked for, read as 24"),
-    ("math", r"$x=\boxed{3}$ and $y=\boxed{5}$", "3,5", True, "names between boxes"),
 ]
 
 #: What is judged wrongly, with the reason; the rest is judged as it should be.

@@ -33,10 +33,48 @@ def test_equal_expressions(one: str, other: str, same: bool) -> None:
     assert sympy_process.equal(other, one) is same
 
 
-def test_values_are_taken_at_one_point_for_every_text() -> None:
-    (_, one), (_, other) = sympy_process.parsed("2 x"), sympy_process.parsed("x + x")
-    assert abs(one - other) < 1e-25
-    assert sympy_process.parsed("y")[1] != sympy_process.parsed("x")[1]
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        # As close as powers and factorials come.
+        (r"\frac{1}{300!}", r"\frac{1}{301!}", False),
+        (r"1 - ( \frac{5}{6} ) ^{4000}", r"1 - ( \frac{5}{6} ) ^{4001}", False),
+        (r"10 ^{30} \pi", r"10 ^{30} \pi + 1", False),
+        (r"\frac{x}{10 ^{20}}", r"\frac{x}{10 ^{21}}", False),
+        (r"\sqrt{2} \cdot 10 ^{- 30}", "0", False),
+        (r"\sqrt{5 + 2 \sqrt{6}}", r"\sqrt{2} + \sqrt{3}", True),
+        (r"\sin ( x ) ^{2} + \cos ( x ) ^{2} - 1", "0", True),
+        # What holds for positive numbers only, and what holds for none.
+        (r"\sqrt{x ^{2}}", "x", False),
+        ("( x ^{2} ) ^{y}", "x ^{2 y}", True),
+        (r"\ln ( x )", r"\frac{\ln ( x )}{\ln ( 10 )}", False),
+        (r"\binom{n}{2}", r"\frac{n ( n - 1 )}{2}", True),
+    ],
+)
+def test_close_expressions(one: str, other: str, same: bool) -> None:
+    assert sympy_process.equal(one, other) is same
+    assert sympy_process.equal(other, one) is same
+
+
+def test_values_are_taken_at_the_same_points_for_every_text() -> None:
+    for point in ("", "negative", "third"):
+        one, other = (sympy_process.value(text, point) for text in ("2 x", "x + x"))
+        assert abs(one - other) < 1e-25
+        assert sympy_process.value("y", point) != sympy_process.value("x", point)
+
+
+def test_one_text_is_answered_with_its_value() -> None:
+    written = io.StringIO()
+    sympy_process.answer((r"3 + 4 \cdot I",), written, limit=100.0)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert lines == ["read", {"value": [3.0, 4.0]}]
+
+
+@pytest.mark.parametrize("text", ["y = x", r"\frac{1}{", r"\frac{1}{300!}", r"\infty", "10 ^{400}"])
+def test_what_no_float_holds_has_no_value(text: str) -> None:
+    written = io.StringIO()
+    sympy_process.answer((text,), written, limit=100.0)
+    assert json.loads(written.getvalue().splitlines()[-1]) == {"value": None}
 
 
 def test_every_step_is_reported() -> None:
@@ -53,18 +91,15 @@ def test_lack_of_memory_is_not_an_answer(name: str, monkeypatch: pytest.MonkeyPa
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    if name == "parse":
-        monkeypatch.setattr("latex2sympy2_extended.latex2sympy", full)
-    else:
-        monkeypatch.setattr(sympy_process, "_value", full)
+    target = "latex2sympy2_extended.latex2sympy" if name == "parse" else "sympy.N"
+    monkeypatch.setattr(target, full)
     with pytest.raises(MemoryError):
-        sympy_process.parsed(f"x + 10 {name[0]}")
+        sympy_process.value(f"x + 10 {name[0]}", "")
 
 
 def test_what_cannot_be_valued_is_still_an_expression() -> None:
-    expression, value = sympy_process.parsed("y = x + 77")
-    assert expression is not None
-    assert value is None
+    assert sympy_process.parsed("y = x + 77") is not None
+    assert sympy_process.value("y = x + 77", "") is None
 
 
 def test_a_value_beyond_all_floats_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +107,4 @@ def test_a_value_beyond_all_floats_is_none(monkeypatch: pytest.MonkeyPatch) -> N
         raise OverflowError
 
     monkeypatch.setattr("sympy.N", overflow)
-    expression, value = sympy_process.parsed("x + 123456")
-    assert expression is not None
-    assert value is None
+    assert sympy_process.value("x + 123456", "") is None

@@ -232,3 +232,22 @@ def test_a_gold_answer_that_cannot_be_read_is_refused(gold: str, comparer: Compa
 
 def test_the_comparer_of_the_process_is_used_if_none_is_given() -> None:
     assert judge(boxed("5", "6"), "5", "math").right == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "right"),
+    [
+        (r"50\%", r"\frac12", True),
+        ("25%", "0.25", True),
+        (r"0.25\%", "0.25", False),
+        (r"\frac13\%", r"\frac13", False),
+        (r"1/3 \approx 33.3\%", r"\frac13", True),
+        # Above one the sign is a unit.
+        (r"15\%", "15", True),
+        ("0.15", "15", False),
+    ],
+)
+def test_percent_is_a_hundredth_where_the_gold_answer_is_a_share(
+    answer: str, gold: str, right: bool, comparer: Comparer
+) -> None:
+    assert judge(boxed(answer), gold, "math", comparer).right == (right,)
