@@ -189,11 +189,12 @@ _TYPED = (
     (re.compile(r"(?<![A-Za-z\\])sqrt(?![A-Za-z])"), r"\\sqrt "),
     (re.compile(r"(?<![A-Za-z\\])(?:pi|Pi)(?![A-Za-z])"), r"\\pi "),
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf|oo)(?![A-Za-z])"), r"\\infty "),
-    (re.compile(rf"(?<![A-Za-z\\])({FUNCTIONS})(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(rf"(?<![A-Za-z\\])(?!min |max )({FUNCTIONS})(?![A-Za-z]|$)"), r"\\\1 "),
     (re.compile(rf"\\text\{{ ?({FUNCTIONS}) ?\}}"), r"\\\1 "),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
-    (re.compile(r"!="), r"\\ne "),
+    (re.compile(r"!=|\\not ?=|\\not ?\\eq(?![a-z])"), r"\\ne "),
+    (re.compile(r"\\not ?\\in(?![a-z])"), r"\\notin "),
     (re.compile(r"\+/?-"), r"\\pm "),
     # 3 x 4, and 6.72 x 10^{-5}.
     (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)|(?<=\d) [xX] (?=\d)"), r"\\cdot "),
@@ -217,11 +218,15 @@ _SIGNS = re.compile(r"\\[$%#]|%|\$")
 _AND = r"(?:and|und|et|y|\\?&|\u548c|\u4e0e|\u8207|\u3068|\u0438)"
 _OR = r"(?:or|oder|ou|\u6216|\u6216\u8005|\u307e\u305f\u306f|\u0438\u043b\u0438)"
 _JOINT = re.compile(
-    rf",? ?\\text ?\{{[ ,;]*(?:{_AND}|({_OR}))[ ,]*\}}(?: ?,)?"
+    rf",? ?\\text ?\{{[ ,;]*(?:{_AND}|({_OR}))[ ,]*\}}(?: ?,)?(?= ?[^ ])"
     rf"|(?:, ?|(?<=[\d}})\]A-Za-z]) )(?:and|(or)) (?=[-+\d\\({{\[]|[A-Za-z] ?[=<>])"
     rf"|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
 )
-_PAIRED = re.compile(r"^\\text ?\{ ?(?:either|both) ?\} ?|^(?:either|both) ", re.IGNORECASE)
+_PAIRED = re.compile(
+    r"^(?:\\text ?\{ ?)?(?:either|both|about|approximately|roughly|exactly|only|just|a total of)"
+    r"(?: ?\} ?| )",
+    re.IGNORECASE,
+)
 _UNITED = re.compile(
     r"\\bigcup(?![A-Za-z])|\\text ?\{ ?U ?\}|(?<=[)\]}]) ?U ?(?=[(\[]|\\\{|\\left)"
 )
@@ -238,7 +243,7 @@ _LED = re.compile(
     r"|^ ?\\(?:to|rightarrow|longrightarrow|because)(?![A-Za-z])"
 )
 #: Words typed without \text.
-_PROSE = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)+")
+_PROSE = re.compile(r"DNE|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)+")
 
 #: Abbreviations of units. Other words of one or two letters or without a vowel are not taken off.
 _ABBREVIATIONS = frozenset(
@@ -351,7 +356,7 @@ _VOWEL = re.compile(r"[aeiouy]|[^\x00-\x7f]", re.IGNORECASE)
 _TELLING = re.compile(
     r"\b(?:thousand|hundred|million|billion|trillion|mil|mille|mln|bln|score|gross|dozen|lakh|lac"
     r"|crore|k|mod|modulo|not|or|oder|wrong|false|true|incorrect|correct|is|are|(?:a|arc)?(?:sin|cos"
-    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|squared|cubed|base|half|halve|third"
+    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|squared|cubed|base|half|halve|third"
     r"|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
     r"|factorial|short|but|than|down|into|if|for|when|mal|fach|times|th|st|nd|rd)s?\b"
     r"|[\u6216\u5230\u4e0a\u4e0b\u591a\u5c11\u4e0d\u5206\u500d\u8d1f]",
@@ -366,6 +371,10 @@ _WORDLESS = re.compile(r"\\text ?\{([^\w{}\\^]*|[^\w{}\\^]*\d[\d.,/ ]*)\}")
 _TEXT_UNIT = re.compile(
     rf"(?<=[^\s=<>,({{\[_^|+-])((?: ?/)? ?(?:\\cdot ?)?\{{? ?)\\text ?\{{(?! ?[apAP]\.? ?[mM]\b)"
     rf"([^{{}}]*)\}}({_POWER})( ?\}})?"
+)
+
+_UNIT_FRACTION = re.compile(
+    r"(?<=[\d} ])\\[dt]?frac ?\{ ?\\text ?\{([^{}]*)\} ?\} ?\{ ?\\text ?\{([^{}]*)\} ?\}"
 )
 
 _LARGE = {
@@ -630,7 +639,7 @@ def _trimmed(text: str) -> str:
 
 def _without_units(text: str) -> str:
     """Without words after a value; an answer that is nothing but words stays."""
-    shorter = _trimmed(_TEXT_UNIT.sub(_unit, text))
+    shorter = _trimmed(_TEXT_UNIT.sub(_unit, _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)))
     if shorter:
         text = shorter
     shorter = _trimmed(re.sub(r"(?<=\d) ?\\Omega$|(?<=\d)[\"']$", "", text))
@@ -649,6 +658,7 @@ def _is_unit(words: str, typed: bool = False) -> bool:
     )
     if not inner:
         return True
+    bare = re.sub(r"\^ ?\{? ?-?[1-4] ?\}?", "", bare)
     if re.search(r"\d", bare) or _TELLING.search(inner) or _FIRST_TELLING.match(bare.strip(" ,.;")):
         return False
     found = re.findall(r"[^\W\d_]+", bare)

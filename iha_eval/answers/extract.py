@@ -147,7 +147,9 @@ _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)",
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
 _ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=\s?([^=\n]{1,200})$")
 _TIDY = " \t*_\"'`:"
-_FORMULA = re.compile(r"(?=.*[-\d+*/^])[-+(]?[\d\\a-z(][^ ]*+(?: ?[-+*/^=,] ?[^ ]++)*+")
+_FORMULA = re.compile(
+    r"(?=.*[-\d+*/^\\])(?:[\[(][^\[\]()]*[\])]|[-+(]?[\d\\a-z(][^ ]*+(?: ?[-+*/^=,] ?[^ ]++)*+)"
+)
 _ONE_WORD = re.compile(r"[\w().,/^+-]{1,40}")
 _GIVING = re.compile(
     r"\b(?:is|are|equals?|be|gives?(?: us)?|get|obtain|have)\s+(?:therefore |thus )?"
@@ -498,9 +500,9 @@ def _line_math(line: str, sure: bool) -> str | None:
     bold = _last(_BOLD, line)
     if bold and not bold[1].endswith(":") and (sure or re.search(r"\d", bold[1])):
         return bold[1].rpartition("=")[2]
-    plain = line.strip().strip(_TIDY).rstrip(".!")
+    plain = ascii_math(line).replace("\\sqrt ", "\\sqrt").strip().strip(_TIDY).rstrip(".!").strip()
     assigned = _ASSIGNED.search(plain)
-    if assigned and not re.search(r"[A-Za-z]{3}", assigned[2]):
+    if assigned and not re.search(r"(?<![\\A-Za-z])[A-Za-z]{3}", assigned[2]):
         return assigned[2]
     giving = _GIVING.search(plain)
     if giving and _FORMULA.fullmatch(giving[1]):
@@ -595,7 +597,7 @@ _POWER = r"(?:\s?\^\s?\{?-?\d++\}?)?"
 _TERM = rf"{_DIGITS}{_POWER}"
 _LARGE = (
     r"(?:[eE][-+]?\d{1,4}(?!\w)|[kK](?![A-Za-z])"
-    r"|\s?(?:\\text\{ ?)?(?:hundred|thousand|million|[bt]rillion|dozen|lakh|crore|k)\b\}?)?"
+    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|million|[bt]rillion|dozen|lakh|crore)s?|k)\b\}?)?"
 )
 _NUMERAL = re.compile(
     rf"(?<![A-Za-z0-9_.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}"
@@ -625,6 +627,9 @@ _NUMBER_MARKS = (
     (re.compile(r"(?<![\d.,])(\d{1,2})((?:,\d{2})+,\d{3})(?![\d,])"), re.compile(",")),
     (re.compile(r"(?<![\d.,])(\d{1,3})((?:, 0\d{2})+)(?![\d,])"), re.compile(", ")),
 )
+#: Letters that are numbers behind money only: $1.5M.
+_MONEY = re.compile(r"(\$\s?\d[\d.,]*)\s?(mn|bn|[mb])(?![A-Za-z])", re.IGNORECASE)
+_MONEY_IN = {"m": "million", "mn": "million", "b": "billion", "bn": "billion"}
 _ZERO_CENTS = re.compile(r"(?<=\d),00(?![\d,])")
 _FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
 _NEGATIVE = re.compile(
@@ -659,6 +664,7 @@ def _plain_numbers(text: str) -> str:
         text = pattern.sub(lambda found: separator.sub("", found[0]), text)  # noqa: B023
     text = _FULL_HOUR.sub(r"\1", _ZERO_CENTS.sub("", text))
     text = _AND_A_FRACTION.sub(r"\1 \2", text)
+    text = _MONEY.sub(lambda found: f"{found[1]} {_MONEY_IN[found[2].lower()]}", text)
     return _NEGATIVE.sub("-", re.sub(" {2,}", " ", text))
 
 

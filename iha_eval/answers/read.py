@@ -365,6 +365,10 @@ def _single(sequence: Sequence[str], depth: int) -> Shape:
     united = _split(sequence, {"\\cup"})
     if len(united) > 1 and all(united):
         sets = [_read(part, depth + 1) for part in united]
+        names = {one.name if isinstance(one, Named) else "" for one in sets}
+        if len(names) == 1 and "" not in names:
+            values = [one.value for one in sets if isinstance(one, Named)]
+            return named(names.pop(), unordered(values, union=True))
         if all(part[0] == "\\{" for part in united):
             inner = [one.parts if isinstance(one, Unordered) else (one,) for one in sets]
             return unordered(sum(inner, ()), distinct=True)
