@@ -7,8 +7,10 @@ Not for: how answers are found and compared, which is `iha_eval.answers`.
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,9 +160,9 @@ def _graded(row: Mapping[str, Any], where: str) -> GradedRow:
 
 
 def _generation(text: str, cut: bool | None) -> str:
-    from iha_eval.generated import Generated
+    from iha_eval.current_model import GeneratedText
 
-    return text if cut is None else Generated(text, cut=cut)
+    return text if cut is None else GeneratedText(text, cut=cut)
 
 
 def _kinds(graded: Sequence[GradedRow]) -> dict[str, dict[str, int]]:
@@ -181,7 +183,7 @@ def _kinds(graded: Sequence[GradedRow]) -> dict[str, dict[str, int]]:
 def _print_rows(graded: Sequence[GradedRow]) -> None:
     for number, one in enumerate(graded, start=1):
         verdict = "right" if one.right else "undecided" if one.undecided else "wrong"
-        note = "  (expected: " + ("right" if one.row["expected"] else "wrong") + ")"
+        note = "  (expected: " + ("right" if one.row.get("expected") else "wrong") + ")"
         found = "no answer" if one.extracted is None else repr(one.extracted)
         print(f"{number}: {verdict}: {found}, gold {one.row['gold']!r}{note if one.missed else ''}")
     kinds = _kinds(graded)
@@ -205,11 +207,11 @@ def _grade_run(place: Path, tasks: str | None, as_json: bool) -> int:
     from iha_eval.compare.inputs.runs import load_run
 
     run = load_run(place)
-    names = tasks.split(",") if tasks else [name for name in run.tasks if name in run.samples]
-    for name in names:
-        if name not in run.samples:
-            known = ", ".join(sorted(run.samples)) or "none"
-            raise UserError(f"{run.path} has no samples of {name!r}; it has {known}.")
+    for warning in run.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    names = [name for name in run.tasks if name in run.samples]
+    if tasks:
+        names = [name for wanted in tasks.split(",") for name in _named(run, wanted.strip())]
     done = {
         name: regraded
         for name in names
@@ -232,6 +234,18 @@ def _grade_run(place: Path, tasks: str | None, as_json: bool) -> int:
     for name, one in done.items():
         _print_task(name, one)
     return 0
+
+
+def _named(run: Any, wanted: str) -> list[str]:
+    """The tasks with samples that a name, a pattern or a group of tasks stands for."""
+    members = run.part("group_subtasks").get(wanted)
+    if isinstance(members, list) and members:
+        return [name for member in members for name in _named(run, str(member))]
+    names = [name for name in run.tasks if name in run.samples and fnmatchcase(name, wanted)]
+    if not names:
+        known = ", ".join(sorted(run.samples)) or "none"
+        raise UserError(f"{run.path} has no samples of {wanted!r}; it has those of {known}.")
+    return names
 
 
 def _regrade(run: Any, task: str, required: bool) -> RegradedTask | None:
@@ -282,25 +296,28 @@ def _regrade(run: Any, task: str, required: bool) -> RegradedTask | None:
 def _questions(path: Path) -> Iterator[dict[str, Any]]:
     """The samples of a task, each document once whatever filters it went through."""
     seen = set()
-    for _, entry in _sample_lines(path):
+    for entry in _sample_lines(path):
         if entry.get("doc_id") not in seen:
             seen.add(entry.get("doc_id"))
             yield entry
 
 
-def _sample_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _sample_lines(path: Path) -> Iterator[dict[str, Any]]:
     from iha_eval.compare.inputs.samples import parse
 
     broken = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for line in file:
             entry = parse(line)
             if entry is not None:
-                yield number, entry
+                yield entry
             elif line.strip():
                 broken += 1
     if broken:
-        print(f"warning: {path.name} has {broken} lines that cannot be read; they are left out")
+        print(
+            f"warning: {path.name} has {broken} lines that cannot be read; they are left out",
+            file=sys.stderr,
+        )
 
 
 def _asked(entry: Mapping[str, Any]) -> tuple[str, str, list[str]] | None:
