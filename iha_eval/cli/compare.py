@@ -7,53 +7,104 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-SUMMARY = "compare IHA_RUN BASELINE_RUN --out DIR: a report of one model against another"
+from iha_eval.errors import UserError
+
+SUMMARY = "compare RUN [RUN ...] BASELINE_RUN --out DIR: a report of models against a baseline"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare, write the three files, and print the headlines.
+    """Compare, write the reports, and print the headlines.
 
     Returns:
         0, whatever the verdict.
 
     Raises:
-        UserError: A run is missing or broken, or the two cannot be compared.
+        UserError: A run is missing or broken, or two cannot be compared.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
     from iha_eval.compare import build_report, write_report
+    from iha_eval.compare.family import compare_groups, compare_many, sentences
 
     options = _parser().parse_args(arguments)
-    report = build_report(
-        options.iha_run,
-        options.baseline_run,
-        unpaired=options.unpaired,
-        correction=options.correction,
-        margin=options.margin,
-        title=options.title,
-        commit=options.commit,
-        command=["iha-eval", "compare", *arguments],
-    )
-    paths = write_report(report, options.out)
-    for headline in report["headlines"]:
-        print(headline["sentence"])
-    for warning in report["warnings"]:
-        print(f"warning: {warning}")
-    for path in paths:
-        print(path)
+    names = ("unpaired", "correction", "margin", "title", "commit")
+    given = {name: getattr(options, name) for name in names}
+    command = ["iha-eval", "compare", *arguments]
+    asked = {"command": command, "options": given}
+    if options.seeds:
+        groups, baseline = _groups(options)
+        family, paths = compare_groups(groups, baseline, options.out, asked)
+        told, warnings = sentences(family), family["warnings"]
+    else:
+        runs, run = _runs(options)
+        if len(runs) > 1:
+            family, paths = compare_many(runs, run, options.out, asked)
+            told, warnings = sentences(family), family["warnings"]
+        else:
+            report = build_report(runs[0], run, command=command, **given)
+            paths = write_report(report, options.out)
+            told, warnings = [line["sentence"] for line in report["headlines"]], report["warnings"]
+    for line in (*told, *(f"warning: {warning}" for warning in warnings), *paths):
+        print(line)
     return 0
+
+
+def _runs(options: argparse.Namespace) -> tuple[list[Path], Path]:
+    """The runs in question and the baseline, which is the last one if not named."""
+    runs = list(options.runs)
+    if options.baseline is None and len(runs) < 2:
+        raise UserError("name two runs at least, the baseline last: compare RUN BASELINE_RUN.")
+    baseline = runs.pop() if options.baseline is None else Path(options.baseline)
+    others = [run for run in runs if run != baseline]
+    if not others:
+        raise UserError(f"there is no run to compare with the baseline {baseline}: name one.")
+    return others, baseline
+
+
+def _groups(options: argparse.Namespace) -> tuple[dict[str, list[Path]], str]:
+    """Method -> its training runs, and the method that is the baseline."""
+    if options.runs:
+        raise UserError(
+            f"{options.runs[0]} stands outside --seeds: with it, every run is in a NAME=RUN,RUN."
+        )
+    if options.unpaired:
+        raise UserError("--seeds pairs every question over all runs: leave out --unpaired.")
+    groups: dict[str, list[Path]] = {}
+    for group in options.seeds:
+        name, equals, runs = group.partition("=")
+        if not (name and equals and runs) or name in groups:
+            raise UserError(f"--seeds {group}: give each model once, as NAME=RUN,RUN,RUN.")
+        groups[name] = [Path(run) for run in runs.split(",") if run]
+    baseline = options.baseline or ("baseline" if "baseline" in groups else list(groups)[-1])
+    if baseline not in groups or len(groups) < 2:
+        raise UserError(
+            f"--seeds has no model {baseline!r} beside another one: it has {', '.join(groups)}."
+        )
+    return groups, baseline
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="iha-eval compare", description=SUMMARY)
     run = "results_*.json of lm-eval, or its folder; needs --log_samples"
-    parser.add_argument("iha_run", type=Path, metavar="IHA_RUN", help=run)
-    parser.add_argument("baseline_run", type=Path, metavar="BASELINE_RUN", help="the same")
+    parser.add_argument(
+        "runs", type=Path, nargs="*", metavar="RUN", help=f"{run}; two or more, the baseline last"
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="RUN",
+        help="the run (with --seeds, the NAME) that each of the others is compared with",
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        metavar="NAME=RUN,RUN",
+        help="training runs of each model, such as iha=A,B,C baseline=D,E: compares the methods",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder for report.html, report.md and report.json",
+        help="folder for report.html, report.md and report.json; of several pairs, one more each",
     )
     parser.add_argument(
         "--unpaired",

@@ -4,20 +4,21 @@ For: putting the parts together; page, message and machine read nothing else.
 Not for: the parts themselves, each of which has a module of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.analysis.alpha_maps import read_maps
-from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, plan
+from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, plan
 from iha_eval.compare.analysis.disagreements import disagreements
 from iha_eval.compare.analysis.headlines import headlines
 from iha_eval.compare.analysis.measured_rows import (
     CORRECTIONS,
     Correction,
+    MeasuredRow,
     curves,
     depth_maps,
-    measure_all,
+    measure_together,
 )
 from iha_eval.compare.analysis.provenance import (
     data_warnings,
@@ -68,17 +69,6 @@ def build_report(
     Raises:
         UserError: A run is missing or broken, or the two cannot be compared.
     """
-    if correction not in CORRECTIONS:
-        raise UserError(f"correction is {correction!r}: it is {' or '.join(CORRECTIONS)}.")
-    if not 0 < margin <= 100:
-        raise UserError(f"margin is {margin:g}: give the points that matter, above 0 up to 100.")
-    pairing = pair(load_run(iha_run), load_run(baseline_run), unpaired=unpaired)
-    pairing = without_wrong_scores(pairing)
-    benchmarks = plan(pairing)
-    cells = measure_all(pairing, benchmarks, correction, margin)
-    numbers = [cell.as_dict for cell in cells.values()]
-    models = describe_models(pairing)
-    maps, map_warnings = read_maps(pairing.runs["iha"])
     options = {
         "iha_run": str(iha_run),
         "baseline_run": str(baseline_run),
@@ -89,7 +79,57 @@ def build_report(
         "commit": commit,
     }
     asked = {"command": list(command), "options": options}
-    told = provenance(pairing, numbers, correction, margin, commit, asked)
+    [report] = build_reports([(iha_run, baseline_run)], asked)
+    return report
+
+
+def build_reports(
+    pairs: Sequence[tuple[Path | str, Path | str]], asked: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Compare several pairs of runs, whose p-values are corrected together.
+
+    Args:
+        pairs: The runs of each comparison, the baseline's second.
+        asked: `command` and `options` as `build_report` has them; the options decide.
+
+    Returns:
+        A report for each pair.
+
+    Raises:
+        UserError: A run is missing or broken, or two cannot be compared.
+    """
+    correction, margin = asked["options"]["correction"], asked["options"]["margin"]
+    if correction not in CORRECTIONS:
+        raise UserError(f"correction is {correction!r}: it is {' or '.join(CORRECTIONS)}.")
+    if not 0 < margin <= 100:
+        raise UserError(f"margin is {margin:g}: give the points that matter, above 0 up to 100.")
+    unpaired = asked["options"]["unpaired"]
+    planned: list[tuple[Pairing, list[PlannedBenchmark]]] = []
+    for runs in pairs:
+        iha, baseline = map(load_run, runs)
+        pairing = without_wrong_scores(pair(iha, baseline, unpaired=unpaired))
+        planned.append((pairing, plan(pairing)))
+    measured = measure_together(planned, correction, margin)
+    return [
+        _report(pairing, benchmarks, rows, asked)
+        for (pairing, benchmarks), rows in zip(planned, measured, strict=True)
+    ]
+
+
+def _report(
+    pairing: Pairing,
+    benchmarks: Sequence[PlannedBenchmark],
+    cells: Mapping[PlannedRow, MeasuredRow],
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One report, of rows that are measured."""
+    options = asked["options"]
+    numbers = [cell.as_dict for cell in cells.values()]
+    models = describe_models(pairing)
+    maps, map_warnings = read_maps(pairing.runs["iha"])
+    told = provenance(
+        pairing, numbers, options["correction"], options["margin"], options["commit"], asked
+    )
     tables = [
         {
             "benchmark": benchmark.name,
@@ -109,9 +149,10 @@ def build_report(
         *data_warnings(told),
         *map_warnings,
     ]
+    title = f"{models['iha']['name']} against {models['baseline']['name']}"
     report = {
         "schema": SCHEMA,
-        "title": title or f"{models['iha']['name']} against {models['baseline']['name']}",
+        "title": options["title"] or title,
         "paired": pairing.paired,
         "created": max(run.date for run in pairing.runs.values()),
         "models": models,
@@ -129,7 +170,7 @@ def build_report(
     return cleaned
 
 
-def _warnings(pairing: Pairing, benchmarks: list[PlannedBenchmark]) -> list[str]:
+def _warnings(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> list[str]:
     runs = [warning for side in SIDES for warning in pairing.runs[side].warnings]
     plans = [warning for one in benchmarks for warning in one.warnings]
     return [*pairing.warnings, *runs, *plans]

@@ -12,6 +12,7 @@ from iha_eval.statistics.level import Level, level
 from iha_eval.statistics.paired import compare_paired, paired_difference, paired_p
 from iha_eval.statistics.power import mcnemar_power, required_questions, smallest_difference
 from iha_eval.statistics.scores import ALPHA, CONFIDENCE, POWER
+from iha_eval.statistics.seeds import SeedDifference, seed_difference
 from iha_eval.statistics.trend import Step, Trend, find_steps
 from iha_eval.statistics.unpaired import compare_unpaired, unpaired_difference, unpaired_p
 from iha_eval.statistics.verdict import MARGIN, Verdict, verdict
@@ -26,6 +27,7 @@ __all__ = [
     "Level",
     "PValue",
     "Pairs",
+    "SeedDifference",
     "Status",
     "Step",
     "Trend",
@@ -40,6 +42,7 @@ __all__ = [
     "paired_difference",
     "paired_p",
     "required_questions",
+    "seed_difference",
     "smallest_difference",
     "unpaired_difference",
     "unpaired_p",

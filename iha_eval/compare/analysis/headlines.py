@@ -129,7 +129,9 @@ def _names(models: Mapping[Side, Mapping[str, Any]]) -> tuple[str, str]:
     if names[0] == names[1]:
         prints = [str(models[side]["fingerprint"] or "")[:8] for side in SIDES]
         names = [f"{name} {mark}".strip() for name, mark in zip(names, prints, strict=True)]
-    return f"IHA ({names[0]})", f"the baseline ({names[1]})"
+    # Of other model classes nobody says what they are.
+    a = names[0] if models["iha"].get("is_iha") is False else f"IHA ({names[0]})"
+    return a, f"the baseline ({names[1]})"
 
 
 def _training_runs(models: Mapping[Side, Mapping[str, Any]]) -> str:

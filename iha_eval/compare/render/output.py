@@ -29,12 +29,25 @@ def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
     # Jinja and matplotlib, so not before it is needed.
     from iha_eval.compare.render.page import render
 
-    place = Path(folder).expanduser()
     texts = {
         "report.html": render(dict(report)),
         "report.md": to_markdown(report),
         "report.json": json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n",
     }
+    return write_files(texts, folder)
+
+
+def write_files(texts: Mapping[str, str], folder: Path | str) -> list[Path]:
+    """Write texts into a folder, each in one step.
+
+    Args:
+        texts: File name -> content.
+        folder: Where to; made if need be.
+
+    Raises:
+        UserError: The folder cannot be written to.
+    """
+    place = Path(folder).expanduser()
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

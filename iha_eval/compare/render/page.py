@@ -12,7 +12,7 @@ the one whose hash it names, and nothing load.
 import base64
 import hashlib
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,36 @@ def render(report: Mapping[str, Any]) -> str:
         # Files of our own, the only texts beside the figures that are not escaped.
         script=Markup(script),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+    )
+
+
+def render_family(
+    family: Mapping[str, Any],
+    sentences: Sequence[str],
+    table: Sequence[Sequence[str]],
+    links: Sequence[tuple[str, str]],
+) -> str:
+    """The page of several comparisons, without a script.
+
+    Args:
+        family: The content of its report.json.
+        sentences: What it comes to.
+        table: Its table, the heading first.
+        links: Name and folder of each pair's report.
+    """
+    folder = reports_dir() / "templates"
+    return (
+        _environment(folder)
+        .get_template("family.html")
+        .render(
+            family=family,
+            sentences=sentences,
+            table=table,
+            links=links,
+            badges=BADGES,
+            policy=_policy(""),
+            style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        )
     )
 
 

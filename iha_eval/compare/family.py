@@ -1,0 +1,242 @@
+"""More than two runs: each against one baseline, or methods by their training runs.
+
+For: the family's own page and its folder, `report.json`, `report.md` and `report.html` above the
+reports of the pairs. Not for: a pair (report.py), nor for the numbers of training runs
+(analysis/seeds.py).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iha_eval.compare.analysis.seeds import compare_seeds
+from iha_eval.compare.inputs.runs import load_run
+from iha_eval.compare.render.markdown import text
+from iha_eval.compare.render.output import write_files, write_report
+from iha_eval.compare.report import SCHEMA, build_reports
+from iha_eval.util.numbers import p_digits, plain_points
+from iha_eval.util.text import clean_all
+
+_HEAD = ("", "verdict", "compared", "n", "model", "baseline", "points (95%)", "p corrected")
+
+
+def compare_many(
+    runs: Sequence[Path], baseline: Path, folder: Path, asked: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Path]]:
+    """Compare each run with the baseline, all corrected as one family, and write the reports.
+
+    Args:
+        runs: The runs in question, at least one.
+        baseline: The run that each is paired with.
+        folder: Where to; each pair has a folder in it.
+        asked: `command` and `options`, see `build_reports`.
+
+    Returns:
+        The family and the files that were written.
+
+    Raises:
+        UserError: A run is missing or broken, or two cannot be compared.
+    """
+    reports = build_reports([(run, baseline) for run in runs], _of_a_pair(asked))
+    names = _distinct([report["models"]["iha"]["name"] for report in reports])
+    family = {
+        **_frame(asked, reports, f"{len(names)} models against one baseline"),
+        "members": [
+            {
+                "name": name,
+                "folder": name,
+                "model": report["models"]["iha"]["name"],
+                "headlines": report["headlines"],
+                "rows": [row for table in report["tables"] for row in table["rows"]],
+            }
+            for name, report in zip(names, reports, strict=True)
+        ],
+        "seeds": None,
+    }
+    paths = [
+        path
+        for name, report in zip(names, reports, strict=True)
+        for path in write_report(report, folder / name)
+    ]
+    return _write(family, folder, paths)
+
+
+def compare_groups(
+    groups: Mapping[str, Sequence[Path]], baseline: str, folder: Path, asked: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Path]]:
+    """Compare methods by their training runs, and write the report.
+
+    The n-th runs of a method and the baseline have a report of their own, too.
+
+    Args:
+        groups: Method -> its training runs.
+        baseline: The method that the others are measured by.
+        folder: Where to.
+        asked: `command` and `options`, see `build_reports`.
+
+    Returns:
+        The family and the files that were written.
+
+    Raises:
+        UserError: See `compare_seeds`.
+    """
+    loaded = {name: [load_run(run) for run in runs] for name, runs in groups.items()}
+    rows = compare_seeds(loaded, baseline, asked["options"]["margin"])
+    pairs = {
+        f"{name}-{number}": (run, other)
+        for name in groups
+        if name != baseline
+        for number, (run, other) in enumerate(
+            zip(groups[name], groups[baseline], strict=False), start=1
+        )
+    }
+    reports = build_reports(list(pairs.values()), _of_a_pair(asked))
+    names = _distinct(list(pairs))
+    counts = [f"{name} ({len(runs)})" for name, runs in groups.items() if name != baseline]
+    title = f"Training runs: {', '.join(counts)} against {baseline} ({len(groups[baseline])})"
+    family = {
+        **_frame(asked, reports, title),
+        "members": [
+            {
+                "name": name,
+                "folder": name,
+                "model": report["models"]["iha"]["name"],
+                "headlines": report["headlines"],
+                "rows": [],
+            }
+            for name, report in zip(names, reports, strict=True)
+        ],
+        "seeds": {
+            "baseline": baseline,
+            "groups": {name: [str(run) for run in runs] for name, runs in groups.items()},
+            "rows": rows,
+        },
+    }
+    paths = [
+        path
+        for name, report in zip(names, reports, strict=True)
+        for path in write_report(report, folder / name)
+    ]
+    return _write(family, folder, paths)
+
+
+def sentences(family: Mapping[str, Any]) -> list[str]:
+    """What the family comes to, a sentence for each row that decides."""
+    if family["seeds"]:
+        return [row["sentence"] for row in family["seeds"]["rows"] if row["decides"]]
+    return [
+        f"{member['name']}: {headline['sentence']}"
+        for member in family["members"]
+        for headline in member["headlines"]
+    ]
+
+
+def family_markdown(family: Mapping[str, Any]) -> str:
+    """The family in short, with a link to each pair's report."""
+    lines = [f"## {text(family['title'])}", ""]
+    lines += [f"- {text(sentence)}" for sentence in sentences(family)]
+    lines += ["", _line(_HEAD), _line(["---"] * len(_HEAD))]
+    lines += [_line([text(field) for field in fields]) for fields in family_rows(family)]
+    lines += ["", "Each pair: " + ", ".join(_links(family, "report.md"))]
+    lines += ["", f"<sub>{text(family['families'])}</sub>"]
+    return "\n".join(lines) + "\n"
+
+
+def family_rows(family: Mapping[str, Any]) -> list[list[str]]:
+    """The table of the family: each row that decides, of each model."""
+    if family["seeds"]:
+        return [
+            [
+                *(row["model"], row["word"], f"{row['benchmark']}: {row['label']}", str(row["n"])),
+                *(_mean(row["means_a"]), _mean(row["means_b"]), _points(row), _p(row)),
+            ]
+            for row in family["seeds"]["rows"]
+            if row["decides"]
+        ]
+    return [
+        [
+            *(member["name"], row["word"], f"{row['label']}, {row['metric']}", str(row["n"])),
+            *(_mean([row["iha"]]), _mean([row["baseline"]]), _points(row), _p(row)),
+        ]
+        for member in family["members"]
+        for row in member["rows"]
+        if row["decides"]
+    ]
+
+
+def _frame(
+    asked: Mapping[str, Any], reports: Sequence[Mapping[str, Any]], title: str
+) -> dict[str, Any]:
+    warnings = [warning for report in reports for warning in report["warnings"]]
+    return {
+        "schema": SCHEMA,
+        "kind": "family",
+        "title": asked["options"]["title"] or title,
+        "created": max(report["created"] for report in reports),
+        "families": reports[0]["provenance"]["statistics"]["families"]
+        + "; all comparisons of this page share their families",
+        "baseline": reports[0]["models"]["baseline"]["name"],
+        "warnings": list(dict.fromkeys(warnings)),
+        "compare": dict(asked),
+    }
+
+
+def _of_a_pair(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, without the title, which is the family's."""
+    return {**asked, "options": {**asked["options"], "title": None}}
+
+
+def _write(
+    family: dict[str, Any], folder: Path, paths: list[Path]
+) -> tuple[dict[str, Any], list[Path]]:
+    # Jinja and matplotlib, so not before it is needed.
+    from iha_eval.compare.render.page import render_family
+
+    cleaned: dict[str, Any] = clean_all(family)
+    links = [(member["name"], member["folder"]) for member in cleaned["members"]]
+    page = render_family(cleaned, sentences(cleaned), [list(_HEAD), *family_rows(cleaned)], links)
+    files = {
+        "report.html": page,
+        "report.md": family_markdown(cleaned),
+        "report.json": json.dumps(cleaned, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    return cleaned, [*write_files(files, folder), *paths]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names fit for folders, each once."""
+    made: list[str] = []
+    for name in names:
+        plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "model"
+        number = 2
+        unique = plain
+        while unique in made:
+            unique, number = f"{plain}-{number}", number + 1
+        made.append(unique)
+    return made
+
+
+def _links(family: Mapping[str, Any], file: str) -> list[str]:
+    return [f"[{text(m['name'])}]({m['folder']}/{file})" for m in family["members"]]
+
+
+def _line(fields: Sequence[str]) -> str:
+    return f"| {' | '.join(fields)} |"
+
+
+def _mean(scores: Sequence[float | None]) -> str:
+    known = [score for score in scores if score is not None]
+    return f"{100 * sum(known) / len(known):.1f}" if known else "-"
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    if row["points"] is None:
+        return "-"
+    low, high = plain_points(row["low"]), plain_points(row["high"])
+    return f"{plain_points(row['points'])} ({low} to {high})"
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    p = row["p_corrected"]
+    return "-" if p is None else "< 0.0001" if p < 0.0001 else p_digits(p)
