@@ -19,7 +19,7 @@ from iha_eval.models.journal import (
     others,
 )
 from iha_eval.models.requests import Answer, GenerateRequest, pack
-from iha_eval.util.json_hash import sha256
+from iha_eval.util.files import sha256
 
 IDENTITY = {"checkpoint": "abc", "versions": {"vllm": "0.32.0"}}
 REQUEST = GenerateRequest(0, "gsm8k", 3, 1, pack([5, 6]), Sampling(8, ("\n",), (2,), 0.6, seed=11))
