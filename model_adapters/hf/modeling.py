@@ -288,7 +288,8 @@ def cache_problem() -> str | None:
     )
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(0)
-        model = IHALlamaForCausalLM(config)
+        # Any: Transformers types what comes of generate() by how it is called.
+        model: Any = IHALlamaForCausalLM(config)
         model.train(False)
         prompt = torch.randint(1, 64, (1, 9))
         made = [
