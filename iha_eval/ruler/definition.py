@@ -90,6 +90,20 @@ def task_name(variant: str, length: int) -> str:
     return f"ruler_mk_{variant}_{length_label(length)}"
 
 
+def parse_count(value: object) -> int:
+    """The number of documents of a cell in a metadata value; the first 500 are the usual ones.
+
+    Raises:
+        UserError: If it is no positive integer.
+    """
+    if type(value) is not int or value <= 0:
+        raise UserError(
+            f"metadata 'documents' must be a number of documents, not {value!r}; for example "
+            """--metadata '{"documents": 2000}'."""
+        )
+    return value
+
+
 def parse_lengths(value: object) -> list[int]:
     """The lengths in a metadata value: an integer or a list of them, in tokens, without repeats.
 

@@ -17,9 +17,11 @@ from lm_eval.config.group import AggMetricConfig
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import read_budget
 from iha_eval.ruler.definition import (
+    DOCUMENTS,
     NEW_TOKENS,
     VARIANTS,
     length_label,
+    parse_count,
     parse_lengths,
     task_name,
 )
@@ -72,7 +74,8 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
             config: lm-eval's task configuration; `dataset_kwargs` holds `variant` and `length`.
 
         Raises:
-            UserError: If metadata asks for other lengths, which this task does not have.
+            UserError: If metadata asks for other lengths, which this task does not have, or for a
+                number of documents that is none.
         """
         cell, metadata = config["dataset_kwargs"], config.get("metadata") or {}
         if "lengths" in metadata and not cell.get("by_metadata"):
@@ -80,7 +83,9 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
                 f"{config['task']} is {cell['length']} tokens long and does not follow metadata "
                 f"'lengths' ({metadata['lengths']!r}): use --tasks ruler_mk_lengths for others."
             )
-        self.cell = RulerCell(VARIANTS[cell["variant"]], cell["length"], metadata.get("haystack"))
+        count = parse_count(metadata.get("documents", DOCUMENTS))
+        variant = VARIANTS[cell["variant"]]
+        self.cell = RulerCell(variant, cell["length"], metadata.get("haystack"), count)
         self.preview: Document = {
             **dict.fromkeys(("index", "depth", "length", "max_length"), 0),
             **dict.fromkeys(("input", "gen_prefix", "query", "kind"), "preview"),

@@ -8,6 +8,7 @@ from iha_eval.ruler.definition import (
     NEW_TOKENS,
     VARIANTS,
     length_label,
+    parse_count,
     parse_lengths,
     task_name,
 )
@@ -62,6 +63,13 @@ def test_sentences_speak_of_uuids_where_values_are_uuids() -> None:
 def test_labels(length: int, label: str) -> None:
     assert length_label(length) == label
     assert task_name("multikey_2", length) == f"ruler_mk_multikey_2_{label}"
+
+
+def test_number_of_documents_from_metadata() -> None:
+    assert parse_count(2000) == 2000
+    for value in (0, -1, 2.0, True, "many", None):
+        with pytest.raises(UserError, match="metadata 'documents' must be a number of documents"):
+            parse_count(value)
 
 
 def test_lengths_from_metadata() -> None:

@@ -165,6 +165,23 @@ def test_prompts_fit_their_length_and_end_with_the_answer_prefix(
     assert logged["doc"]["length"] == len(tokenizer(model.prompts[0])["input_ids"]) + 1 + 128
 
 
+def test_more_documents_are_drawn_and_the_first_stay_the_same(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    few, more = (
+        run(
+            Answering(right, tokenizer),
+            "ruler_mk_lengths",
+            metadata={"lengths": 512, "documents": count},
+            limit=None,
+        )["samples"]
+        for count in (3, 5)
+    )
+    for name, samples in few.items():
+        assert (len(samples), len(more[name])) == (3, 5)
+        assert [sample["doc"] for sample in samples] == [sample["doc"] for sample in more[name][:3]]
+
+
 @pytest.mark.parametrize("multiturn", [True, False])
 def test_chat_template_and_system_prompt_count(
     multiturn: bool, tokenizer: PreTrainedTokenizerFast

@@ -215,14 +215,7 @@ def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
 
     What was left then is another choice of documents than the other run's, and of other lengths.
     """
-    total = {
-        name: sum(_number(call.get(name)) or 0 for call in calls)
-        for name in (
-            *("requests", "recalled_from_journal", "cut_by_budget", "seconds"),
-            *("prompt_tokens", "prompt_tokens_from_prefix_cache", "generated_tokens"),
-            *("prefill_seconds", "generation_seconds"),
-        )
-    }
+    total = _totals(calls)
     answers = total["requests"] + total["recalled_from_journal"]
     computed = total["prompt_tokens"] - total["prompt_tokens_from_prefix_cache"]
     rates = {
@@ -237,6 +230,33 @@ def _work(calls: Sequence[Mapping[str, Any]], documents: int) -> dict[str, Any]:
         "seconds": total["seconds"] if calls else None,
         "documents": documents,
         "cut": total["cut_by_budget"] / answers if answers else None,
+    }
+
+
+def _totals(calls: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Requests, tokens and seconds over all calls."""
+    return {
+        name: sum(_number(call.get(name)) or 0 for call in calls)
+        for name in (
+            *("requests", "recalled_from_journal", "cut_by_budget", "seconds"),
+            *("prompt_tokens", "prompt_tokens_from_prefix_cache", "generated_tokens"),
+            *("prefill_seconds", "generation_seconds"),
+        )
+    }
+
+
+def answer_cost(run: Run) -> dict[str, float] | None:
+    """Seconds and tokens of one answer, on average over all of a run; None if it does not tell.
+
+    Of a run that went on from a journal, what was computed in it counts.
+    """
+    total = _totals(_calls(run.part("config", "iha_eval")))
+    if not (total["requests"] and total["seconds"]):
+        return None
+    tokens = total["prompt_tokens"] + total["generated_tokens"]
+    return {
+        "seconds": total["seconds"] / total["requests"],
+        "tokens": tokens / total["requests"],
     }
 
 
