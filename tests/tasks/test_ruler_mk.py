@@ -172,7 +172,7 @@ def test_more_documents_are_drawn_and_the_first_stay_the_same(
         run(
             Answering(right, tokenizer),
             "ruler_mk_lengths",
-            metadata={"lengths": 512, "documents": count},
+            metadata={"lengths": 1024, "documents": count},
             limit=None,
         )["samples"]
         for count in (3, 5)
