@@ -111,7 +111,7 @@ def render(found: Inspection) -> str:
 
 def figures(found: Inspection) -> list[Figure]:
     """The matrices themselves, drawn as in a report."""
-    report = {"maps": {"layers": found.maps}}
+    report: Any = {"maps": {"layers": found.maps}}
     drawn = (draw(report) for draw in (maps.draw_alpha, maps.draw_collapse))
     return [figure for figure in drawn if figure is not None]
 

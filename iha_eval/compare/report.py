@@ -6,7 +6,6 @@ Not for: the parts themselves, each of which has a module of its own.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from iha_eval.compare.analysis.alpha_maps import read_maps
 from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, plan
@@ -29,12 +28,10 @@ from iha_eval.compare.analysis.provenance import (
 from iha_eval.compare.analysis.score_checks import missing_scores, without_wrong_scores
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, pair
 from iha_eval.compare.inputs.runs import load_run
+from iha_eval.compare.schema import SCHEMA, Report
 from iha_eval.errors import UserError
 from iha_eval.statistics import MARGIN
 from iha_eval.util.text import clean_all
-
-SCHEMA = 1
-"""Raise it with any change that a reader of report.json has to know of."""
 
 
 def build_report(
@@ -47,7 +44,7 @@ def build_report(
     title: str | None = None,
     commit: str | None = None,
     command: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Report:
     """Compare two runs.
 
     The same files and arguments make the same report. Texts in it are fit to be shown but not
@@ -166,7 +163,7 @@ def _report(
         "warnings": list(dict.fromkeys(warnings)),
         "provenance": told,
     }
-    cleaned: dict[str, Any] = clean_all(report)
+    cleaned: Report = clean_all(report)
     return cleaned
 
 

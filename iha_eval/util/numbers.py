@@ -5,7 +5,7 @@ Not for: computing anything but a change of unit.
 """
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 #: Stands for a number that does not exist.
 MISSING = "\N{EN DASH}"
@@ -15,7 +15,7 @@ _SPACE = "\N{NO-BREAK SPACE}"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def there(value: Any) -> bool:
+def there(value: Any) -> TypeGuard[float]:
     """Whether the value is a number, and a finite one."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iha_eval.compare.schema import Report, SideName
 from iha_eval.util.numbers import p_digits, plain_points
 from iha_eval.util.text import counted
 
@@ -37,7 +38,7 @@ _LEGEND = (
 )
 
 
-def to_markdown(report: Mapping[str, Any]) -> str:
+def to_markdown(report: Report) -> str:
     """The report in short; ends with a line feed.
 
     Args:
@@ -64,7 +65,7 @@ def text(value: object) -> str:
     return _MENTION.sub("@\u200b", escaped)
 
 
-def _headlines(report: Mapping[str, Any]) -> list[str]:
+def _headlines(report: Report) -> list[str]:
     lines = [f"- **{text(one['word'])}**: {text(one['sentence'])}" for one in report["headlines"]]
     pairing = report["provenance"]["pairing"]
     unpaired, refused = (
@@ -162,8 +163,8 @@ def _paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["", f"<sub>{' '.join(notes)}</sub>"] if notes else []
 
 
-def _provenance(report: Mapping[str, Any]) -> str:
-    models = [_model(name, report["models"][side]) for name, side in _SIDES]
+def _provenance(report: Report) -> str:
+    models = [_model(name, report["models"][side]) for side, name in _SIDES.items()]
     found = report["provenance"]
     pairing, statistics = found["pairing"], found["statistics"]
     facts = [
@@ -186,7 +187,7 @@ def _compare(compare: Mapping[str, Any]) -> Sequence[str]:
     return [f"options: {text(', '.join(options))}"] if options else []
 
 
-_SIDES = (("IHA", "iha"), ("Baseline", "baseline"))
+_SIDES: dict[SideName, str] = {"iha": "IHA", "baseline": "Baseline"}
 
 
 def _model(name: str, model: Mapping[str, Any]) -> str:

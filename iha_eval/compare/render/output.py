@@ -4,16 +4,15 @@ For: report.json, report.md and report.html in a folder. Not for: what stands in
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from iha_eval.compare.render.markdown import to_markdown
+from iha_eval.compare.schema import Report
 from iha_eval.errors import UserError
 from iha_eval.util.files import write_whole
 
 
-def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
+def write_report(report: Report, folder: Path | str) -> list[Path]:
     """Write a report; a reader finds old files or new ones, never half of one.
 
     Args:
@@ -30,7 +29,7 @@ def write_report(report: Mapping[str, Any], folder: Path | str) -> list[Path]:
     from iha_eval.compare.render.page import render
 
     texts = {
-        "report.html": render(dict(report)),
+        "report.html": render(report),
         "report.md": to_markdown(report),
         "report.json": json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n",
     }

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from iha_eval.compare.render.figures import ROLES, draw_all
+from iha_eval.compare.schema import Question, Report
 from iha_eval.util import numbers
 from iha_eval.util.paths import reports_dir
 from iha_eval.util.text import visible
@@ -51,7 +52,7 @@ _FILTERS = (
 )
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Report) -> str:
     """The page as text that encodes to UTF-8; the same text for the same report.
 
     Args:
@@ -108,7 +109,7 @@ def render_family(
     )
 
 
-def _matching(report: Mapping[str, Any]) -> str:
+def _matching(report: Report) -> str:
     """Whether `all`, `some` or `none` of the rows are paired; `nothing` if there are no rows."""
     rows = [row for table in report["tables"] for row in table["rows"]]
     if not rows:
@@ -193,9 +194,9 @@ def distinct(rows: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
     return [value for value in dict.fromkeys(row[key] for row in rows) if value is not None]
 
 
-def _groups(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _groups(rows: Iterable[Question]) -> list[dict[str, Any]]:
     """Disagreements by task, in order of first appearance, with who is ahead how often."""
-    by_task: dict[str, list[dict[str, Any]]] = {}
+    by_task: dict[str, list[Question]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
     return [
@@ -208,5 +209,5 @@ def _groups(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _ahead(rows: Iterable[dict[str, Any]], role: str) -> int:
+def _ahead(rows: Iterable[Question], role: str) -> int:
     return sum(row["direction"] == role for row in rows)

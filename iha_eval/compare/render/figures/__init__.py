@@ -9,7 +9,8 @@ Each module draws one kind of figure and says itself, by None, that its data are
 from collections.abc import Callable
 
 from iha_eval.compare.render.figures import curves, depth, forest, maps, serving, trend
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
+from iha_eval.compare.schema import Report
 
 #: The figures in the page's order.
 FIGURES: tuple[Callable[[Report], Figure | None], ...] = (

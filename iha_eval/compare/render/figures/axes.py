@@ -53,6 +53,17 @@ def percent_axis(axes: Axes, values: Sequence[float]) -> None:
     axes.grid(axis="x", visible=False)
 
 
+def from_zero(axes: Axes, top: float) -> None:
+    """A vertical axis in percent from 0, which panels side by side share.
+
+    Args:
+        axes: Where.
+        top: The largest number of all panels, in percent.
+    """
+    percent_axis(axes, [0.0, top])
+    axes.set_ylim(-0.015 * top, min(101.5, max(10.0, 1.06 * top)))
+
+
 def steps_axis(axes: Axes, values: Sequence[float], labels: Sequence[str], name: str) -> None:
     """A horizontal logarithmic axis with a tick at each of the given values."""
     if min(values) > 0:

@@ -15,7 +15,8 @@ from matplotlib.patches import Rectangle
 
 from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.axes import drawable
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
+from iha_eval.compare.schema import DepthMap, Report
 from iha_eval.util.numbers import MISSING, count, percent, points, there, tokens
 from iha_eval.util.text import one_line
 
@@ -49,7 +50,7 @@ def draw(report: Report) -> Figure | None:
     return Figure("depth", "Accuracy by needle depth and length", caption, groups)
 
 
-def _documents(grids: list[dict[str, Any]]) -> str:
+def _documents(grids: list[DepthMap]) -> str:
     sizes = sorted({n for grid in grids for n in _flat(grid["n"]) if there(n) and n})
     if not sizes:
         return ""
@@ -58,7 +59,7 @@ def _documents(grids: list[dict[str, Any]]) -> str:
     return f"Documents in a cell: {count(sizes[0])} to {count(sizes[-1])}."
 
 
-def _panels(number: int, grid: dict[str, Any]) -> tuple[Panel, ...]:
+def _panels(number: int, grid: DepthMap) -> tuple[Panel, ...]:
     first, second = ROLES
     rows = [f"{depth:g}%" for depth in grid["depths"]]
     columns = [tokens(length) for length in grid["lengths"]]

@@ -4,14 +4,10 @@ For: the records that every module of figures makes and the template reads.
 Not for: drawing.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from markupsafe import Markup
-
-#: The content of report.json.
-Report = Mapping[str, Any]
 
 #: Which key stands below a figure: the two models, or the directions of a difference.
 Key = Literal["models", "none"]

@@ -7,14 +7,14 @@ Not for: the numbers, which the tables have in full.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from iha_eval.compare.render.figures import svg, theme
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
+from iha_eval.compare.schema import Report, ReportRow
 from iha_eval.util.numbers import interval, points, there
 from iha_eval.util.text import one_line
 
@@ -27,7 +27,7 @@ class ForestRow:
     """A line of the plot: a heading, or a cell."""
 
     label: str
-    cell: dict[str, Any] | None
+    cell: ReportRow | None
 
     def shortened(self) -> "ForestRow":
         """The row for a narrow drawing; a heading may run over the plot."""
@@ -63,7 +63,7 @@ def _rows(report: Report) -> Iterator[ForestRow]:
             yield ForestRow(one_line(cell["label"], 38), cell)
 
 
-def _said(cell: dict[str, Any]) -> str:
+def _said(cell: ReportRow) -> str:
     if not there(cell["points"]):
         return f"no scores, {cell['word']}"
     return f"{points(cell['points'])} ({interval(cell['low'], cell['high'])}), {cell['word']}"
@@ -100,7 +100,8 @@ def _plot(axes: Axes, rows: list[ForestRow], narrow: bool) -> None:
 
 def _reach(rows: list[ForestRow]) -> tuple[float, float]:
     cells = [row.cell for row in rows if row.cell is not None]
-    ends = [cell[end] for cell in cells for end in ("points", "low", "high") if there(cell[end])]
+    numbers = [number for cell in cells for number in (cell["points"], cell["low"], cell["high"])]
+    ends = [number for number in numbers if there(number)]
     low, high = min(0.0, *ends), max(0.0, *ends)
     room = max(1.0, 0.06 * (high - low))
     return low - room, high + room
@@ -121,16 +122,15 @@ def _heading(axes: Axes, y: int, label: str) -> None:
     text.set_in_layout(False)
 
 
-def _line(axes: Axes, y: int, cell: dict[str, Any]) -> None:
-    middle, low, high = (
-        cell[key] if there(cell[key]) else math.nan for key in ("points", "low", "high")
-    )
+def _line(axes: Axes, y: int, cell: ReportRow) -> None:
+    numbers = (cell["points"], cell["low"], cell["high"])
+    middle, low, high = (number if there(number) else math.nan for number in numbers)
     color, marker, face = _mark(cell["word"])
     axes.plot([low, high], [y, y], color=color, linewidth=1.4, solid_capstyle="butt")
     axes.plot([middle], [y], marker, color=color, markerfacecolor=face, markersize=6)
 
 
-def _numbers(axes: Axes, y: int, cell: dict[str, Any]) -> None:
+def _numbers(axes: Axes, y: int, cell: ReportRow) -> None:
     # Beside the plot, as forest plots have it.
     text = points(cell["points"])
     if there(cell["low"]):

@@ -7,13 +7,22 @@ A matrix is an image of one color, as opaque in each place as the number is larg
 same on a light and a dark page and takes a few hundred bytes.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import numpy as np
 
 from iha_eval.compare.render.figures import svg, theme
-from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup, Report
+from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup
+from iha_eval.compare.schema import AlphaMaps, LayerMaps
 from iha_eval.util.text import one_line
+
+
+class HasMaps(TypedDict):
+    """The part of a report that is drawn here."""
+
+    maps: AlphaMaps | None
+
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -34,7 +43,7 @@ _NAMES = {
 }
 
 
-def draw_alpha(report: Report) -> Figure | None:
+def draw_alpha(report: HasMaps) -> Figure | None:
     """The figure of the mixing weights; None without them."""
     caption = (
         "Magnitudes of the weights that mix heads, root mean square over pseudo-heads: a row for "
@@ -45,7 +54,7 @@ def draw_alpha(report: Report) -> Figure | None:
     )
 
 
-def draw_collapse(report: Report) -> Figure | None:
+def draw_collapse(report: HasMaps) -> Figure | None:
     """The figure of the collapse; None without it."""
     caption = (
         "Magnitudes of the weights that fold pseudo-heads back: a row for each head, a column for "
@@ -55,11 +64,11 @@ def draw_collapse(report: Report) -> Figure | None:
 
 
 def _draw(
-    report: Report, name: str, title: str, caption: str, keys: tuple[str, ...]
+    report: HasMaps, name: str, title: str, caption: str, keys: tuple[str, ...]
 ) -> Figure | None:
     every = [
         layer
-        for layer in (report["maps"] or {"layers": ()})["layers"]
+        for layer in (report["maps"] or AlphaMaps(layers=[]))["layers"]
         if any(layer.get(key) for key in keys)
     ]
     if not every:
@@ -74,7 +83,7 @@ def _draw(
     return Figure(name, title, caption, (PanelGroup("", panels),))
 
 
-def _spread(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _spread(layers: list[LayerMaps]) -> list[LayerMaps]:
     if len(layers) <= _LAYERS:
         return layers
     places = np.linspace(0, len(layers) - 1, _LAYERS).round().astype(int)
@@ -90,7 +99,7 @@ def _array(matrix: Any) -> Matrix:
     return values
 
 
-def _panel(name: str, layer: dict[str, Any], keys: tuple[str, ...], reach: float) -> Panel:
+def _panel(name: str, layer: Mapping[str, Any], keys: tuple[str, ...], reach: float) -> Panel:
     title = f"Layer {one_line(layer['layer'], 12)}, {one_line(layer['kind'], 24).replace('_', ' ')}"
     matrices = [(_NAMES[key], _array(layer[key])) for key in keys if layer.get(key)]
     alt = f"Heat map of magnitudes, {title}. " + " ".join(_said(*one) for one in matrices)

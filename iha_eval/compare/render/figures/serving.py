@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from iha_eval.compare.render.figures import axes, svg, theme
-from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup, Report
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
+from iha_eval.compare.schema import Report
 from iha_eval.util.numbers import MISSING, rate, size, there
 
 _HEIGHT = 84.0
@@ -41,9 +42,10 @@ def draw_kv(report: Report) -> Figure | None:
 def _draw(
     report: Report, name: str, title: str, caption: str, quantities: tuple[Quantity, ...]
 ) -> Figure | None:
+    models = report["models"]["iha"], report["models"]["baseline"]
     panels: list[Panel] = []
     for key, label, shown in quantities:
-        values = [report["models"][role][key] for role in ("iha", "baseline")]
+        values = [model.get(key) for model in models]
         if axes.drawable(values):
             panels.append(_panel(f"{name}-{len(panels)}", label, ROLES, values, shown))
     return Figure(name, title, caption, (PanelGroup("", tuple(panels)),)) if panels else None

@@ -5,13 +5,14 @@ Not for: finding the steps.
 """
 
 import math
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from iha_eval.compare.render.figures import axes, svg, theme
-from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup, Report
+from iha_eval.compare.render.figures.axes import numbers
+from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup
+from iha_eval.compare.schema import Report, TrendNight, TrendSeries, TrendStep
 from iha_eval.util.numbers import p_value, percent, there
 from iha_eval.util.text import one_line
 
@@ -32,14 +33,14 @@ def draw(report: Report) -> Figure | None:
     return Figure("trend", "Trend over nights", caption, (PanelGroup("", panels),))
 
 
-def _panel(name: str, one: dict[str, Any]) -> Panel:
+def _panel(name: str, one: TrendSeries) -> Panel:
     title = one_line(f"{one['label']}, {one['metric']}".replace("_", " "), 56)
     alt = _alt(title, one)
     wide = _drawn(name, alt, one, _WIDTH, 5)
     return Panel(title, wide, _drawn(f"{name}-narrow", alt, one, theme.WIDTH, 3))
 
 
-def _drawn(name: str, alt: str, one: dict[str, Any], width: float, ticks: int) -> Markup:
+def _drawn(name: str, alt: str, one: TrendSeries, width: float, ticks: int) -> Markup:
     nights, steps = one["nights"], one["steps"]
     with svg.canvas(name, alt, width) as canvas:
         drawn = canvas.axes
@@ -53,9 +54,9 @@ def _drawn(name: str, alt: str, one: dict[str, Any], width: float, ticks: int) -
     return canvas.svg
 
 
-def _plot(drawn: Axes, nights: list[dict[str, Any]]) -> None:
+def _plot(drawn: Axes, nights: list[TrendNight]) -> None:
     there_are = [number for number, night in enumerate(nights) if there(night["mean"])]
-    means = [nights[number]["mean"] for number in there_are]
+    means = numbers([nights[number]["mean"] for number in there_are])
     errors = [_error(nights[number]) for number in there_are]
     drawn.errorbar(
         there_are,
@@ -78,16 +79,16 @@ def _plot(drawn: Axes, nights: list[dict[str, Any]]) -> None:
     drawn.plot(missing, [0.04] * len(missing), "x", color=theme.BASELINE, transform=foot)
 
 
-def _day(night: dict[str, Any]) -> str:
+def _day(night: TrendNight) -> str:
     """The date without the time of day."""
     return one_line(str(night["date"])[:10])
 
 
-def _error(night: dict[str, Any]) -> float:
+def _error(night: TrendNight) -> float:
     return float(night["se"]) if there(night["se"]) else 0.0
 
 
-def _levels(drawn: Axes, steps: list[dict[str, Any]], nights: int) -> None:
+def _levels(drawn: Axes, steps: list[TrendStep], nights: int) -> None:
     """The level of each stretch between steps."""
     edges = [-0.5, *(step["night"] - 0.5 for step in steps), nights - 0.5]
     heights = [step["before"] for step in steps[:1]] + [step["after"] for step in steps]
@@ -96,7 +97,7 @@ def _levels(drawn: Axes, steps: list[dict[str, Any]], nights: int) -> None:
         drawn.plot([left, right], [level, level], color=theme.MUTED, linewidth=1.0)
 
 
-def _label(drawn: Axes, step: dict[str, Any]) -> None:
+def _label(drawn: Axes, step: TrendStep) -> None:
     text = f"{percent(step['before'])} → {percent(step['after'])}"
     left = step["night"] > sum(drawn.get_xlim()) / 2
     drawn.annotate(
@@ -118,7 +119,7 @@ def _dates(drawn: Axes, dates: list[str], ticks: int) -> None:
     drawn.set_xticks(places, [dates[place] for place in places])
 
 
-def _alt(title: str, one: dict[str, Any]) -> str:
+def _alt(title: str, one: TrendSeries) -> str:
     nights = one["nights"]
     missing = sum(not there(night["mean"]) for night in nights)
     shown = [night for night in nights if there(night["mean"])]

@@ -1,0 +1,348 @@
+"""The content of report.json, part by part, as types.
+
+For: `build_report`, which makes it; page, figures, Markdown and tables, which read it; and programs
+of others, for which docs/report.schema.json says the same (`python -m tools.report_schema`).
+Not for: computing anything. Scores are from 0 to 1, differences in points (hundredths), times in
+ISO 8601. None stands for a number or a fact that does not exist.
+"""
+
+from typing import Any, Literal, NotRequired
+
+# That of `typing` has no docstrings that pydantic can read before Python 3.12.
+from typing_extensions import TypedDict
+
+SCHEMA = 1
+"""Raise it with any change that a reader of report.json has to know of; a new part is none."""
+
+SideName = Literal["iha", "baseline"]
+
+
+class PaperNumbers(TypedDict):
+    """What the paper reports for a row of a table."""
+
+    iha: float | None
+    """Its score of IHA; None where only a ratio is reported."""
+    baseline: float | None
+    """Its score of full attention; None where only a ratio is reported."""
+    relative: float
+    """The difference as a share of the baseline's score."""
+    note: str
+    """Source, and of which models and how many answers the numbers are."""
+
+
+class ReportRow(TypedDict):
+    """One line of a table: both scores, their difference, its test and its verdict."""
+
+    task: str
+    """lm-eval's name of the task, or what stands for several."""
+    label: str
+    variant: str | None
+    """Variant of a RULER task; None for all variants, and for other tasks."""
+    length: int | None
+    """Tokens of a RULER document."""
+    k: int | None
+    """Answers that vote, of metrics that count votes."""
+    metric: str
+    n: int
+    """Questions; of unpaired rows, those of the first run."""
+    n_baseline: int
+    left_out: int
+    """Questions that have no score on one side."""
+    iha: float | None
+    baseline: float | None
+    iha_low: float | None
+    """95% interval of the model's own score."""
+    iha_high: float | None
+    baseline_low: float | None
+    baseline_high: float | None
+    points: float | None
+    """IHA less baseline."""
+    relative: float | None
+    """The difference as a share of the baseline's score."""
+    low: float | None
+    """95% interval of `points`."""
+    high: float | None
+    method: str | None
+    """How the interval was made."""
+    p: float | None
+    p_method: str
+    p_corrected: float | None
+    correction: str
+    """How p was corrected, and over which family."""
+    higher: int | None
+    """Questions on which IHA scores higher; None if unpaired."""
+    lower: int | None
+    status: str
+    """`ok`, or why there is no interval or test."""
+    smallest: float | None
+    """Smallest difference in points that so many questions show in 80% of runs."""
+    word: str
+    """The verdict: `better`, `worse`, `no significant difference` or `not enough data`."""
+    sentence: str
+    decides: bool
+    """Whether the benchmark's headline is made of this row."""
+    paired: bool
+    paper: PaperNumbers | None
+
+
+class ReportTable(TypedDict):
+    """All rows of one benchmark under one metric."""
+
+    benchmark: str
+    label: str
+    metric: str
+    metric_label: str
+    rows: list[ReportRow]
+
+
+class Headline(TypedDict):
+    """One sentence for a benchmark."""
+
+    benchmark: str
+    label: str
+    metric: str | None
+    """None where the benchmark was not compared."""
+    decided_by: str | None
+    """The row that decides, in words."""
+    word: str
+    """The verdict, or `not compared`."""
+    sentence: str
+
+
+class VoteCurve(TypedDict):
+    """Scores of both models against the number of answers."""
+
+    task: str
+    label: str
+    metric: Literal["maj", "pass"]
+    k: list[int]
+    iha: list[float | None]
+    iha_low: list[float | None]
+    iha_high: list[float | None]
+    baseline: list[float | None]
+    baseline_low: list[float | None]
+    baseline_high: list[float | None]
+
+
+class DepthMap(TypedDict):
+    """RULER's scores by depth of the needle (rows) and length of the document (columns)."""
+
+    metric: str
+    lengths: list[int]
+    depths: list[float]
+    """Middle of each bin, in percent from the start of the document."""
+    n: list[list[int]]
+    """Documents in each cell."""
+    iha: list[list[float | None]]
+    baseline: list[list[float | None]]
+
+
+class Question(TypedDict):
+    """One question with what was asked and what both models wrote, cut to a size for a page."""
+
+    task: str
+    doc_id: int
+    direction: Literal["iha", "baseline", "neither"]
+    """Which model scores higher; `neither` where both are wrong."""
+    metric: str
+    gold: str
+    prompt: str
+    iha_output: str
+    baseline_output: str
+    iha_score: float
+    baseline_score: float
+
+
+class Questions(TypedDict):
+    """Some questions, and how many there are in all."""
+
+    total: int
+    shown: int
+    rows: list[Question]
+
+
+class TrendNight(TypedDict):
+    """One night of a series."""
+
+    date: str
+    mean: float | None
+    """None if the run failed."""
+    se: float | None
+    """Standard error of the mean."""
+    fingerprint: str | None
+    commit: str | None
+    failed: bool
+
+
+class TrendStep(TypedDict):
+    """A change of level between two nights."""
+
+    night: int
+    """Index of the first night of the new level."""
+    previous: int
+    before: float
+    after: float
+    p: float
+
+
+class TrendSeries(TypedDict):
+    """One metric of one task and model over the nights."""
+
+    label: str
+    metric: str
+    nights: list[TrendNight]
+    steps: list[TrendStep]
+    first_bad: int | None
+    """Index of the first night of the last fall, if the level has not risen again."""
+    task: NotRequired[str]
+    model: NotRequired[str]
+    """`iha` or `baseline`."""
+
+
+class LayerMaps(TypedDict):
+    """Magnitudes of one layer's mixing weights and collapse, as matrices."""
+
+    layer: int
+    kind: str
+    alpha_q: list[list[float]]
+    """[source head, destination head], root mean square over pseudo-heads."""
+    alpha_k: list[list[float]]
+    alpha_v: list[list[float]]
+    collapse: list[list[float]]
+    """[head, source head and pseudo-head]."""
+
+
+class AlphaMaps(TypedDict):
+    """The matrices of the IHA checkpoint."""
+
+    layers: list[LayerMaps]
+
+
+class ReportModel(TypedDict):
+    """What a run says of its model."""
+
+    name: str
+    path: str | None
+    fingerprint: str | None
+    """SHA-256 of weights and configuration."""
+    is_iha: bool | None
+    model_sha: str | None
+    """Commit on the hub."""
+    num_parameters: int | None
+    model_class: str | None
+    dtype: str | None
+    device: str | None
+    date: str | None
+    command: list[str]
+    versions: dict[str, str | None]
+    engine_args: dict[str, Any]
+    model_args: dict[str, Any]
+    kv_tokens: float | None
+    """Tokens that the engine's KV cache holds."""
+    kv_bytes: float | None
+    kv_bytes_per_token: float | None
+    prefill_tokens_per_second: float | None
+    generation_tokens_per_second: float | None
+    documents_per_minute: float | None
+    seconds: float | None
+    documents: int | None
+    cut: float | None
+    """Share of answers that the limit of tokens cut."""
+    unparseable: float | None
+    """Share of answers from which no answer could be read."""
+    notes: list[str]
+
+
+class Models(TypedDict):
+    """Both models."""
+
+    iha: ReportModel
+    baseline: ReportModel
+
+
+class DataSource(TypedDict):
+    """Where the documents of a task come from."""
+
+    task: str
+    source: Any
+    sha256: Any
+    note: str | None
+
+
+class PairingFacts(TypedDict):
+    """How the documents were paired."""
+
+    tasks: int
+    documents: int
+    hashes: str
+    unpaired_tasks: list[str]
+    tasks_not_compared: list[str]
+
+
+class StatisticsFacts(TypedDict):
+    """By which statistics the numbers were made."""
+
+    intervals: list[str]
+    tests: list[str]
+    levels: str
+    correction: str
+    families: str
+    alpha: float
+    confidence: float
+    power: float
+    margin_points: float
+    seed: int
+
+
+class CompareFacts(TypedDict):
+    """What asked for the report."""
+
+    command: list[str]
+    options: dict[str, Any]
+
+
+class Provenance(TypedDict):
+    """Data, pairing and statistics."""
+
+    commit: str | None
+    compare: CompareFacts
+    datasets: list[DataSource]
+    pairing: PairingFacts
+    statistics: StatisticsFacts
+
+
+class ReportNight(TypedDict):
+    """What `iha-eval nightly` adds to the report of a night."""
+
+    id: str
+    started: str
+    regressions: list[str]
+    missing: list[str]
+    not_judged: list[str]
+    standing: list[Any]
+    remarks: list[str]
+
+
+class Report(TypedDict):
+    """The whole of report.json."""
+
+    schema: int
+    title: str
+    paired: bool
+    """Whether the documents of every task are paired."""
+    created: str | None
+    models: Models
+    headlines: list[Headline]
+    tables: list[ReportTable]
+    curves: list[VoteCurve]
+    depth: list[DepthMap]
+    disagreements: Questions
+    """Questions that the two models score differently."""
+    both_wrong: NotRequired[Questions]
+    """A sample of the questions that neither model got right."""
+    trend: list[TrendSeries] | None
+    """Of nightly reports: what is watched, over the nights."""
+    maps: AlphaMaps | None
+    warnings: list[str]
+    provenance: Provenance
+    night: NotRequired[ReportNight]
