@@ -86,12 +86,13 @@ class ReportRow(TypedDict):
 
 
 class ReportTable(TypedDict):
-    """All rows of one benchmark under one metric."""
+    """All rows of one benchmark under one metric, or of one group under several."""
 
     benchmark: str
     label: str
-    metric: str
-    metric_label: str
+    metric: str | None
+    """None where each row has one of its own."""
+    metric_label: str | None
     rows: list[ReportRow]
 
 

@@ -3,8 +3,8 @@ import math
 import sys
 import unicodedata
 
+import made_up_reports
 import pytest
-import report_dicts
 
 from iha_eval.util.text import clean, clean_all, one_line, shorten, visible
 
@@ -116,4 +116,4 @@ def test_one_line(value: object, text: str) -> None:
 
 
 def test_endless_label_costs_little() -> None:
-    assert len(one_line(report_dicts.ENDLESS * 100)) == 80
+    assert len(one_line(made_up_reports.ENDLESS * 100)) == 80

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import made_up_reports
 import pytest
-import report_dicts
-from report_pages import figures_of
+from made_up_reports import figures_of
 
 from iha_eval.compare.render.figures import FIGURES, Figure, draw_all
 
@@ -50,7 +50,7 @@ def test_all_figures_in_the_order_of_the_page(figures: dict[str, Figure]) -> Non
 
 
 def test_figures_without_data_are_left_out() -> None:
-    assert draw_all(report_dicts.bare()) == []
+    assert draw_all(made_up_reports.bare()) == []
 
 
 def empty_trend(report: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def no_matrices(report: dict[str, Any]) -> None:
 def test_figure_whose_numbers_are_all_missing_is_left_out(
     figures: dict[str, Figure], empty: Callable[[dict[str, Any]], None], gone: list[str]
 ) -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     empty(report)
     for name in gone:
         assert name in figures
@@ -179,7 +179,7 @@ def test_text_alternative_holds_the_numbers(
     ],
 )
 def test_mark_of_a_difference_says_its_word(word: str, mark: str) -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     table = report["tables"][0]
     report["tables"] = [{**table, "rows": [{**table["rows"][0], "word": word}]}]
     report["tables"].append({**table, "label": "no rows", "rows": []})
@@ -191,7 +191,7 @@ def test_mark_of_a_difference_says_its_word(word: str, mark: str) -> None:
 
 
 def test_difference_map_is_of_the_difference(figures: dict[str, Figure]) -> None:
-    grid = report_dicts.full()["depth"][0]
+    grid = made_up_reports.full()["depth"][0]
     gap = round(100 * (grid["iha"][0][0] - grid["baseline"][0][0]))
     assert f"IHA less Baseline, points. 4k: +{gap} at 5%" in alt(figures["depth"], 2)
 
@@ -203,7 +203,7 @@ def test_models_differ_in_shape_and_line_not_only_in_color(figures: dict[str, Fi
 
 
 def test_missing_scores_leave_gaps() -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     report["curves"][0] |= {"iha": [None] * 4 + [0.5], "iha_low": [None] * 5}
     report["models"]["baseline"]["kv_bytes"] = None
     assert "IHA: \N{EN DASH}% at k = 1" in alt(drawn("maj", report))
@@ -211,7 +211,7 @@ def test_missing_scores_leave_gaps() -> None:
 
 
 def test_rows_of_all_variants_together_have_a_panel_of_their_own() -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     for row in report["tables"][0]["rows"][:3]:
         row["variant"] = None
     figure = drawn("length", report)
@@ -223,14 +223,14 @@ def test_rows_of_all_variants_together_have_a_panel_of_their_own() -> None:
 
 
 def test_curve_from_zero_is_drawn_on_a_plain_axis() -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     report["curves"] = report["curves"][:1]
     report["curves"][0]["k"] = [0, 1, 2, 3, 4]
     assert "at k = 0" in alt(drawn("maj", report))
 
 
 def test_many_layers_are_thinned_and_counted() -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     layer = report["maps"]["layers"][0]
     report["maps"]["layers"] = [{**layer, "layer": number} for number in range(60)]
     report["maps"]["layers"][0]["alpha_q"] = [[-2.0, 0.0], [0.0, 1.0]]
@@ -252,7 +252,7 @@ def test_many_layers_are_thinned_and_counted() -> None:
     ids=["equal", "unequal", "unknown"],
 )
 def test_documents_a_cell_are_counted(sizes: list[int | None], words: str) -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     grid = {"depths": [50.0], "n": [sizes], "iha": [[0.5, 0.5]], "baseline": [[0.5, 0.5]]}
     report["depth"][0] |= {"lengths": [4096, 8192], **grid}
     assert words in drawn("depth", report).caption
@@ -268,16 +268,16 @@ def test_hostile_labels_stay_text() -> None:
 def test_glyphs_that_matplotlib_lacks_are_the_browsers_business(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     report["tables"][0]["rows"][0]["label"] = "\u6f22\u5b57 $x$ \U0001f600"
     assert "\u6f22\u5b57 $x$ \U0001f600" in drawings(FIGURES[0](report))[0]
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 _PRINT = """
-import hashlib, report_dicts
+import hashlib, made_up_reports
 from iha_eval.compare.render import figures
-print(hashlib.sha256(repr(figures.curves.draw_length(report_dicts.full())).encode()).hexdigest())
+print(hashlib.sha256(repr(figures.curves.draw_length(made_up_reports.full())).encode()).hexdigest())
 """
 
 
@@ -285,7 +285,7 @@ def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlib(tmp_path: Pa
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\naxes.grid: False\n")
     # In front of what the session itself imports from.
     support = os.pathsep.join(
-        [str(Path(report_dicts.__file__).parent), os.getenv("PYTHONPATH", "")]
+        [str(Path(made_up_reports.__file__).parent), os.getenv("PYTHONPATH", "")]
     )
     changes = ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(tmp_path)})
     processes = [

@@ -7,11 +7,11 @@ import re
 import shlex
 from itertools import pairwise
 
+import made_up_reports
 import pytest
-import report_dicts
 from jinja2 import UndefinedError
+from made_up_reports import MAKERS, page_of
 from page_outline import Outline
-from report_pages import MAKERS, page_of
 
 from iha_eval.compare.render import page
 
@@ -105,7 +105,7 @@ def test_page_is_valid_utf8_without_control_characters(outline: Outline) -> None
 
 @pytest.mark.parametrize(
     "text",
-    [report_dicts.SCRIPT, report_dicts.HANDLER, report_dicts.TEMPLATE],
+    [made_up_reports.SCRIPT, made_up_reports.HANDLER, made_up_reports.TEMPLATE],
     ids=["script", "handler", "template"],
 )
 def test_hostile_text_arrives_as_it_is(pages: dict[str, str], text: str) -> None:
@@ -144,14 +144,14 @@ def test_summary_pairs_each_sentence_with_its_word(pages: dict[str, str]) -> Non
 
 
 def test_sentence_that_names_its_benchmark_says_it_once() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     report["headlines"][0] |= {"label": "GSM8K", "sentence": "GSM8K (Maj@4): no difference."}
     text = Outline(page.render(report)).texts("li")
     assert "? not enough data GSM8K (Maj@4): no difference." in text
 
 
 def test_row_holds_all_its_numbers(pages: dict[str, str]) -> None:
-    report = report_dicts.full()
+    report = made_up_reports.full()
     row = report["tables"][1]["rows"][0]
     found = Outline(pages["full"])
     labels = [" ".join(e.text.split()) for e in found.elements if e.tag in ("th", "td")]
@@ -174,7 +174,7 @@ def test_row_holds_all_its_numbers(pages: dict[str, str]) -> None:
 
 
 def test_row_that_decides_stands_out_and_left_out_documents_are_counted() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     report["tables"][0]["rows"][0]["decides"] = True
     found = Outline(page.render(report))
     assert "decides" in found.values("class")
@@ -182,7 +182,7 @@ def test_row_that_decides_stands_out_and_left_out_documents_are_counted() -> Non
 
 
 def test_unpaired_is_said_everywhere_and_shows_both_counts() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     report["tables"][0]["rows"][0] |= {"n": 7, "n_baseline": 9, "left_out": 0}
     found = Outline(page.render(report))
     text = " ".join(next(found.all("body")).text.split())
@@ -196,7 +196,7 @@ def test_rows_that_are_not_paired_are_marked_among_those_that_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(page, "draw_all", lambda report: [])
-    report = report_dicts.full()
+    report = made_up_reports.full()
     report["paired"] = False
     for table in report["tables"]:
         for row in table["rows"]:
@@ -220,7 +220,7 @@ def test_facts_that_are_zero_and_lists_that_are_empty_differ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(page, "draw_all", lambda report: [])
-    report = report_dicts.full(rows=0)
+    report = made_up_reports.with_questions(0)
     report["provenance"] |= {"pairing": {"unpaired_tasks": []}, "statistics": {"seed": 0}}
     assert Outline(page.render(report)).texts("dd") == ["none", "0"]
 
@@ -230,7 +230,7 @@ def test_no_question_differs_among_those_that_are_paired(
     monkeypatch: pytest.MonkeyPatch, matching: str
 ) -> None:
     monkeypatch.setattr(page, "draw_all", lambda report: [])
-    report = report_dicts.full(rows=0)
+    report = made_up_reports.with_questions(0)
     report["paired"] = matching == "all"
     report["disagreements"]["total"] = 0
     report["tables"][0]["rows"][0]["paired"] = True
@@ -246,7 +246,7 @@ def test_paired_page_does_not_say_unpaired(pages: dict[str, str]) -> None:
     ("known", "said"), [(False, True), (True, False), (None, False)], ids=["not", "iha", "unknown"]
 )
 def test_first_run_that_is_no_iha_checkpoint_is_said(known: bool | None, said: bool) -> None:
-    report = report_dicts.bare() | {"paired": True}
+    report = made_up_reports.bare() | {"paired": True}
     report["models"]["iha"]["is_iha"] = known
     html = page.render(report)
     assert ("whose checkpoint is not an IHA checkpoint" in html) is said
@@ -259,7 +259,7 @@ def test_first_run_that_is_no_iha_checkpoint_is_said(known: bool | None, said: b
     ids=["none", "none-shown"],
 )
 def test_no_question_to_show(total: int, said: str) -> None:
-    report = report_dicts.bare() | {"paired": True}
+    report = made_up_reports.bare() | {"paired": True}
     report["disagreements"]["total"] = total
     assert said in page.render(report)
 
@@ -267,12 +267,12 @@ def test_no_question_to_show(total: int, said: str) -> None:
 @pytest.mark.parametrize("paired", [True, False, None])
 def test_page_without_a_comparison_claims_nothing(paired: bool | None) -> None:
     nothing = {"paired": paired, "headlines": [], "tables": []}
-    text = Outline(page.render(report_dicts.bare() | nothing)).texts("main")[0]
+    text = Outline(page.render(made_up_reports.bare() | nothing)).texts("main")[0]
     assert "The two runs share no benchmark that could be compared." in text
     assert "No task was scored in both runs." in text
     assert "No question was compared." in text
     assert "score the same" not in text
-    body = Outline(page.render(report_dicts.bare() | nothing)).texts("body")[0]
+    body = Outline(page.render(made_up_reports.bare() | nothing)).texts("body")[0]
     assert "Nothing compared" in body
     assert not re.search("by question|npaired", body)
 
@@ -280,7 +280,7 @@ def test_page_without_a_comparison_claims_nothing(paired: bool | None) -> None:
 def test_questions_state_total_and_shown_and_who_is_ahead(pages: dict[str, str]) -> None:
     text = " ".join(next(Outline(pages["full"]).all("body")).text.split())
     assert "252 in all; 40 shown here, the rest is in the sample files" in text
-    rows = report_dicts.full()["disagreements"]["rows"]
+    rows = made_up_reports.full()["disagreements"]["rows"]
     ahead = sum(row["direction"] == "iha" for row in rows)
     assert f"IHA ahead ({ahead})" in text
     assert f"Baseline ahead ({40 - ahead})" in text
@@ -303,19 +303,19 @@ def test_provenance_has_commands_versions_and_shares(pages: dict[str, str]) -> N
 
 
 def test_report_tells_its_own_command_and_options() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     report["provenance"]["compare"] = {
-        "command": ["iha-eval", "compare", "a b", report_dicts.SCRIPT],
+        "command": ["iha-eval", "compare", "a b", made_up_reports.SCRIPT],
         "options": {"correction": "holm", "unpaired": False, "title": None, "margin": 5.0},
     }
     found = Outline(page.render(report))
     commands = [e.text for e in found.all("pre") if e.attributes.get("class") == "command"]
-    assert commands == [shlex.join(["iha-eval", "compare", "a b", report_dicts.SCRIPT])]
+    assert commands == [shlex.join(["iha-eval", "compare", "a b", made_up_reports.SCRIPT])]
     assert "Options: correction holm, unpaired no, margin 5.0." in found.texts("p")
 
 
 def test_options_stand_alone_where_no_command_was_given() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     report["provenance"]["compare"] = {"command": [], "options": {"correction": "fdr"}}
     found = Outline(page.render(report))
     assert "Options: correction fdr." in found.texts("p")
@@ -323,7 +323,7 @@ def test_options_stand_alone_where_no_command_was_given() -> None:
 
 
 def test_what_a_run_did_not_record_is_said() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     report["models"]["baseline"]["model_sha"] = "c" * 40
     found = Outline(page.render(report))
     cells = found.texts("td")
@@ -341,19 +341,19 @@ def test_family_of_corrected_values_is_stated(pages: dict[str, str]) -> None:
 def test_same_report_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     # Those of the figures have a test of their own.
     monkeypatch.setattr(page, "draw_all", lambda report: [])
-    again = json.loads(json.dumps(report_dicts.full()))
-    assert page.render(again) == page.render(report_dicts.full())
+    again = json.loads(json.dumps(made_up_reports.full()))
+    assert page.render(again) == page.render(made_up_reports.full())
 
 
 def test_thousand_disagreements_stay_under_ten_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "draw_all", lambda report: [])
-    html = page.render(report_dicts.full(rows=1000))
+    html = page.render(made_up_reports.with_questions(1000))
     assert html.count('<details class="question"') == 1000
     assert len(html.encode()) < 10_000_000
 
 
 def test_report_that_lacks_a_part_is_a_mistake_of_ours() -> None:
-    report = report_dicts.bare()
+    report = made_up_reports.bare()
     del report["tables"][0]["rows"][0]["p_corrected"]
     with pytest.raises(UndefinedError, match="p_corrected"):
         page.render(report)

@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import made_up_reports
 import pytest
-import report_dicts
-import report_pages
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
@@ -34,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for name in ("full", "hostile"):
         made[name] = folder / f"{name}.html"
-        made[name].write_text(report_pages.page_of(name), encoding="utf-8")
+        made[name].write_text(made_up_reports.page_of(name), encoding="utf-8")
     return made
 
 
@@ -120,7 +119,7 @@ def test_policy_stops_a_script_that_slipped_through(
 
 @pytest.mark.parametrize("size", sorted(SIZES))
 def test_filters_hide_rows_and_count(browser: Browser, files: dict[str, Path], size: str) -> None:
-    rows = report_dicts.full()["disagreements"]["rows"]
+    rows = made_up_reports.full()["disagreements"]["rows"]
     task = rows[0]["task"]
     here = [row for row in rows if row["task"] == task]
     ahead = [row for row in here if row["direction"] == "iha"]
