@@ -4,6 +4,7 @@ For: the command line only. Not for: the work, which is `iha_eval.compare`.
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ SUMMARY = "compare RUN [RUN ...] BASELINE_RUN --out DIR: a report of models agai
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare, write the reports, and print the headlines.
+    """Compare, write the reports, and print headlines and tables.
 
     Returns:
         0, whatever the verdict.
@@ -24,25 +25,28 @@ def main(arguments: Sequence[str]) -> int:
     # Slow to import, and not needed for the help of `iha-eval`.
     from iha_eval.compare import build_report, write_report
     from iha_eval.compare.family import compare_groups, compare_many, sentences
+    from iha_eval.compare.render.tables import TABLES, to_terminal
 
     options = _parser().parse_args(arguments)
     names = ("unpaired", "correction", "margin", "title", "commit")
     given = {name: getattr(options, name) for name in names}
     command = ["iha-eval", "compare", *arguments]
+    tables = [name for name in TABLES if getattr(options, name)]
     asked = {"command": command, "options": given}
     if options.seeds:
         groups, baseline = _groups(options)
-        family, paths = compare_groups(groups, baseline, options.out, asked)
+        family, paths = compare_groups(groups, baseline, options.out, asked, tables)
         told, warnings = sentences(family), family["warnings"]
     else:
         runs, run = _runs(options)
         if len(runs) > 1:
-            family, paths = compare_many(runs, run, options.out, asked)
+            family, paths = compare_many(runs, run, options.out, asked, tables)
             told, warnings = sentences(family), family["warnings"]
         else:
             report = build_report(runs[0], run, command=command, **given)
-            paths = write_report(report, options.out)
+            paths = write_report(report, options.out, tables)
             told, warnings = [line["sentence"] for line in report["headlines"]], report["warnings"]
+            told.append(f"\n{to_terminal(report, shutil.get_terminal_size().columns)}")
     for line in (*told, *(f"warning: {warning}" for warning in warnings), *paths):
         print(line)
     return 0
@@ -123,6 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         default=5.0,
         metavar="POINTS",
         help="difference that matters, for telling none from not enough data (5)",
+    )
+    parser.add_argument("--csv", action="store_true", help="write the tables as report.csv, too")
+    parser.add_argument(
+        "--latex", action="store_true", help="write the tables as report.tex (booktabs), too"
     )
     parser.add_argument("--title", help="the report's title (the models' names)")
     parser.add_argument("--commit", help="a commit to be named in the report")

@@ -14,7 +14,8 @@ from iha_eval.compare.analysis.seeds import compare_seeds
 from iha_eval.compare.inputs.runs import load_run
 from iha_eval.compare.render.markdown import text
 from iha_eval.compare.render.output import write_files, write_report
-from iha_eval.compare.report import SCHEMA, build_reports
+from iha_eval.compare.report import build_reports
+from iha_eval.compare.schema import SCHEMA
 from iha_eval.util.numbers import p_digits, plain_points
 from iha_eval.util.text import clean_all
 
@@ -22,7 +23,11 @@ _HEAD = ("", "verdict", "compared", "n", "model", "baseline", "points (95%)", "p
 
 
 def compare_many(
-    runs: Sequence[Path], baseline: Path, folder: Path, asked: Mapping[str, Any]
+    runs: Sequence[Path],
+    baseline: Path,
+    folder: Path,
+    asked: Mapping[str, Any],
+    tables: Sequence[str] = (),
 ) -> tuple[dict[str, Any], list[Path]]:
     """Compare each run with the baseline, all corrected as one family, and write the reports.
 
@@ -31,6 +36,7 @@ def compare_many(
         baseline: The run that each is paired with.
         folder: Where to; each pair has a folder in it.
         asked: `command` and `options`, see `build_reports`.
+        tables: See `write_report`.
 
     Returns:
         The family and the files that were written.
@@ -57,13 +63,17 @@ def compare_many(
     paths = [
         path
         for name, report in zip(names, reports, strict=True)
-        for path in write_report(report, folder / name)
+        for path in write_report(report, folder / name, tables)
     ]
     return _write(family, folder, paths)
 
 
 def compare_groups(
-    groups: Mapping[str, Sequence[Path]], baseline: str, folder: Path, asked: Mapping[str, Any]
+    groups: Mapping[str, Sequence[Path]],
+    baseline: str,
+    folder: Path,
+    asked: Mapping[str, Any],
+    tables: Sequence[str] = (),
 ) -> tuple[dict[str, Any], list[Path]]:
     """Compare methods by their training runs, and write the report.
 
@@ -74,6 +84,7 @@ def compare_groups(
         baseline: The method that the others are measured by.
         folder: Where to.
         asked: `command` and `options`, see `build_reports`.
+        tables: See `write_report`.
 
     Returns:
         The family and the files that were written.
@@ -116,7 +127,7 @@ def compare_groups(
     paths = [
         path
         for name, report in zip(names, reports, strict=True)
-        for path in write_report(report, folder / name)
+        for path in write_report(report, folder / name, tables)
     ]
     return _write(family, folder, paths)
 

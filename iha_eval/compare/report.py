@@ -6,10 +6,11 @@ Not for: the parts themselves, each of which has a module of its own.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from iha_eval.compare.analysis.alpha_maps import read_maps
 from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, plan
-from iha_eval.compare.analysis.disagreements import disagreements
+from iha_eval.compare.analysis.disagreements import both_wrong, disagreements
 from iha_eval.compare.analysis.headlines import headlines
 from iha_eval.compare.analysis.measured_rows import (
     CORRECTIONS,
@@ -82,7 +83,7 @@ def build_report(
 
 def build_reports(
     pairs: Sequence[tuple[Path | str, Path | str]], asked: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+) -> list[Report]:
     """Compare several pairs of runs, whose p-values are corrected together.
 
     Args:
@@ -118,7 +119,7 @@ def _report(
     benchmarks: Sequence[PlannedBenchmark],
     cells: Mapping[PlannedRow, MeasuredRow],
     asked: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> Report:
     """One report, of rows that are measured."""
     options = asked["options"]
     numbers = [cell.as_dict for cell in cells.values()]
@@ -158,6 +159,7 @@ def _report(
         "curves": curves(pairing),
         "depth": depth_maps(pairing),
         "disagreements": disagreements(pairing, benchmarks),
+        "both_wrong": both_wrong(pairing, benchmarks),
         "trend": None,
         "maps": maps,
         "warnings": list(dict.fromkeys(warnings)),

@@ -54,6 +54,7 @@ def with_questions(rows: int) -> dict[str, Any]:
         row["doc_id"] = number
     copies.sort(key=lambda row: row["task"])
     made["disagreements"] = {"total": rows, "shown": rows, "rows": copies}
+    made["both_wrong"] = {"total": 0, "shown": 0, "rows": []}
     return made
 
 

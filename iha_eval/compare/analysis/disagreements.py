@@ -1,4 +1,4 @@
-"""The questions on which the two models disagree, with what was asked and what both wrote.
+"""The questions on which the two models disagree, and some that both got wrong, with all texts.
 
 For: choosing which are shown, reading those lines once more, and cutting texts to a size for a
 page; the whole texts stay in the sample files.
@@ -6,6 +6,7 @@ Not for: escaping or drawing.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,21 +23,26 @@ MOST_ROWS = 1000
 MOST_BYTES = 5_000_000
 """Size of their texts in a page, escaped."""
 
+MOST_WRONG, WRONG_BYTES = 100, 1_000_000
+"""The same of the questions that both models got wrong."""
+
 PROMPT, OUTPUT, GOLD = 2000, 4000, 500
 """Characters of each text that are kept; all answers to a question share those of one output."""
 
 
 @dataclass(frozen=True)
 class _Question:
-    """A question on which the scores differ."""
+    """A question that both models have a score for."""
 
     column: ScoreColumn
     key: Key
     scores: Mapping[Side, float]
 
     @property
-    def direction(self) -> Side:
-        """Who is ahead."""
+    def direction(self) -> str:
+        """Who is ahead: a side, or `neither`."""
+        if self.scores["iha"] == self.scores["baseline"]:
+            return "neither"
         return "iha" if self.scores["iha"] > self.scores["baseline"] else "baseline"
 
     @property
@@ -55,22 +61,52 @@ def disagreements(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> d
         pairing: Two runs.
         benchmarks: What is compared.
     """
-    columns = [
-        column
-        for benchmark in benchmarks
-        for column in _judged(benchmark)
-        if pairing.task(column.task).paired
-    ]
     groups: dict[tuple[str, str], list[_Question]] = {}
-    for column in columns:
-        for question in _differing(pairing, column):
-            groups.setdefault((column.task, question.direction), []).append(question)
-    chosen = _in_turn([sorted(group, key=lambda q: q.rank) for group in groups.values()])
-    rows = _within(chosen, _texts(pairing, chosen))
-    order = {column.task: number for number, column in enumerate(columns)}
-    rows.sort(key=lambda row: (order[row["task"]], row["doc_id"], row["metric"]))
-    total = sum(map(len, groups.values()))
-    return {"total": total, "shown": len(rows), "rows": rows}
+    for question in _questions(pairing, benchmarks):
+        if question.direction != "neither":
+            groups.setdefault((question.column.task, question.direction), []).append(question)
+    ranked = [sorted(group, key=lambda q: q.rank) for group in groups.values()]
+    return _shown(pairing, benchmarks, ranked, MOST_ROWS, MOST_BYTES)
+
+
+def both_wrong(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> dict[str, Any]:
+    """A sample of the questions that both models score 0 on, spread evenly over each task.
+
+    Args:
+        pairing: Two runs.
+        benchmarks: What is compared.
+    """
+    groups: dict[str, list[_Question]] = {}
+    for question in _questions(pairing, benchmarks):
+        if not any(question.scores.values()):
+            groups.setdefault(question.column.task, []).append(question)
+    each = -(-MOST_WRONG // max(len(groups), 1))
+    spread = [group[:: -(-len(group) // each)] for group in groups.values()]
+    made = _shown(pairing, benchmarks, spread, MOST_WRONG, WRONG_BYTES)
+    return made | {"total": sum(map(len, groups.values()))}
+
+
+def _shown(
+    pairing: Pairing,
+    benchmarks: Sequence[PlannedBenchmark],
+    groups: Sequence[Sequence[_Question]],
+    most: int,
+    size: int,
+) -> dict[str, Any]:
+    """As many questions of each group as fit, in the form of report.json."""
+    chosen = _in_turn(groups)[:most]
+    rows = _within(chosen, _texts(pairing, chosen), size)
+    tasks = [column.task for benchmark in benchmarks for column in _judged(benchmark)]
+    rows.sort(key=lambda row: (tasks.index(row["task"]), row["doc_id"], row["metric"]))
+    return {"total": sum(map(len, groups)), "shown": len(rows), "rows": rows}
+
+
+def _questions(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> Iterator[_Question]:
+    """All questions of the paired tasks that both models have a score for."""
+    for benchmark in benchmarks:
+        for column in _judged(benchmark):
+            if pairing.task(column.task).paired:
+                yield from _scored(pairing, column)
 
 
 def _judged(benchmark: PlannedBenchmark) -> Iterator[ScoreColumn]:
@@ -87,23 +123,21 @@ def _judged(benchmark: PlannedBenchmark) -> Iterator[ScoreColumn]:
                     yield column
 
 
-def _differing(pairing: Pairing, column: ScoreColumn) -> Iterator[_Question]:
+def _scored(pairing: Pairing, column: ScoreColumn) -> Iterator[_Question]:
     task = pairing.task(column.task)
     for key in task.common:
         if key[0] != column.filter:
             continue
         scores = {side: task.side(side)[key].scores.get(column.metric) for side in SIDES}
         found = {side: score for side, score in scores.items() if score is not None}
-        # Comparisons with NaN are false.
-        if len(found) == len(SIDES) and abs(found["iha"] - found["baseline"]) > 0:
+        if len(found) == len(SIDES) and not any(map(math.isnan, found.values())):
             yield _Question(column, key, found)
 
 
 def _in_turn(groups: Sequence[Sequence[_Question]]) -> list[_Question]:
-    """The first of each group, then the second of each, up to `MOST_ROWS`."""
+    """The first of each group, then the second of each, and so on."""
     longest = max(map(len, groups), default=0)
-    turns = (group[turn] for turn in range(longest) for group in groups if turn < len(group))
-    return [question for question, _ in zip(turns, range(MOST_ROWS), strict=False)]
+    return [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
 
 
 def _texts(
@@ -170,8 +204,9 @@ def _plain(value: object) -> str:
 def _within(
     chosen: Iterable[_Question],
     texts: Mapping[tuple[str, Side], Mapping[Key, Mapping[str, Any]]],
+    most_bytes: int,
 ) -> list[dict[str, Any]]:
-    """As many questions as fit into `MOST_BYTES`."""
+    """As many questions as fit into so many bytes."""
     rows, size = [], 0
     for question in chosen:
         task, key = question.column.task, question.key
@@ -189,7 +224,7 @@ def _within(
             "baseline_score": question.scores["baseline"],
         }
         size += sum(len(escape(text).encode()) for text in row.values() if isinstance(text, str))
-        if size > MOST_BYTES:
+        if size > most_bytes:
             break
         rows.append(row)
     return rows

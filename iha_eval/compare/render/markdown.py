@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iha_eval.compare.render.tables import SIGNIFICANT
 from iha_eval.compare.schema import Report, SideName
 from iha_eval.util.numbers import p_digits, plain_points
 from iha_eval.util.text import counted
@@ -28,7 +29,7 @@ _ESCAPED = {
 _MENTION = re.compile(r"(?<!\w)@")
 
 _HEAD = (
-    *("", "n", "IHA", "baseline", "points (95%)", "relative", "p corrected"),
+    *("", "verdict", "n", "IHA", "baseline", "points (95%)", "relative", "p corrected"),
     *("only right", "detectable", "paper"),
 )
 
@@ -84,7 +85,7 @@ def _table(table: Mapping[str, Any]) -> str:
         f"**{text(table['label'])}**",
         "",
         _line(_HEAD),
-        _line(["---", *["---:"] * (len(_HEAD) - 1)]),
+        _line(["---", "---", *["---:"] * (len(_HEAD) - 2)]),
     ]
     lines += [_line(_row(row)) for row in rows[:MOST_ROWS]]
     lines += _paper_notes(rows)
@@ -105,6 +106,7 @@ def _row(row: Mapping[str, Any]) -> Sequence[str]:
         interval = f"{plain_points(row['points'])} ({interval})"
     return (
         f"**{label}**" if row["decides"] else label,
+        f"**{text(row['word'])}**" if row["word"] in SIGNIFICANT else text(row["word"]),
         n,
         _percent(row["iha"]),
         _percent(row["baseline"]),

@@ -1,26 +1,30 @@
-"""The three files of a report, each written in one step.
+"""The files of a report, each written in one step.
 
-For: report.json, report.md and report.html in a folder. Not for: what stands in them.
+For: report.json, report.md and report.html in a folder, and the tables as CSV and LaTeX if asked.
+Not for: what stands in them.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iha_eval.compare.render.markdown import to_markdown
+from iha_eval.compare.render.tables import TABLES
 from iha_eval.compare.schema import Report
 from iha_eval.errors import UserError
 from iha_eval.util.files import write_whole
 
 
-def write_report(report: Report, folder: Path | str) -> list[Path]:
+def write_report(report: Report, folder: Path | str, tables: Sequence[str] = ()) -> list[Path]:
     """Write a report; a reader finds old files or new ones, never half of one.
 
     Args:
         report: As `build_report` returns it.
         folder: Where to; made if need be.
+        tables: Forms in which to write the tables beside it, of `TABLES`.
 
     Returns:
-        The page, the Markdown and the JSON file.
+        The page, the Markdown and the JSON file, and the tables that were asked for.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -33,6 +37,9 @@ def write_report(report: Report, folder: Path | str) -> list[Path]:
         "report.md": to_markdown(report),
         "report.json": json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n",
     }
+    for form in tables:
+        ending, write = TABLES[form]
+        texts[f"report.{ending}"] = write(report)
     return write_files(texts, folder)
 
 

@@ -11,6 +11,7 @@ the one whose hash it names, and nothing load.
 
 import base64
 import hashlib
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -21,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from iha_eval.compare.render.figures import ROLES, draw_all
+from iha_eval.compare.render.marks import marked
 from iha_eval.compare.schema import Question, Report
 from iha_eval.util import numbers
 from iha_eval.util.paths import reports_dir
@@ -35,6 +37,8 @@ BADGES = {
     "mixed": ("±", "few"),
     "not compared": ("\N{EN DASH}", "few"),
 }
+
+_NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_.]+")
 
 _FILTERS = (
     "percent",
@@ -63,15 +67,16 @@ def render(report: Report) -> str:
         jinja2.UndefinedError: The report lacks a part.
     """
     folder = reports_dir() / "templates"
-    script = (folder / "filter.js").read_text(encoding="utf-8")
+    script = (folder / "questions.js").read_text(encoding="utf-8")
     page = _environment(folder).get_template("page.html")
     return page.render(
         report=report,
         figures=draw_all(report),
-        groups=_groups(report["disagreements"]["rows"]),
+        groups=_groups([*report["disagreements"]["rows"], *_both_wrong(report)]),
         roles=dict(zip(("iha", "baseline"), ROLES, strict=True)),
         badges=BADGES,
         matching=_matching(report),
+        regressions=_regressions(report),
         policy=_policy(script),
         # Files of our own, the only texts beside the figures that are not escaped.
         script=Markup(script),
@@ -135,6 +140,7 @@ def _environment(folder: Path) -> Environment:
         "listed": listed,
         "distinct": distinct,
         "recorded": recorded,
+        "marked": lambda row: marked(row["gold"], row["iha_output"], row["baseline_output"]),
     }
     return made
 
@@ -194,20 +200,42 @@ def distinct(rows: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
     return [value for value in dict.fromkeys(row[key] for row in rows) if value is not None]
 
 
+def _both_wrong(report: Report) -> list[Question]:
+    # Reports of earlier versions have none.
+    return report["both_wrong"]["rows"] if "both_wrong" in report else []
+
+
+def _regressions(report: Report) -> list[str]:
+    """What a night found worse; such sentences stand above everything else."""
+    return report["night"]["regressions"] if "night" in report else []
+
+
 def _groups(rows: Iterable[Question]) -> list[dict[str, Any]]:
-    """Disagreements by task, in order of first appearance, with who is ahead how often."""
-    by_task: dict[str, list[Question]] = {}
+    """Questions by task, in order of first appearance, with who is ahead how often."""
+    by_task: dict[str, list[dict[str, Any]]] = {}
+    taken: set[str] = set()
     for row in rows:
-        by_task.setdefault(row["task"], []).append(row)
+        by_task.setdefault(row["task"], []).append({**row, "id": _identifier(row, taken)})
     return [
         {
             "task": task,
-            "rows": found,
-            "ahead": {role: _ahead(found, role) for role in ("iha", "baseline")},
+            "rows": kept,
+            "ahead": {way: _ahead(kept, way) for way in ("iha", "baseline", "neither")},
         }
-        for task, found in by_task.items()
+        for task, kept in by_task.items()
     ]
 
 
-def _ahead(rows: Iterable[Question], role: str) -> int:
-    return sum(row["direction"] == role for row in rows)
+def _identifier(row: Question, taken: set[str]) -> str:
+    """The question's place on the page, of task and document: the same in every report."""
+    name = f"{_NOT_IN_IDENTIFIERS.sub('-', row['task'])[:80]}-{row['doc_id']}"
+    number = 2
+    unique = name
+    while unique in taken:
+        unique, number = f"{name}-{number}", number + 1
+    taken.add(unique)
+    return unique
+
+
+def _ahead(rows: Iterable[Mapping[str, Any]], direction: str) -> int:
+    return sum(row["direction"] == direction for row in rows)

@@ -60,12 +60,14 @@ def empty_trend(report: dict[str, Any]) -> None:
 
 
 def empty_depth(report: dict[str, Any]) -> None:
-    report["depth"][0] |= {"iha": [[None]], "baseline": [[None]]}
+    for grid in report["depth"]:
+        grid |= {"iha": [[None]], "baseline": [[None]]}
 
 
 def one_length(report: dict[str, Any]) -> None:
-    for row in report["tables"][0]["rows"]:
-        row["length"] = 4096
+    for table in report["tables"]:
+        for row in table["rows"]:
+            row["length"] = 4096
 
 
 def one_k(report: dict[str, Any]) -> None:
@@ -151,17 +153,16 @@ def test_drawings_fit_a_phone_or_have_one_that_does(figures: dict[str, Figure]) 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("forest", "single, 4k: +2.0 (\N{MINUS SIGN}1.9 to +6.0), no significant difference"),
-        ("forest", "with 95% intervals. RULER multi-key retrieval single, 4k: +2.0"),
-        ("forest", "arc_challenge: no scores, not enough data"),
-        ("length", "IHA: 38.2% (34.1\N{EN DASH}42.3) at 4k"),
-        ("depth", "16k: 81 at 5%, 74 at 15%, 68 at 25%, \N{EN DASH} at 35%"),
-        ("maj", "Maj@k against k, GSM8K. IHA: 34.9% at k = 1"),
+        ("forest", "multikey_1, 4k: +10.0 (\N{MINUS SIGN}8.3 to +26.5), not enough data"),
+        ("forest", "intervals. RULER multi-key retrieval: string match multikey_1, 4k: +10.0"),
+        ("length", "IHA: 90.0% (69.9\N{EN DASH}97.2) at 4k"),
+        ("depth", "8k: 83 at 5%, 33 at 15%, 100 at 25%"),
+        ("maj", "Maj@k against k, gsm8k_maj. IHA: 25.1% at k = 1"),
         ("trend", "1 without a result; step on 2026-02-12 from 61.0% to 52.0%, p <"),
-        ("throughput", "Prefill, tokens a second: IHA 41,250, Baseline 52,904."),
-        ("kv", "KV cache, bytes a token: IHA 32.0\N{NO-BREAK SPACE}KiB"),
-        ("alpha", "alpha, query: 8 by 8, mean"),
-        ("collapse", "collapse: 8 by 32, mean"),
+        ("throughput", "Prefill, tokens a second: IHA 400, Baseline 400."),
+        ("kv", "KV cache, bytes a token: IHA 4\N{NO-BREAK SPACE}B"),
+        ("alpha", "alpha, query: 4 by 4, mean"),
+        ("collapse", "collapse: 4 by 8, mean"),
     ],
 )
 def test_text_alternative_holds_the_numbers(
@@ -193,7 +194,7 @@ def test_mark_of_a_difference_says_its_word(word: str, mark: str) -> None:
 def test_difference_map_is_of_the_difference(figures: dict[str, Figure]) -> None:
     grid = made_up_reports.full()["depth"][0]
     gap = round(100 * (grid["iha"][0][0] - grid["baseline"][0][0]))
-    assert f"IHA less Baseline, points. 4k: +{gap} at 5%" in alt(figures["depth"], 2)
+    assert f"IHA less Baseline, points. 4k: {gap} at 5%" in alt(figures["depth"], 2)
 
 
 def test_models_differ_in_shape_and_line_not_only_in_color(figures: dict[str, Figure]) -> None:
@@ -211,15 +212,28 @@ def test_missing_scores_leave_gaps() -> None:
 
 
 def test_rows_of_all_variants_together_have_a_panel_of_their_own() -> None:
-    report = made_up_reports.full()
-    for row in report["tables"][0]["rows"][:3]:
-        row["variant"] = None
-    figure = drawn("length", report)
+    figure = drawn("length", made_up_reports.full())
     assert [panel.title for panel in figure.groups[0].panels] == [
+        "multikey_1",
+        "multikey_2",
+        "multikey_3",
         "all variants",
-        "multi",
-        "distract",
     ]
+
+
+def test_length_charts_side_by_side_share_an_axis_that_starts_at_0() -> None:
+    report = made_up_reports.full()
+    table = report["tables"][0]
+    report["tables"] = [table]
+    # One variant that stays far below the others.
+    for row in table["rows"]:
+        if row["variant"] == "multikey_3":
+            row |= dict.fromkeys(("iha", "iha_low", "iha_high"), 0.02)
+            row |= dict.fromkeys(("baseline", "baseline_low", "baseline_high"), 0.01)
+    labels = [re.findall(r">(\d+)%<", svg) for svg in drawings(drawn("length", report))]
+    assert len(labels) == 4
+    assert labels[0][0] == "0"
+    assert all(one == labels[0] for one in labels)
 
 
 def test_curve_from_zero_is_drawn_on_a_plain_axis() -> None:
@@ -254,7 +268,7 @@ def test_many_layers_are_thinned_and_counted() -> None:
 def test_documents_a_cell_are_counted(sizes: list[int | None], words: str) -> None:
     report = made_up_reports.full()
     grid = {"depths": [50.0], "n": [sizes], "iha": [[0.5, 0.5]], "baseline": [[0.5, 0.5]]}
-    report["depth"][0] |= {"lengths": [4096, 8192], **grid}
+    report["depth"] = [report["depth"][0] | {"lengths": [4096, 8192], **grid}]
     assert words in drawn("depth", report).caption
 
 

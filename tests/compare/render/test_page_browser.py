@@ -119,25 +119,32 @@ def test_policy_stops_a_script_that_slipped_through(
 
 @pytest.mark.parametrize("size", sorted(SIZES))
 def test_filters_hide_rows_and_count(browser: Browser, files: dict[str, Path], size: str) -> None:
-    rows = made_up_reports.full()["disagreements"]["rows"]
+    report = made_up_reports.full()
+    rows = report["disagreements"]["rows"] + report["both_wrong"]["rows"]
+    every = len(rows)
     task = rows[0]["task"]
     here = [row for row in rows if row["task"] == task]
     ahead = [row for row in here if row["direction"] == "iha"]
     with Opened(browser, files["full"], size) as opened:
         page, count = opened.page, opened.page.locator("#filter-count")
-        assert (opened.shown(), count.inner_text()) == (40, "40 of 40 shown")
+        assert (opened.shown(), count.inner_text()) == (every, f"{every} of {every} shown")
         assert not page.locator("#no-filters").is_visible()
         page.select_option("#filter-task", label=f"{task} ({len(here)})")
-        assert (opened.shown(), count.inner_text()) == (10, "10 of 40 shown")
+        assert (opened.shown(), count.inner_text()) == (len(here), f"{len(here)} of {every} shown")
         assert page.locator("section.task:visible").count() == 1
         page.select_option("#filter-direction", "iha")
         assert 0 < len(ahead) < len(here)
-        assert (opened.shown(), count.inner_text()) == (len(ahead), f"{len(ahead)} of 40 shown")
+        assert (opened.shown(), count.inner_text()) == (
+            len(ahead),
+            f"{len(ahead)} of {every} shown",
+        )
         page.select_option("#filter-task", "")
         total = sum(row["direction"] == "iha" for row in rows)
-        assert (opened.shown(), count.inner_text()) == (total, f"{total} of 40 shown")
+        assert (opened.shown(), count.inner_text()) == (total, f"{total} of {every} shown")
+        page.select_option("#filter-direction", "neither")
+        assert opened.shown() == report["both_wrong"]["shown"]
         page.select_option("#filter-direction", "")
-        assert opened.shown() == 40
+        assert opened.shown() == every
         # Enter in the form must not reload the page away from its place.
         page.locator("#filter-task").press("Enter")
         assert opened.messages == []
@@ -193,7 +200,7 @@ def test_wide_tables_scroll_by_keyboard_and_show_that_there_is_more(
 def test_page_is_whole_without_javascript(browser: Browser, files: dict[str, Path]) -> None:
     with Opened(browser, files["full"], "phone", script=False) as opened:
         page = opened.page
-        assert opened.shown() == 40
+        assert opened.shown() == page.locator(QUESTION).count()
         assert not page.locator("#filters").is_visible()
         assert page.locator("#no-filters").is_visible()
         page.locator(f"{QUESTION} summary").first.click()
@@ -209,3 +216,110 @@ def test_skip_link_is_the_first_stop_and_is_seen(browser: Browser, files: dict[s
         assert box["x"] >= 0
         outline = "getComputedStyle(document.activeElement).outlineStyle"
         assert opened.page.evaluate(outline) == "solid"
+
+
+def focus(opened: Opened) -> dict[str, object]:
+    """The question that has the focus, and how far its summary is from the bar above it."""
+    found: dict[str, object] = opened.page.evaluate(
+        """() => {
+          const summary = document.activeElement;
+          const bar = document.getElementById("filters").getBoundingClientRect();
+          const box = summary.getBoundingClientRect();
+          const stuck = getComputedStyle(document.getElementById("filters")).position === "sticky";
+          return {
+            id: summary.parentElement.id,
+            open: summary.parentElement.open,
+            below: stuck ? box.top - bar.bottom : box.top,
+            inside: box.bottom <= innerHeight,
+          };
+        }"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_keys_go_from_question_to_question_and_the_address_follows(
+    browser: Browser, files: dict[str, Path], size: str
+) -> None:
+    with Opened(browser, files["full"], size) as opened:
+        page = opened.page
+        names = page.locator(QUESTION).evaluate_all("all => all.map((one) => one.id)")
+        page.locator("#next").click()
+        for place in (0, 1, 2):
+            found = focus(opened)
+            assert (found["id"], found["open"]) == (names[place], True)
+            assert found["below"] >= 0
+            assert found["inside"]
+            assert page.locator(f"{QUESTION}[open]").count() == 1
+            assert page.evaluate("location.hash") == f"#questions?open={names[place]}"
+            page.keyboard.press("n")
+        page.keyboard.press("p")
+        assert focus(opened)["id"] == names[2]
+        # Nowhere to go before the first one, and letters in the search are letters.
+        page.locator("#filter-text").press("n")
+        assert page.locator("#filter-text").input_value() == "n"
+        assert opened.messages == []
+
+
+def test_focus_is_never_under_the_bar(browser: Browser, files: dict[str, Path]) -> None:
+    with Opened(browser, files["full"], "desktop") as opened:
+        page = opened.page
+        # From the end backwards, so that each new focus comes in at the top.
+        page.locator(f"{QUESTION} > summary").last.focus()
+        for _ in range(40):
+            page.keyboard.press("Shift+Tab")
+            assert focus(opened)["below"] >= -0.5
+
+
+def test_search_and_filters_stand_in_the_address(browser: Browser, files: dict[str, Path]) -> None:
+    with Opened(browser, files["full"], "desktop") as opened:
+        page = opened.page
+        page.fill("#filter-text", "Document 7")
+        page.wait_for_timeout(300)
+        shown = opened.shown()
+        assert 0 < shown < page.locator(QUESTION).count()
+        page.select_option("#filter-direction", "iha")
+        page.select_option("#filter-sort", "gap")
+        address = page.evaluate("location.href")
+        assert address.endswith("#questions?text=Document+7&show=iha&sort=gap")
+        left = opened.shown()
+        assert left < shown
+        page.goto("about:blank")
+        page.goto(address)
+        assert page.locator("#filter-text").input_value() == "Document 7"
+        assert page.locator("#filter-direction").input_value() == "iha"
+        assert opened.shown() == left
+        assert opened.messages == []
+
+
+def test_sorting_by_difference_puts_the_largest_first(
+    browser: Browser, files: dict[str, Path]
+) -> None:
+    gaps = "all => all.map((one) => Math.abs(Number(one.dataset.gap)))"
+    with Opened(browser, files["full"], "desktop") as opened:
+        page = opened.page
+        rows = page.locator("section.task").filter(has_text="gsm8k_maj").locator(QUESTION)
+        before = rows.evaluate_all(gaps)
+        page.select_option("#filter-sort", "gap")
+        after = rows.evaluate_all(gaps)
+        assert after == sorted(before, reverse=True)
+        page.select_option("#filter-sort", "")
+        assert rows.evaluate_all(gaps) == before
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_link_to_a_question_opens_it(
+    browser: Browser, files: dict[str, Path], script: bool
+) -> None:
+    row = made_up_reports.full()["disagreements"]["rows"][-1]
+    name = f"{row['task']}-{row['doc_id']}"
+    with Opened(browser, files["full"], "desktop", script=script) as opened:
+        page = opened.page
+        page.goto(f"{files['full'].as_uri()}#{name}")
+        question = page.locator(f"[id='{name}']")
+        box = question.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < SIZES["desktop"][1]
+        if script:
+            assert question.get_attribute("open") is not None
+            assert focus(opened)["below"] >= 0

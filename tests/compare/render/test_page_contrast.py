@@ -22,6 +22,7 @@ TEXT = [
     ("--baseline", "--raised"),
     ("--better", "--better-back"),
     ("--worse", "--worse-back"),
+    ("--ink", "--mark"),
 ]
 
 
