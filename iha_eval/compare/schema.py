@@ -28,6 +28,10 @@ class PaperNumbers(TypedDict):
     """The difference as a share of the baseline's score."""
     note: str
     """Source, and of which models and how many answers the numbers are."""
+    models: NotRequired[dict[str, float | None]]
+    """Scores of all models that the paper compares; empty where only a ratio is reported."""
+    caveat: NotRequired[str | None]
+    """What in the paper's numbers does not fit."""
 
 
 class ReportRow(TypedDict):
@@ -59,6 +63,8 @@ class ReportRow(TypedDict):
     """IHA less baseline."""
     relative: float | None
     """The difference as a share of the baseline's score."""
+    relative_low: NotRequired[float | None]
+    relative_high: NotRequired[float | None]
     low: float | None
     """95% interval of `points`."""
     high: float | None
@@ -78,6 +84,10 @@ class ReportRow(TypedDict):
     """Smallest difference in points that so many questions show in 80% of runs."""
     word: str
     """The verdict: `better`, `worse`, `no significant difference` or `not enough data`."""
+    clear_alone: NotRequired[bool]
+    """Whether the row is significant before the correction and not after it."""
+    enough: NotRequired[int | None]
+    """Questions that would do, where there are not enough."""
     sentence: str
     decides: bool
     """Whether the benchmark's headline is made of this row."""

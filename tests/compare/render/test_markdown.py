@@ -38,8 +38,8 @@ def test_headlines_tables_warnings_and_provenance(report: Report) -> None:
     made = to_markdown(report(ours, theirs, title="a | b", commit="abc"))
     assert made.startswith("## a \\| b\n\n- **better**: RULER multi-key retrieval: IHA (iha")
     # 60 against 0 of 60.
-    assert "| **all lengths and variants** | 60 | 100.0 | 0.0 | +100.0 (" in made
-    assert "| all variants, 4k | 60 | 100.0 | 0.0 | " in made
+    assert "| **all lengths and variants** | **better** | 60 | 100.0 | 0.0 | +100.0 (" in made
+    assert "| all variants, 4k | **better** | 60 | 100.0 | 0.0 | " in made
     assert re.search(r"\| - \| &lt; 0\.0001 \| 60 / 0 \| \d+\.\d \| \+27% \|\n", made)
     assert "smallest difference, in points, that so many questions could have shown" in made
     assert "34.3 / 29.5 (+16%)" in made
@@ -53,14 +53,14 @@ def test_every_row_of_a_table_has_as_many_fields(report: Report) -> None:
     task = {"a|b": FakeTask(lines("acc", [1.0])), "ruler_mk_multikey_1_4k": ruler_task([None])}
     rows = [row for row in to_markdown(report(task, task)).splitlines() if row.startswith("|")]
     assert rows
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {12}
 
 
 def test_unpaired_reports_say_so(report: Report) -> None:
     ours, theirs = {"quiz": FakeTask(lines("acc", [1.0, 1.0]))}, {"quiz": OTHER}
     made = to_markdown(report(ours, theirs, unpaired=True))
     assert "**UNPAIRED**: the questions of quiz were not matched." in made
-    assert "| **quiz (unpaired)** | 2, 1 |" in made
+    assert "| **quiz (unpaired)** | not enough data | 2, 1 |" in made
     assert " | - | - |  |\n" in made
     assert "disagree" not in made
 
@@ -77,8 +77,8 @@ def test_partly_unpaired_reports_say_of_what(report: Report) -> None:
     ours, theirs = {"quiz": FakeTask(lines("acc", [1.0]))} | more, {"quiz": OTHER} | more
     made = to_markdown(report(ours, theirs, unpaired=True))
     assert "**UNPAIRED**: the questions of quiz were" in made
-    assert "| **quiz (unpaired)** | 1, 1 |" in made
-    assert "| **more** | 2 |" in made
+    assert "| **quiz (unpaired)** | not enough data | 1, 1 |" in made
+    assert "| **more** | not enough data | 2 |" in made
     assert "disagree on 0 questions" in made
 
 
@@ -105,7 +105,7 @@ def test_reports_without_tables_do_not_count_disagreements(report: Report) -> No
 def test_left_out_questions_and_families_are_told(report: Report) -> None:
     task = "ruler_mk_multikey_1_4k"
     made = to_markdown(report({task: ruler_task([1.0, math.nan])}, {task: ruler_task([1.0, 1.0])}))
-    assert "| multikey_1, 4k | 1 (1 left out) |" in made
+    assert "| multikey_1, 4k | not enough data | 1 (1 left out) |" in made
     assert "the deciding rows are one family across all tables" in made
 
 

@@ -72,7 +72,10 @@ def test_the_command_prints_headlines_warnings_and_paths(
     assert printed[0].startswith(
         "quiz: not enough data to tell IHA (iha ffffffff) from the baseline"
     )
-    assert printed[1].startswith("warning: Both runs are of the same checkpoint")
+    assert printed[2:4] == ["quiz", printed[3]]
+    assert printed[3].split() == ["n", "IHA", "base", "points", "(95%)", "verdict"]
+    assert printed[4].startswith("* quiz  1  100.0")
+    assert printed[6].startswith("warning: Both runs are of the same checkpoint")
     assert printed[-3:] == [str(out / f"report.{end}") for end in ("html", "md", "json")]
     report: dict[str, Any] = json.loads((out / "report.json").read_bytes())
     assert report["provenance"]["statistics"]["correction"] == "Benjamini-Hochberg"
@@ -90,6 +93,17 @@ def test_the_command_prints_headlines_warnings_and_paths(
         "commit": "c",
     }
     assert "report by iha-eval compare" in (out / "report.md").read_text()
+
+
+def test_tables_are_written_as_csv_and_latex_if_asked(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert _main(*files, "--out", out, "--csv", "--latex") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == [str(out / "report.csv"), str(out / "report.tex")]
+    assert (out / "report.csv").read_text().splitlines()[1].startswith("quiz,quiz,quiz,quiz,")
+    assert r"\toprule" in (out / "report.tex").read_text()
 
 
 @pytest.mark.parametrize("unpaired", [False, True])
