@@ -153,7 +153,7 @@ def test_drawings_fit_a_phone_or_have_one_that_does(figures: dict[str, Figure]) 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("forest", "multikey_1, 4k: +10.0 (\N{MINUS SIGN}8.3 to +26.5), not enough data"),
+        ("forest", "all variants, 4k: +20.0 (+11.8 to +31.8), better"),
         ("forest", "intervals. RULER multi-key retrieval: string match multikey_1, 4k: +10.0"),
         ("length", "IHA: 90.0% (69.9\N{EN DASH}97.2) at 4k"),
         ("depth", "8k: 83 at 5%, 33 at 15%, 100 at 25%"),
