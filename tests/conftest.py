@@ -1,6 +1,7 @@
 """What all tests share: the order of files, and visible skips of what needs a GPU or long."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -17,6 +18,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: begun last, one of them would keep a core busy alone."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Quick files first, so that most mistakes show early; of the slow ones the longest first.
+
+    Begun last, a file with many slow tests would keep one core busy alone.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (item.path in slow, -slow[item.path]))

@@ -231,5 +231,5 @@ def grader_version() -> str:
     except PackageNotFoundError as error:
         raise UserError(
             f"The package {error.name} is not installed, and answers cannot be compared without "
-            f"it; install it with: pip install 'math-verify[antlr4_11_0]'"
+            f"it; install it with: pip install math-verify 'antlr4-python3-runtime==4.11.*'"
         ) from None

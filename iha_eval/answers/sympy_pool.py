@@ -106,7 +106,8 @@ class _Worker:
         if isinstance(said, dict):
             raise UserError(
                 f"math-verify cannot be imported ({said['failed']}), and answers cannot be "
-                f"compared without it; install it with: pip install 'math-verify[antlr4_11_0]'"
+                "compared without it; install it with: pip install math-verify "
+                "'antlr4-python3-runtime==4.11.*'"
             )
         self._ready = True
 

@@ -8,6 +8,7 @@ beside its subcommand.
 
 import difflib
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -16,8 +17,8 @@ from typing import Protocol, cast
 from iha_eval.errors import UserError, exit_on_user_error
 from iha_eval.util.versions import version_line
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+#: Exit codes after Ctrl-C, and where the program that reads our output has ended; as in shells.
+INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
 class Subcommand(Protocol):
@@ -43,9 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return cast(int, exit_on_user_error(_dispatch, given))
+        code = cast(int, exit_on_user_error(_dispatch, given))
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # As `| head` does. What is still to be written when Python ends goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
 
 
 def command_names() -> list[str]:

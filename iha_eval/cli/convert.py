@@ -6,6 +6,7 @@ For: the command line. Not for: the work (`model_adapters.convert`), nor for rea
 
 import argparse
 import contextlib
+import importlib.util
 import re
 import signal
 from collections import Counter
@@ -33,6 +34,7 @@ iha-eval convert --from-state-dict FILE --map MAP.yaml [--config CONFIG] --out D
 
 _UPCYCLE = ("pseudo_heads", "schedule", "window", "train_length", "init", "noise", "seed", "dtype")
 _FOREIGN = ("map", "config")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     _check_mode(options)
+    _check_gguf(options.base)
     # Slow to import, and not needed for the help of `iha-eval`.
     from rich.console import Console
 
@@ -86,6 +89,15 @@ def _check_mode(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} does not go with {mode}: leave it out.")
 
 
+def _check_gguf(base: str | None) -> None:
+    """Refuse a GGUF file that nothing installed here reads, before anything slow is imported."""
+    absent = [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]
+    if base and base.endswith(".gguf") and absent:
+        raise UserError(
+            f"{base} needs {' and '.join(absent)} to be read: pip install 'iha-eval[gguf]'"
+        )
+
+
 def _work(options: argparse.Namespace) -> "Callable[[output.Progress], Outcome]":
     """The conversion asked for, ready to run."""
     from model_adapters import convert
@@ -120,12 +132,18 @@ def _work(options: argparse.Namespace) -> "Callable[[output.Progress], Outcome]"
     )
 
 
-def _located(base: Path) -> Path:
-    """The folder or file to convert; the embedded checkpoints go by their names."""
+def _located(base: str) -> Path:
+    """The folder or file to convert; a hub name is fetched, as lm_eval does."""
+    from iha_eval.models.source import locate
     from model_adapters import default_checkpoint
 
-    name = str(base)
-    return default_checkpoint.folder(name) if name in default_checkpoint.DESCRIPTIONS else base
+    if base in default_checkpoint.DESCRIPTIONS:
+        return default_checkpoint.folder(base)
+    file = Path(base).expanduser()
+    # A path that is not there gets its own sentence; the hub has names of one or two parts.
+    if file.suffix == ".gguf" or file.exists() or not _HUB_NAME.fullmatch(base):
+        return file
+    return locate(base)
 
 
 @contextlib.contextmanager
@@ -195,9 +213,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "base",
         nargs="?",
-        type=Path,
         metavar="BASE",
-        help="a Llama folder, GGUF file or embedded-baseline",
+        help="a Llama folder, hub name or GGUF file, or embedded-baseline",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--to-llama", action="store_true", help="from IHA back to plain Llama")

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         output = options.output / name
         command = lm_eval_command(options.model, options.limit, output, pretrained)
         before = result_files(output)
-        print(f"$ {shlex.join(['lm_eval', *command[1:]])}", flush=True)
+        print(f"$ {shlex.join([as_typed(command[0]), *command[1:]])}", flush=True)
         started = time.monotonic()
         end_with_me()
         code = subprocess.run(command, env=environment(), check=False).returncode
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             files[-1], f"{name}: ruler_mk with {options.model}, {time.monotonic() - started:.0f} s"
         )
     report = options.output / "report"
-    print(f"$ {shlex.join(['iha-eval', 'compare', *map(str, files), '--out', str(report)])}")
+    ours = as_typed(str(Path(sys.executable).with_name("iha-eval")))
+    print(f"$ {shlex.join([ours, 'compare', *map(str, files), '--out', str(report)])}")
     return compare.main([*map(str, files), "--out", str(report)])
 
 
@@ -69,6 +70,19 @@ def _show(results_file: Path, title: str) -> None:
     if note := read_note(results_file):
         console.print(note, soft_wrap=True, highlight=False)
     console.print(f"everything lm-eval wrote down: {results_file}", soft_wrap=True, highlight=False)
+
+
+def as_typed(program: str) -> str:
+    """How a program is called from here: by its name if it is on PATH, else by its path.
+
+    Args:
+        program: Its path.
+    """
+    path = Path(program)
+    if shutil.which(path.name) == program or not path.is_absolute():
+        return path.name
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def lm_eval_command(model: str, limit: int, output: Path, pretrained: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""lm-eval's own command, extended: `--fresh`, a journal beside the output, mistakes in one line.
+"""lm-eval's own command, extended: `--fresh`, a journal, a default model, mistakes in one line.
 
 For: `HarnessCLI`, the one place that `lm_eval`, `lm-eval`, `python -m lm_eval` and `iha-eval run`
 share and that `simple_evaluate` does not pass. Not for: models other than ours, for which nothing
@@ -54,18 +54,33 @@ def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
     given = vars(args)
     # lm-eval refuses names that it does not know.
     fresh = bool(given.pop("fresh", False))
-    options = {**_config_file(given.get("config")), **{name: x for name, x in given.items() if x}}
+    options = {
+        **_config_file(given.get("config")),
+        **{name: value for name, value in given.items() if value},
+    }
     output = options.get("output_path")
     command = Invocation(
         output=Path(output) if output else None,
         log_samples=bool(options.get("log_samples")),
         fresh=fresh,
     )
-    if options.get("model") in MODELS and options.get("model_args"):
+    if options.get("model") in MODELS:
         # lm-eval writes and prints them as they are; our classes get the secrets back.
-        given["model_args"] = command.hide(options["model_args"])
+        given["model_args"] = command.hide(_with_default_model(options.get("model_args") or {}))
     with running(command):
         return original(args)
+
+
+def _with_default_model(arguments: Any) -> Any:
+    """The model's arguments, with the embedded checkpoint named where none is.
+
+    lm-eval calls results and their folder after `pretrained`, and draws a name where there is none.
+    """
+    from model_adapters.default_checkpoint import IHA
+
+    if isinstance(arguments, dict) and "pretrained" not in arguments:
+        return {**arguments, "pretrained": IHA}
+    return arguments
 
 
 def _config_file(path: str | None) -> dict[str, Any]:

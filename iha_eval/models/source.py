@@ -16,7 +16,7 @@ from model_adapters import checkpoint, default_checkpoint
 from model_adapters.errors import AdapterError
 
 # Weights in any other format are not read, so they are not fetched either.
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*", "NOTICE*")
 
 
 @dataclass(frozen=True)

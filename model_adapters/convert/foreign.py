@@ -145,6 +145,11 @@ def from_state_dict(
         "together, cannot be seen from shapes: compare outputs with your own code before you "
         "trust a number."
     ]
+    if not any(name.startswith("tokenizer") for name in copied):
+        notes.append(
+            f"{folder} has no tokenizer, so {out} has none either: copy one into it, or name one "
+            "with tokenizer= when you evaluate."
+        )
     return Outcome(made, None, copied, left, facts, notes, rows)
 
 

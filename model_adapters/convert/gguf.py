@@ -55,7 +55,7 @@ def check(file: Path, dtype: str) -> None:
     absent = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if absent:
         raise ConversionError(
-            f"{file} needs {' and '.join(absent)} to be read: pip install {' '.join(absent)}"
+            f"{file} needs {' and '.join(absent)} to be read: pip install 'iha-eval[gguf]'"
         )
 
 

@@ -58,8 +58,8 @@ def test_runs_the_literal_commands_and_shows_nine_cells_of_each(stand_in, capsys
     printed = capsys.readouterr().out
     end = "--tasks ruler_mk --limit 2 --output_path iha-eval-demo/{} --log_samples"
     literal = {
-        "iha": f"lm_eval --model iha-vllm {end.format('iha')}",
-        "baseline": "lm_eval --model iha-vllm --model_args pretrained=embedded-baseline "
+        "iha": f"{stand_in} --model iha-vllm {end.format('iha')}",
+        "baseline": f"{stand_in} --model iha-vllm --model_args pretrained=embedded-baseline "
         + end.format("baseline"),
     }
     assert printed.splitlines()[0] == f"$ {literal['iha']}"
@@ -69,6 +69,14 @@ def test_runs_the_literal_commands_and_shows_nine_cells_of_each(stand_in, capsys
         assert json.loads(result.read_text())["arguments"] == command.split()[1:]
         assert str(result) in printed
     assert "untrained weights" in printed
+
+
+def test_commands_are_shown_as_they_can_be_typed(stand_in, tmp_path, monkeypatch):
+    assert demo.as_typed(str(stand_in)) == str(stand_in)
+    monkeypatch.chdir(tmp_path)
+    assert demo.as_typed(str(stand_in)) == "bin/lm_eval"
+    monkeypatch.setenv("PATH", str(stand_in.parent))
+    assert demo.as_typed(str(stand_in)) == "lm_eval"
 
 
 def test_it_ends_with_the_report(stand_in, capsys):

@@ -85,3 +85,25 @@ def test_help_and_version_do_not_load_an_engine():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_ends_early_gets_no_traceback(tmp_path):
+    """As in `iha-eval history H --json | head -1`."""
+    script = (
+        "import sys, iha_eval.cli as cli\n"
+        "class Command:\n"
+        "    SUMMARY = ''\n"
+        "    def main(self, arguments):\n"
+        "        for line in range(100_000): print(line)\n"
+        "        return 0\n"
+        "cli.load_command = lambda name: Command()\n"
+        "sys.exit(cli.main(['any']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 141

@@ -14,8 +14,9 @@ from plain_models import save_plain, stored
 from rich.console import Console
 from rich.progress import Progress
 
-from iha_eval.cli import main
+from iha_eval.cli import convert, main
 from iha_eval.cli.convert import shown, teller
+from iha_eval.errors import UserError
 from model_adapters.default_checkpoint import folder
 from model_adapters.layout import IHA_TENSORS
 
@@ -195,3 +196,19 @@ def test_only_a_terminal_is_drawn_on(terminal: bool) -> None:
         tell("checking", 0, 4000)
     assert ("Checking 4.0 kB" in written.getvalue()) == terminal
     assert terminal or not written.getvalue()
+
+
+def test_a_hub_name_is_fetched_as_lm_eval_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iha_eval.models.source.locate", lambda name: Path("fetched") / name)
+    assert convert._located("org/model-1.5") == Path("fetched/org/model-1.5")
+
+
+@pytest.mark.parametrize("base", ["folder", "./folder/model", "a/b/c", "org/model.gguf"])
+def test_what_cannot_be_a_hub_name_is_a_path(base: str) -> None:
+    assert convert._located(base) == Path(base)
+
+
+def test_what_reads_gguf_is_missed_before_anything_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'iha-eval\[gguf\]'"):
+        convert.main(["model.gguf", "--out", "out", "--pseudo-heads", "2"])

@@ -103,3 +103,21 @@ def test_lm_eval_gets_model_arguments_without_secrets_and_models_get_them_back(m
     for_lm_eval, for_the_model = run(body, "--model", model, "--model_args", json.dumps(given))
     assert for_lm_eval == {**given, "hf_token": shown}
     assert for_the_model == given
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        (["--model", "iha-vllm"], {"pretrained": "embedded-iha"}),
+        (
+            ["--model", "iha-hf", "--model_args", '{"dtype": "float32"}'],
+            {"dtype": "float32", "pretrained": "embedded-iha"},
+        ),
+        (["--model", "iha-vllm", "--model_args", '{"pretrained": "x"}'], {"pretrained": "x"}),
+        (["--model", "hf"], None),
+        ([], None),
+    ],
+)
+def test_results_of_the_embedded_model_go_by_its_name(words, arguments):
+    """lm-eval draws a name for the folder and for model_name where no `pretrained` is given."""
+    assert run(lambda args: args.model_args, *words) == arguments

@@ -25,7 +25,8 @@ def made(tmp_path, monkeypatch):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     script.ROOT, script.VENV = tmp_path, tmp_path / ".venv"
-    script.STAMP = script.VENV / ".ready"
+    script.STAMPS = {"": script.VENV / ".ready", "dev": script.VENV / ".ready-dev"}
+    script.STAMP = script.STAMPS[""]
     for name in script.INPUTS:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -57,8 +58,27 @@ def test_torch_comes_before_the_project(made, tmp_path):
     assert made.main() == 0
     commands = [line for line in made.log() if line.startswith("-m pip install")]
     assert [line.split()[3] for line in commands] == [made.CPU_TORCH, "-e"]
-    assert commands[1].split()[4] == f"{tmp_path}[cpu,dev]"
+    assert commands[1].split()[4] == f"{tmp_path}[cpu]"
     assert made.STAMP.read_text() == "cpu\n"
+
+
+def test_the_tools_of_the_tests_come_when_they_are_asked_for(made, tmp_path):
+    assert made.main() == 0
+    assert made.main("dev") == 0
+    assert any(f"{tmp_path}[cpu,dev]" in line for line in made.log())
+    assert made.created == 1
+    before = made.log()
+    assert (made.main(), made.main("dev")) == (0, 0)
+    assert made.log() == before
+
+
+def test_the_tools_stay_when_the_package_is_installed_again(made, tmp_path):
+    made.main("dev")
+    later = made.STAMP.stat().st_mtime + 5
+    os.utime(tmp_path / "setup.cfg", (later, later))
+    assert made.main() == 0
+    assert installs(made).count("-e") == 2
+    assert sum(f"{tmp_path}[cpu,dev]" in line for line in made.log()) == 2
 
 
 def test_a_second_call_starts_nothing(made):
@@ -119,11 +139,52 @@ def test_companions_that_are_not_there_are_not_removed(made):
     assert not any("uninstall" in line for line in made.log())
 
 
-def test_a_missing_torch_says_where_to_get_it(made, capfd):
+def test_where_pip_finds_no_torch_uv_is_asked(made):
     made.failing = '*"pip install torch"*'
+    assert made.main() == 0
+    [asked] = [line for line in made.log() if line.startswith("-m uv")]
+    python = made.VENV / "bin" / "python"
+    assert asked == f"-m uv pip install --python {python} --torch-backend=cpu {made.CPU_TORCH}"
+    assert [what for what in installs(made) if what != "install"] == [made.CPU_TORCH, "uv", "-e"]
+
+
+def test_where_pip_fails_on_a_gpu_uv_chooses_the_torch(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXTRA", "gpu")
+    made.failing = '*"pip install -e"*"--no-compile"'
+    assert made.main() == 0
+    [asked] = [line for line in made.log() if line.startswith("-m uv")]
+    assert asked.endswith(f"--torch-backend=auto -e {tmp_path}[gpu]")
+
+
+def test_a_torch_that_nobody_finds_is_said_so_with_the_way_out(made, capfd):
+    made.failing = '*"pip install torch"*|*"--torch-backend"*'
     assert made.main() == 1
-    assert "PIP_EXTRA_INDEX_URL" in capfd.readouterr().err
+    assert "make TORCH=" in capfd.readouterr().err
     assert not made.STAMP.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("  Downloading big_one-1.0-py3-none-any.whl (12.5 MB)\n", "big_one, 12.5 MB"),
+        ("  Using cached https://x.org/torch-2.0-cp311.whl (1.2 GB)\n", "torch, 1.2 GB"),
+        ("  Downloading small-1.0-py3-none-any.whl (500 kB)\n", ""),
+        ("  Downloading small-1.0-py3-none-any.whl (9.9 MB)\n", ""),
+        ("Installing collected packages: a, b, c\n", "unpacking 3 packages"),
+        ("Requirement already satisfied: a\n", ""),
+    ],
+)
+def test_what_a_line_of_pip_tells(made, line, shown):
+    assert made.progress(line) == shown
+
+
+def test_a_silent_installer_is_said_to_be_at_work_and_errors_come_last(made, monkeypatch, capfd):
+    monkeypatch.setattr(made, "PATIENCE", 0.2)
+    code = "import time; print('ERROR: no such thing'); time.sleep(0.5); print('other'); exit(3)"
+    assert made.watch([sys.executable, "-c", code]) == 3
+    shown = capfd.readouterr()
+    assert "still at work (" in shown.out
+    assert shown.err == "ERROR: no such thing\n"
 
 
 def test_an_environment_beyond_repair_is_built_again(made):
@@ -139,7 +200,7 @@ def test_a_new_environment_that_fails_is_not_built_again(made, capfd):
     made.failing = '*"pip install -e"*'
     assert made.main() == 1
     assert made.created == 1
-    assert "pip could not install iha-eval[cpu,dev]" in capfd.readouterr().err
+    assert "pip could not install iha-eval[cpu]" in capfd.readouterr().err
 
 
 def test_a_half_made_environment_is_replaced(made):
