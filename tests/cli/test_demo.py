@@ -41,8 +41,11 @@ def stand_in(tmp_path, monkeypatch):
     work.mkdir()
     program = folder / "lm_eval"
     program.write_text(STAND_IN.format(python=sys.executable))
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    for file in (program, python):
+        file.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     # What it makes of two runs is tested with it.
     monkeypatch.setattr(demo.compare, "main", lambda arguments: print("compared", *arguments) or 0)
     monkeypatch.chdir(work)

@@ -174,7 +174,7 @@ def test_what_reads_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         gguf.importlib.util, "find_spec", lambda name: None if name == "gguf" else found(name)
     )
-    with pytest.raises(ConversionError, match="needs gguf .*'iha-eval.gguf.'"):
+    with pytest.raises(ConversionError, match=r"needs gguf .*'iha-eval\[gguf\]'"):
         upcycle(tmp_path / "model.gguf", tmp_path / "iha", Recipe(2))
 
 
