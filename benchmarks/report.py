@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.compare import build_report, write_report
-from iha_eval.ruler.definition import LENGTHS, VARIANTS, task_name
+from iha_eval.ruler import LENGTHS, VARIANTS, task_name
 
 STAMP = "2026-01-02T03-04-05.678901"
 

@@ -1,11 +1,21 @@
-"""The real benchmarks' data: GSM8K and MATH-500, from a folder or from the Hugging Face hub.
+"""The real benchmarks' data, from a folder or from the Hugging Face hub.
+
+GSM8K and MATH-500 are for the tasks of reasoning, SQuAD 2.0 and HotpotQA for RULER's qa tasks.
 
 For: rows that are whole, and the record of where they came from and whether they are the
 published ones.
-Not for: prompts or scores (iha_eval.reasoning). No data is part of this package.
+Not for: prompts or scores (iha_eval.reasoning, iha_eval.ruler). No data is part of this package.
 """
 
-from iha_eval.data.known import FILES, GSM8K_TEST, GSM8K_TRAIN, MATH500_TEST, DataFile
+from iha_eval.data.known import (
+    FILES,
+    GSM8K_TEST,
+    GSM8K_TRAIN,
+    HOTPOTQA_DEV,
+    MATH500_TEST,
+    SQUAD_DEV,
+    DataFile,
+)
 from iha_eval.data.rows import Row, rows_sha256
 from iha_eval.data.sources import Loaded, MissingDataError, load_rows, named_folder
 
@@ -13,7 +23,9 @@ __all__ = [
     "FILES",
     "GSM8K_TEST",
     "GSM8K_TRAIN",
+    "HOTPOTQA_DEV",
     "MATH500_TEST",
+    "SQUAD_DEV",
     "DataFile",
     "Loaded",
     "MissingDataError",

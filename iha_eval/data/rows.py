@@ -17,7 +17,7 @@ from iha_eval.errors import UserError
 Row = dict[str, Any]
 """The used fields of one row, in the order of `DataFile.fields`."""
 
-_WORDS = {str: "a text", int: "a whole number"}
+_WORDS = {str: "a text", int: "a whole number", list: "a list"}
 
 
 def read_rows(file: DataFile, path: Path) -> list[Row]:
@@ -37,6 +37,8 @@ def read_rows(file: DataFile, path: Path) -> list[Row]:
             f"{path} cannot be read ({error.strerror or error}): make it a readable file, or name "
             "another folder."
         ) from error
+    if file.whole:
+        return check_rows(file, _of_whole(file, content, path), str(path))
     lines = enumerate(content.split(b"\n"), start=1)
     rows = [_parse(file, line, f"{path}, line {n}") for n, line in lines if line.strip()]
     if not rows:
@@ -79,7 +81,7 @@ def check_row(file: DataFile, row: object, where: str) -> Row:
                 f"{where} has {name}={_short(value)}, which is not {_WORDS[kind]}: restore the "
                 f"{file.title} there."
             )
-    if file.final not in row["answer"]:
+    if file.final and file.final not in row["answer"]:
         raise UserError(
             f"{where} has an answer without {file.final!r}, after which the final answer stands: "
             f"restore the {file.title} there."
@@ -97,6 +99,8 @@ def rows_sha256(rows: Iterable[Row]) -> str:
 
 def describe(file: DataFile) -> str:
     """What its rows are, in words."""
+    if file.whole:
+        return "the JSON document as its authors publish it"
     names = [repr(name) for name in file.fields]
     return f"one JSON object a line with {', '.join(names[:-1])} and {names[-1]}"
 
@@ -125,3 +129,61 @@ def _is_usable(value: object) -> bool:
 def _short(value: object) -> str:
     shown = ascii(value)
     return shown if len(shown) <= 40 else f"{shown[:37]}..."
+
+
+def _of_whole(file: DataFile, content: bytes, path: Path) -> list[dict[str, Any]]:
+    """The rows of one JSON document.
+
+    Raises:
+        UserError: It is no JSON, or not built like the published file.
+    """
+    try:
+        document = json.loads(content)
+        return _squad(document) if file.whole == "squad" else _hotpotqa(document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"{path} is not built like the {file.title} ({reason}): put {describe(file)} there."
+        ) from error
+
+
+def _squad(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a paragraph; questions that the paragraph does not answer are left out."""
+    return [
+        {
+            "title": article["title"],
+            "context": paragraph["context"],
+            "questions": [
+                [question["question"], [answer["text"] for answer in question["answers"]]]
+                for question in paragraph["qas"]
+                if not question["is_impossible"]
+            ],
+        }
+        for article in document["data"]
+        for paragraph in article["paragraphs"]
+    ]
+
+
+def _hotpotqa(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a question with its ten paragraphs, each below its title."""
+    return [
+        {
+            "question": entry["question"],
+            "answer": entry["answer"],
+            "paragraphs": [f"{title}\n{''.join(lines)}" for title, lines in entry["context"]],
+        }
+        for entry in document
+    ]
+
+
+def squad_of_questions(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """SQuAD's rows of the hub, a question each, as a row a paragraph."""
+    paragraphs: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        questions = paragraphs.setdefault((row["title"], row["context"]), [])
+        if row["answers"]["text"]:
+            questions.append([row["question"], list(row["answers"]["text"])])
+    return [
+        {"title": title, "context": context, "questions": questions}
+        for (title, context), questions in paragraphs.items()
+    ]

@@ -6,6 +6,7 @@ not reached it before, learn so in seconds.
 Not for: what rows must hold (rows.py).
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.data.known import DataFile
-from iha_eval.data.rows import Row, check_rows, describe, read_rows, rows_sha256
+from iha_eval.data.rows import (
+    Row,
+    check_rows,
+    describe,
+    read_rows,
+    rows_sha256,
+    squad_of_questions,
+)
 from iha_eval.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -38,7 +46,7 @@ class Loaded:
     Attributes:
         rows: At least one.
         source: Path of the file, or its place on the hub.
-        sha256: `rows_sha256` of the rows.
+        sha256: `rows_sha256` of the rows, or the hash of a file that is one JSON document.
         known: Whether they are the published ones, in their order.
     """
 
@@ -70,11 +78,18 @@ def load_rows(file: DataFile, folder: Path | None) -> Loaded:
         UserError: It is broken.
     """
     if folder is None:
-        rows, source = _from_hub(file), f"hub: {file.hub_name}"
+        rows, source, path = _from_hub(file)
     else:
-        rows, source = _from_folder(file, folder), str(folder / file.name)
-    sha256 = rows_sha256(rows)
-    loaded = Loaded(rows, source, sha256, known=sha256 == file.sha256)
+        path = folder / file.name
+        rows, source = _from_folder(file, path), str(path)
+    if file.whole and path is not None:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        known = sha256 == file.sha256
+    else:
+        sha256 = rows_sha256(rows)
+        # The hash of rows that the hub lays out in its own way is not on record; their number is.
+        known = len(rows) == file.rows if file.whole else sha256 == file.sha256
+    loaded = Loaded(rows, source, sha256, known)
     if not loaded.known:
         logger.warning("%s", difference(file, loaded))
     return loaded
@@ -114,7 +129,7 @@ def as_folder(value: object, where: str) -> Path:
     if path is None or not path.is_dir():
         raise UserError(
             f"{where} is {str(value)!r}, which is not a folder: name the one that holds "
-            "gsm8k/test.jsonl and math500/test.jsonl."
+            "gsm8k/test.jsonl, math500/test.jsonl and the likes."
         )
     return path
 
@@ -131,8 +146,7 @@ def difference(file: DataFile, loaded: Loaded) -> str:
     )
 
 
-def _from_folder(file: DataFile, folder: Path) -> list[Row]:
-    path = folder / file.name
+def _from_folder(file: DataFile, path: Path) -> list[Row]:
     if not path.exists():
         raise MissingDataError(
             f"{path} does not exist: put the {file.title} there, {describe(file)} (on the hub: "
@@ -142,8 +156,13 @@ def _from_folder(file: DataFile, folder: Path) -> list[Row]:
     return read_rows(file, path)
 
 
-def _from_hub(file: DataFile) -> list[Row]:
+def _from_hub(file: DataFile) -> tuple[list[Row], str, Path | None]:
+    """Rows, their source, and the file that they were read from if it is the published one's."""
+    source = f"hub: {file.hub_name}"
     try:
+        if file.hub_file is not None:
+            path = _hub_file(file, *file.hub_file)
+            return read_rows(file, path), f"{source}, {file.hub_file[0]}", path
         rows = hub_rows(file)
     except ConnectionError as error:
         raise MissingDataError(
@@ -151,7 +170,32 @@ def _from_hub(file: DataFile) -> list[Row]:
             f"{file.name}, {describe(file)}, and name that folder with {VARIABLE} or "
             '--metadata \'{"data": "FOLDER"}\'.'
         ) from error
-    return check_rows(file, rows, file.hub_name)
+    if file.whole == "squad":
+        rows = squad_of_questions(rows)
+    return check_rows(file, rows, file.hub_name), source, None
+
+
+def _hub_file(file: DataFile, name: str, revision: str) -> Path:
+    """A file of the hub, from its cache or downloaded.
+
+    Raises:
+        ConnectionError: The hub does not answer, and the file is not cached; the text says why.
+    """
+    from huggingface_hub import hf_hub_download
+
+    reason = _unreachable(file)
+    try:
+        return Path(
+            hf_hub_download(
+                file.repository,
+                name,
+                repo_type="dataset",
+                revision=revision,
+                local_files_only=reason is not None,
+            )
+        )
+    except Exception as error:  # the hub's client raises from a dozen unrelated classes
+        raise ConnectionError(reason or _first_line(error)) from error
 
 
 def hub_rows(file: DataFile) -> list[dict[str, Any]]:

@@ -44,14 +44,16 @@ class Sizing:
     """What was found out about the documents of one task.
 
     Attributes:
-        sizes: Haystack units (words or lines) of each document.
+        sizes: Units (words, lines, paragraphs) of each document.
         tokens: Prompt tokens of each document.
         digests: SHA-256 of each document, as 64 hex digits.
+        fillers: What fills the rest of each document; see `Draft.filler`.
     """
 
     sizes: tuple[int, ...]
     tokens: tuple[int, ...]
     digests: tuple[str, ...]
+    fillers: tuple[int, ...]
 
     @property
     def sha256(self) -> str:
@@ -73,14 +75,18 @@ def read_sizing(key: Mapping[str, object], count: int) -> Sizing | None:
     """
     try:
         entry = json.loads(_path(key).read_text(encoding="utf-8"))
-        sizing = Sizing(*(tuple(entry[name]) for name in ("sizes", "tokens", "digests")))
+        # Files of earlier releases have no fillers; their documents need none.
+        entry.setdefault("fillers", [0] * count)
+        names = ("sizes", "tokens", "digests", "fillers")
+        sizing = Sizing(*(tuple(entry[name]) for name in names))
         kinds = (
-            all(type(number) is int for number in sizing.sizes + sizing.tokens),
+            all(type(n) is int for n in (*sizing.sizes, *sizing.tokens, *sizing.fillers)),
+            all(filler >= 0 for filler in sizing.fillers),
             all(type(digest) is str and len(digest) == 64 for digest in sizing.digests),
-            len(sizing.sizes) == len(sizing.tokens) == len(sizing.digests) == count,
+            all(len(part) == count for part in vars(sizing).values()),
             entry["key"] == key,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return sizing if all(kinds) else None
 

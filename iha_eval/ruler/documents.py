@@ -2,62 +2,55 @@
 
 For: sizing them once, keeping the sizes on disk, and writing each document out when it is asked
 for, so that thousands of them take no memory.
-Not for: what a document consists of (niah.py), or lm-eval (task.py).
+Not for: what a document consists of (niah.py and its likes), or lm-eval (task.py).
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
 
 from iha_eval.ruler.cache import Sizing, read_sizing, write_sizing
-from iha_eval.ruler.definition import DOCUMENTS, GENERATOR_VERSION, Variant
-from iha_eval.ruler.drafts import Document, Draft
-from iha_eval.ruler.draw import key_words
+from iha_eval.ruler.definition import DOCUMENTS, GENERATOR_VERSION
+from iha_eval.ruler.drafts import Definition, Document, Draft, Material, RulerSettings
 from iha_eval.ruler.fit import Render, fit_all
-from iha_eval.ruler.haystack import load_haystack
-from iha_eval.ruler.niah import EssayMaterial, LinesMaterial
-from iha_eval.ruler.tokens import counter_for
+from iha_eval.ruler.tokens import TokenCounter, counter_for
 
 
 @dataclass(frozen=True)
 class RulerCell:
-    """One task: a variant at a length.
+    """A task at a length.
 
     Attributes:
-        variant: The variant.
+        definition: The task.
         length: Tokens of prompt and generation together.
-        haystack: Where the running text of multikey_1 comes from; see `load_haystack`.
+        haystack: Where running text comes from; see `load_haystack`.
         count: Number of documents.
+        settings: What metadata asked for.
     """
 
-    variant: Variant
+    definition: Definition
     length: int
     haystack: str | None = None
     count: int = DOCUMENTS
+    settings: RulerSettings = field(default_factory=RulerSettings)
 
     @cached_property
-    def material(self) -> EssayMaterial | LinesMaterial:
-        """What the haystacks are made of."""
-        if self.variant.haystack == "essay":
-            return EssayMaterial(load_haystack(self.haystack), self.length)
-        return LinesMaterial(self.variant, self.length)
+    def material(self) -> Material:
+        """What the documents are made of."""
+        return self.definition.material(self.length, self.haystack, self.settings)
 
-    def draft(self, index: int) -> Draft:
+    def draft(self, index: int, filler: int = 0) -> Draft:
         """The draft of document `index`."""
-        return self.material.draft(self.variant, self.length, index)
+        draft = self.material.draft(self.definition, self.length, index)
+        draft.filler = filler
+        return draft
 
     @property
-    def sources(self) -> dict[str, str]:
-        """Names and hashes of the texts that documents are made of."""
-        sources = {"words_sha256": key_words().sha256}
-        if isinstance(self.material, EssayMaterial):
-            haystack = self.material.haystack
-            sources |= {"haystack": haystack.name, "haystack_sha256": haystack.sha256}
-        else:
-            sources["haystack"] = "needles"
-        return sources
+    def sources(self) -> dict[str, Any]:
+        """Names and hashes of the texts that documents are made of, and changed settings."""
+        return {**self.material.sources, **self.settings.changed()}
 
 
 def document_sha256(document: Document) -> str:
@@ -76,7 +69,7 @@ class Documents(Sequence[Document]):
     def __init__(self, cell: RulerCell, sizing: Sizing, budget: int, tokenizer_sha256: str) -> None:
         """Serve the documents of `cell` in the sizes of `sizing`."""
         self._cell, self._sizing, self._budget = cell, sizing, budget
-        self.provenance: dict[str, str | int] = {
+        self.provenance: dict[str, Any] = {
             "documents_sha256": sizing.sha256,
             "tokenizer_sha256": tokenizer_sha256,
             **cell.sources,
@@ -108,28 +101,25 @@ class Documents(Sequence[Document]):
         return map(self._write, range(len(self)))
 
     def _write(self, index: int) -> Document:
-        document = self._cell.draft(index).document(
+        document = self._cell.draft(index, self._sizing.fillers[index]).document(
             self._sizing.sizes[index], self._sizing.tokens[index] + self._budget
         )
         if document_sha256(document) != self._sizing.digests[index]:
             raise RuntimeError(
-                f"document {index} of {self._cell.variant.name} is not the one that was sized; "
+                f"document {index} of {self._cell.definition.title} is not the one that was sized; "
                 "delete the folder that IHA_EVAL_CACHE names, or the default one, and run again"
             )
         return document
 
 
-def _size(cell: RulerCell, tokenizer: Any, render: Render, budget: int) -> Sizing:
-    drafts = [cell.draft(index) for index in range(cell.count)]
-    fits = fit_all(drafts, cell.material.units, counter_for(tokenizer), render, budget)
-    digests = (
-        document_sha256(draft.document(fit.size)) for draft, fit in zip(drafts, fits, strict=True)
-    )
-    return Sizing(
-        sizes=tuple(fit.size for fit in fits),
-        tokens=tuple(fit.tokens for fit in fits),
-        digests=tuple(digests),
-    )
+def _size(cell: RulerCell, counter: TokenCounter, render: Render, budget: int) -> Sizing:
+    found: list[tuple[int, int, int, str]] = []
+    for draft, fit in fit_all(cell.draft, cell.count, counter, render, budget):
+        draft.filler = fit.filler
+        digest = document_sha256(draft.document(fit.size))
+        found.append((fit.size, fit.tokens, fit.filler, digest))
+    sizes, tokens, fillers, digests = zip(*found, strict=True)
+    return Sizing(sizes, tokens, digests, fillers)
 
 
 def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int) -> Documents:
@@ -145,11 +135,12 @@ def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int)
         UserError: If the length cannot hold a document, or the haystack cannot be read.
     """
     counter = counter_for(tokenizer)
+    cell.material.prepare(counter)
     draft = cell.draft(0)
     probe = render(draft.document(draft.minimum))
     key: dict[str, object] = {
         "generator_version": GENERATOR_VERSION,
-        "variant": cell.variant.name,
+        "variant": cell.definition.name,
         "length": cell.length,
         "count": cell.count,
         "budget": budget,
@@ -160,19 +151,24 @@ def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int)
     sizing = read_sizing(key, cell.count)
     if sizing is not None and _is_current(cell, sizing):
         return Documents(cell, sizing, budget, counter.sha256)
-    sizing = _size(cell, tokenizer, render, budget)
+    sizing = _size(cell, counter, render, budget)
     write_sizing(key, sizing)
     return Documents(cell, sizing, budget, counter.sha256)
 
 
 def _is_current(cell: RulerCell, sizing: Sizing) -> bool:
     """Whether first and last document still come out as recorded."""
-    if not all(0 < size <= len(cell.material.units) for size in sizing.sizes):
+    # No unit of any task takes less than half a token.
+    if not all(0 < size <= 2 * cell.length for size in sizing.sizes):
         return False
-    return all(
-        document_sha256(cell.draft(i).document(sizing.sizes[i])) == sizing.digests[i]
-        for i in (0, cell.count - 1)
-    )
+    try:
+        return all(
+            document_sha256(cell.draft(i, sizing.fillers[i]).document(sizing.sizes[i]))
+            == sizing.digests[i]
+            for i in (0, cell.count - 1)
+        )
+    except IndexError:
+        return False
 
 
 def plain_prompt(document: Document) -> str:

@@ -1,83 +1,231 @@
-"""What a drawn document is before its size is settled.
+"""What a task is, and what one of its documents is before its size is settled.
 
-For: the one interface behind which the two kinds of haystack look alike to sizing.
-Not for: drawing (niah.py) or sizing (fit.py).
+For: the interface behind which all task families look alike to sizing, and the settings they share.
+Not for: drawing (niah.py, vt.py, cwe.py, fwe.py, qa.py) or sizing (fit.py).
 """
 
+import random
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from iha_eval.ruler.definition import Variant
+from iha_eval.errors import UserError
+from iha_eval.ruler.tokens import TokenCounter
 
 Document = dict[str, Any]
 
+_CHOICES = {
+    "layout": ("own", "nvidia"),
+    "questions": ("all", "first"),
+    "spelling": ("new", "old"),
+}
 
-class Draft(ABC):
-    """Everything random about one document; only the number of haystack units is open.
+
+@dataclass(frozen=True)
+class RulerSettings:
+    """What task metadata may change.
 
     Attributes:
-        variant: The task.
-        length: Its length in tokens, prompt and generation together.
-        index: Number of the document.
-        key: The key that is asked for.
-        value: The right answer.
-        minimum: Fewest haystack units (words or lines).
-        reach: Units by which an estimate of the size may be off, since the last unit counts a
-            little differently.
+        layout: `own` for an order that each document draws for itself, `nvidia` for the original's,
+            which is the same in all documents of one size.
+        questions: For qa: `all` to draw questions over all articles, `first` for the first ones.
+        spelling: For vt: `old` for the "assgined" that the answer prefix had until May 2025.
+        data: The folder of the question sets; None for the environment's, or else the hub.
     """
 
-    minimum: ClassVar[int]
-    reach: ClassVar[int]
+    layout: str = "own"
+    questions: str = "all"
+    spelling: str = "new"
+    data: Path | None = None
 
-    variant: Variant
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any], data: Path | None) -> "RulerSettings":
+        """Read them.
+
+        Args:
+            metadata: lm-eval's task metadata.
+            data: The folder of the question sets.
+
+        Raises:
+            UserError: One has a value that it cannot have.
+        """
+        chosen = {name: metadata.get(name, values[0]) for name, values in _CHOICES.items()}
+        for name, value in chosen.items():
+            if value not in _CHOICES[name]:
+                first, second = _CHOICES[name]
+                raise UserError(
+                    f"metadata {name!r} is {value!r}: it can be {first!r} (the default) or "
+                    f"{second!r}."
+                )
+        return cls(**chosen, data=data)
+
+    def changed(self) -> dict[str, str]:
+        """The settings that are not the default, for the results."""
+        values = {name: str(getattr(self, name)) for name in _CHOICES}
+        return {name: value for name, value in values.items() if value != _CHOICES[name][0]}
+
+
+class Material(ABC):
+    """What the documents of one task at one length share.
+
+    Attributes:
+        units: What haystacks are made of, as texts whose tokens add up.
+    """
+
+    units: Sequence[str] = ()
+    _costs: tuple[TokenCounter, npt.NDArray[np.int64]] | None = None
+
+    @property
+    @abstractmethod
+    def sources(self) -> dict[str, Any]:
+        """Names and hashes of the texts that documents are made of."""
+
+    @abstractmethod
+    def draft(self, definition: Any, length: int, index: int) -> "Draft":
+        """The draft of document `index`."""
+
+    def prepare(self, counter: TokenCounter) -> None:
+        """Settle what depends on the tokenizer and is the same in all documents."""
+        del counter
+
+    def costs(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of each unit, as an array [units]."""
+        if self._costs is None or self._costs[0] is not counter:
+            self._costs = (counter, counter.costs(self.units))
+        return self._costs[1]
+
+
+class Definition(ABC):
+    """One of RULER's tasks.
+
+    Attributes:
+        name: Its name within its family; part of the names of random streams.
+        new_tokens: Tokens a model may generate per document.
+    """
+
+    name: str
+    new_tokens: ClassVar[int]
+
+    @property
+    def title(self) -> str:
+        """Its name in RULER, such as `niah_single_1`."""
+        return self.name
+
+    @abstractmethod
+    def material(self, length: int, haystack: str | None, settings: RulerSettings) -> Material:
+        """What its documents of `length` tokens are made of.
+
+        Args:
+            length: Tokens of prompt and generation together.
+            haystack: The source of running text; see `load_haystack`.
+            settings: What metadata asked for.
+        """
+
+
+class Draft(ABC):
+    """Everything random about one document; only its size is open.
+
+    Attributes:
+        title: The task's name.
+        length: Tokens of prompt and generation together.
+        index: Number of the document.
+        outputs: The right answers.
+        query: What is asked for.
+        kind: What answers are; a key of `scoring.SCORERS`.
+        filler: What fills the rest that no whole unit fits in; 0 for nothing.
+        minimum: The smallest size.
+        reach: Units by which an estimate of the size may be off, since the last unit counts a
+            little differently.
+        own_frame: Whether what surrounds the haystack ends differently in each document.
+        supply: What sizes count, where there is no more of it than the largest size takes.
+    """
+
+    minimum: int
+    reach: ClassVar[int] = 1
+    own_frame: ClassVar[bool] = False
+    supply: ClassVar[str] = ""
+
+    title: str
     length: int
     index: int
-    key: str
-    value: str
+    outputs: list[str]
+    query: str
+    kind: str
+    filler: int = 0
 
     @abstractmethod
     def context(self, size: int) -> str:
-        """The haystack of `size` units with its needles."""
+        """The haystack of `size` units and what is hidden in it."""
 
     @abstractmethod
     def edges(self, size: int) -> str:
         """`context(size)` without its inner units, which are cut out from space to space."""
 
     @abstractmethod
-    def inner_tokens(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Tokens of the inner units for sizes `minimum`, `minimum` + 1, and so on.
-
-        Args:
-            costs: Tokens of each unit of the material, as an array [units].
-        """
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of the inner units for sizes `minimum`, `minimum` + 1, and so on."""
 
     @abstractmethod
-    def depth(self, size: int) -> float:
-        """Where the asked needle is, in percent of the haystack."""
-
     def texts(self, context: str) -> tuple[str, str]:
         """User text and answer prefix around `context`."""
-        return self.variant.question(context, self.key), self.variant.answer_prefix(self.key)
+
+    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+        """Tokens of user text and answer prefix, as the sum over their pieces.
+
+        Args:
+            size: Units.
+            inner: `inner_tokens`.
+            counter: Counts the pieces.
+        """
+        around = sum(map(counter.pieces, self.texts(self.edges(size))))
+        return around + int(inner[size - self.minimum])
+
+    def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
+        """Fillers to try, the best first, where `rest` tokens are left at `size`."""
+        del size, rest, counter
+        return ()
+
+    def depth(self, size: int) -> float | None:
+        """Where the answer is, in percent of the haystack; None if it is in several places."""
+        del size
+        return None
 
     def document(self, size: int, length: int = 0) -> Document:
         """The document as the task sees it.
 
         Args:
-            size: Haystack units.
+            size: Units.
             length: Tokens of the prompt plus the generation budget, as far as known.
         """
         text, prefix = self.texts(self.context(size))
         return {
             "index": self.index,
             "input": text,
-            "outputs": [self.value],
+            "outputs": self.outputs,
             "gen_prefix": prefix,
-            "query": self.key,
-            "kind": self.variant.value_kind,
+            "query": self.query,
+            "kind": self.kind,
             "depth": self.depth(size),
             "length": length,
             "max_length": self.length,
         }
+
+
+@lru_cache(maxsize=256)
+def nvidia_order(count: int) -> npt.NDArray[np.int64]:
+    """The one order in which NVIDIA's scripts shuffle any list of `count` items.
+
+    Returns:
+        For each place the index of the item that goes there, as an array [count].
+
+    Source: NVIDIA/RULER, `random.Random(42).shuffle` in all generators.
+    """
+    order = list(range(count))
+    random.Random(42).shuffle(order)
+    return np.array(order, dtype=np.int64)

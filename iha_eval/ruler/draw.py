@@ -13,7 +13,6 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import Literal
 
-from iha_eval.ruler.definition import Variant
 from iha_eval.ruler.stream import Stream
 
 _SMALLEST, _NUMBERS = 1_000_000, 9_000_000
@@ -41,6 +40,13 @@ def _words(file: str) -> tuple[str, ...]:
 
 
 @cache
+def all_words() -> tuple[str, ...]:
+    """All 8,166 nouns, adjectives and verbs of the package, without repeats, sorted."""
+    files = ("nounlist.txt", "adjectivelist.txt", "verblist.txt")
+    return tuple(sorted({word for file in files for word in _words(file)}))
+
+
+@cache
 def key_words() -> KeyWords:
     """The lists of the installed `wonderwords`."""
     return KeyWords(_words("adjectivelist.txt"), _words("nounlist.txt"))
@@ -56,14 +62,3 @@ def draw(stream: Stream, kind: Literal["word", "number", "uuid"], count: int) ->
     nouns = len(words.nouns)
     pairs = stream.integers(len(words.adjectives) * nouns, count)
     return [f"{words.adjectives[pair // nouns]}-{words.nouns[pair % nouns]}" for pair in pairs]
-
-
-def draw_needles(stream: Stream, variant: Variant) -> list[tuple[str, str]]:
-    """The variant's needles as (key, value), no key or value twice."""
-    needles: list[tuple[str, str]] = []
-    while len(needles) < variant.keys:
-        key = draw(stream, variant.key_kind, 1)[0]
-        value = draw(stream, variant.value_kind, 1)[0]
-        if all(key != other_key and value != other for other_key, other in needles):
-            needles.append((key, value))
-    return needles

@@ -8,7 +8,7 @@ Source: NVIDIA/RULER searches by bisection, once per length, and shrinks documen
 long; here every document is filled by itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from iha_eval.errors import UserError
+from iha_eval.ruler.definition import LEAST_FILL
 from iha_eval.ruler.drafts import Document, Draft
 from iha_eval.ruler.tokens import TokenCounter
 
@@ -25,52 +26,79 @@ Render = Callable[[Document], str]
 
 @dataclass(frozen=True)
 class FittedSize:
-    """The size of one document in haystack units, and its prompt's tokens."""
+    """The size of one document in units, its prompt's tokens, and what fills the rest."""
 
     size: int
     tokens: int
+    filler: int = 0
 
 
 class _Sum:
     """Counts a document as a sum over its pieces; `TokenCounter.additive_on` says if exactly."""
 
-    def __init__(
-        self, counter: TokenCounter, costs: npt.NDArray[np.int64], probe: Draft, render: Render
-    ) -> None:
-        self._counter, self._costs = counter, costs
-        # What chat template and special tokens add is the same for every document of a task.
-        document = probe.document(probe.minimum)
-        self._frame = counter.prompt(render(document)) - self._pieces(probe, probe.minimum)
+    def __init__(self, counter: TokenCounter, render: Render) -> None:
+        self._counter, self._render = counter, render
+        self._shared_frame: int | None = None
 
-    def _pieces(self, draft: Draft, size: int) -> int:
-        return sum(map(self._counter.pieces, draft.texts(draft.edges(size))))
+    def _frame(self, draft: Draft, inner: npt.NDArray[np.int64]) -> int:
+        """What chat template and special tokens add: the same for every document of most tasks."""
+        if draft.own_frame:
+            # Without haystack, as this is looked at for every document.
+            text, prefix = draft.texts("")
+            document = {**draft.document(draft.minimum), "input": text, "gen_prefix": prefix}
+            whole = self._counter.prompt(self._render(document))
+            return whole - draft.tokens(0, inner, self._counter)
+        if self._shared_frame is None:
+            whole = self._counter.prompt(self._render(draft.document(draft.minimum)))
+            self._shared_frame = whole - draft.tokens(draft.minimum, inner, self._counter)
+        return self._shared_frame
 
     def largest(self, draft: Draft, room: int) -> FittedSize:
         """The largest size that fits `room` tokens, or the smallest size if none does."""
-        inner = draft.inner_tokens(self._costs)
+        inner = draft.inner_tokens(self._counter)
+        frame = self._frame(draft, inner)
         smallest, largest = draft.minimum, draft.minimum + len(inner) - 1
 
         def fit(size: int) -> FittedSize:
-            tokens = self._frame + self._pieces(draft, size) + int(inner[size - smallest])
-            return FittedSize(size, tokens)
+            return FittedSize(size, frame + draft.tokens(size, inner, self._counter), draft.filler)
 
-        rest = room - fit(smallest).tokens
+        # What inner units take is taken off the room as a whole, since edges may overlap with them.
+        rest = room - fit(smallest).tokens + int(inner[0])
         guess = smallest + int(np.searchsorted(inner, rest, side="right")) - 1
         best = fit(min(max(guess, smallest) + draft.reach, largest))
         while best.tokens > room and best.size > smallest:
             best = fit(best.size - 1)
         while best.size < largest and (more := fit(best.size + 1)).tokens <= room:
             best = more
-        return best
+        return _filled(draft, best, room, self._counter, fit)
+
+
+def _filled(
+    draft: Draft,
+    fit: FittedSize,
+    room: int,
+    counter: TokenCounter,
+    measure: Callable[[int], FittedSize],
+) -> FittedSize:
+    """A fit with the first filler that fits the rest, if any does."""
+    if fit.tokens > room:
+        return fit
+    for filler in draft.fillers(fit.size, room - fit.tokens, counter):
+        draft.filler = filler
+        if (filled := measure(fit.size)).tokens <= room:
+            return filled
+    draft.filler = 0
+    return fit
 
 
 def _by_encoding(
     draft: Draft, room: int, start: int, counter: TokenCounter, render: Render, largest: int
 ) -> FittedSize:
     """The largest fitting size near `start`, with every candidate really encoded."""
+    draft.filler = 0
 
     def fit(size: int) -> FittedSize:
-        return FittedSize(size, counter.prompt(render(draft.document(size))))
+        return FittedSize(size, counter.prompt(render(draft.document(size))), draft.filler)
 
     best, over = None, largest + 1
     candidate = fit(start)
@@ -81,63 +109,91 @@ def _by_encoding(
             over = candidate.size
         low = best.size if best else draft.minimum - 1
         if over - low <= 1:
-            return best or candidate
+            return _filled(draft, best or candidate, room, counter, fit)
         per_unit = candidate.tokens / (candidate.size + 1)
         step = int((room - candidate.tokens) / per_unit)
         candidate = fit(min(max(candidate.size + step, low + 1), over - 1))
 
 
 def fit_all(
-    drafts: Sequence[Draft],
-    units: Sequence[str],
+    draft_of: Callable[[int], Draft],
+    count: int,
     counter: TokenCounter,
     render: Render,
     budget: int,
-) -> list[FittedSize]:
-    """The size of every document, such that prompt plus `budget` never exceeds the length.
+) -> Iterator[tuple[Draft, FittedSize]]:
+    """Size every document, such that prompt plus `budget` never exceeds the length.
 
     Args:
-        drafts: The documents of one task.
-        units: The units of their haystack.
+        draft_of: Draws the document of a number.
+        count: Number of documents.
         counter: Counts tokens.
         render: Makes the prompt of a document.
         budget: Tokens to be generated.
 
-    Returns:
-        A fit per draft.
+    Yields:
+        Each draft and its size, in order; no more than one draft is kept in memory.
 
     Raises:
-        UserError: If the length cannot hold even the smallest document.
+        UserError: If the length cannot hold even the smallest document, or, after the last one, if
+            it did not hold one of them.
     """
-    room = drafts[0].length - budget
-    sums = _Sum(counter, counter.costs(units), drafts[0], render)
-    fits = [sums.largest(draft, room) for draft in drafts]
-    if not _sums_are_exact(drafts, fits, units, counter, render):
-        progress = tqdm(drafts, desc=f"Sizing {drafts[0].variant.name} by encoding whole documents")
-        fits = [
-            _by_encoding(draft, room, fit.size, counter, render, largest=len(units))
-            for draft, fit in zip(progress, fits, strict=True)
-        ]
-    worst = max(range(len(fits)), key=lambda i: fits[i].tokens)
-    if fits[worst].tokens > room:
-        raise _too_short(drafts[worst], fits[worst], budget)
-    return fits
+    sums = _Sum(counter, render)
+    first = draft_of(0)
+    room = first.length - budget
+    exact = _sums_are_exact(draft_of, count, counter, render, room)
+    numbers = range(count) if exact else tqdm(range(count), desc=_slow_way(first))
+    worst: tuple[Draft, FittedSize] | None = None
+    for index in numbers:
+        draft = draft_of(index)
+        fit = sums.largest(draft, room)
+        if not exact:
+            # TokenCounter's sums cost next to nothing beside whole encodings.
+            largest = draft.minimum + len(draft.inner_tokens(counter)) - 1
+            fit = _by_encoding(draft, room, fit.size, counter, render, largest)
+        if draft.supply and fit.tokens < LEAST_FILL * draft.length - budget:
+            _refuse_where_supply_ends(draft, fit, budget, counter)
+        if worst is None or fit.tokens > worst[1].tokens:
+            worst = (draft, fit)
+        yield draft, fit
+    if worst is not None and worst[1].tokens > room:
+        raise _too_short(*worst, budget)
+
+
+def _slow_way(draft: Draft) -> str:
+    return f"Sizing {draft.title} by encoding whole documents"
 
 
 def _sums_are_exact(
-    drafts: Sequence[Draft],
-    fits: Sequence[FittedSize],
-    units: Sequence[str],
+    draft_of: Callable[[int], Draft],
+    count: int,
     counter: TokenCounter,
     render: Render,
+    room: int,
 ) -> bool:
-    """Whether this tokenizer's counts are sums, checked on the haystack and on whole documents."""
-    largest = max(fit.size for fit in fits)
-    if not counter.additive_on(" ".join([*units[:largest], drafts[0].edges(drafts[0].minimum)])):
-        return False
-    picked = {0, len(drafts) // 2, len(drafts) - 1}
-    return all(
-        counter.prompt(render(drafts[i].document(fits[i].size))) == fits[i].tokens for i in picked
+    """Whether this tokenizer's counts are sums, checked on whole documents."""
+    sums = _Sum(counter, render)
+    sums.largest(draft_of(0), room)
+    for index in sorted({0, count // 2, count - 1}):
+        draft = draft_of(index)
+        fit = sums.largest(draft, room)
+        document = draft.document(fit.size)
+        if not counter.additive_on(document["input"]):
+            return False
+        if counter.prompt(render(document)) != fit.tokens:
+            return False
+    return True
+
+
+def _refuse_where_supply_ends(
+    draft: Draft, fit: FittedSize, budget: int, counter: TokenCounter
+) -> None:
+    if fit.size < draft.minimum + len(draft.inner_tokens(counter)) - 1:
+        return
+    most = fit.tokens + budget
+    raise UserError(
+        f"{draft.title} cannot fill {draft.length} tokens: all of its {fit.size:,} {draft.supply} "
+        f"take no more than {most}; ask for {most // 1024 * 1024} or less."
     )
 
 
@@ -145,6 +201,6 @@ def _too_short(draft: Draft, fit: FittedSize, budget: int) -> UserError:
     # Another length draws other needles, so what is named has some tokens to spare.
     enough = (fit.tokens + budget + 32) // 128 * 128 + 128
     return UserError(
-        f"A length of {draft.length} tokens is too short for {draft.variant.name}: its smallest "
+        f"A length of {draft.length} tokens is too short for {draft.title}: its smallest "
         f"document takes up to {fit.tokens} tokens and the answer {budget}; ask for {enough}."
     )

@@ -1,29 +1,158 @@
-"""Needles in a haystack: running prose, or lines that look just like the needle.
+"""Needles in a haystack: RULER's eight niah tasks.
 
-For: the prose cut into words and sentences, the supply of lines, and drafts of documents in either.
-As in RULER, every document in prose hides its needles in the first words of the same text. Lines
-and their order are drawn from a document's own stream; the lines themselves come from one supply
-per task, so that each is tokenized once and not once per document. The supply is drawn
-independently line by line, as RULER draws them, and many times what a document can hold.
+For: what the tasks are, and drafts of their documents in running prose, in lines that look just
+like the needle, or in one line that is repeated. As in RULER, every document in prose hides its
+needles in the first words of the same text. Distractor lines and their order are drawn from a
+document's own stream; the lines themselves come from one supply per task, so that each is tokenized
+once and not once per document. The supply is drawn independently line by line, as RULER draws them,
+and many times what a document can hold.
 Not for: choosing the prose (haystack.py).
 
-Source: NVIDIA/RULER, scripts/data/synthetic/niah.py, haystack types `essay` and `needle`.
+Source: NVIDIA/RULER, scripts/synthetic.yaml, scripts/data/synthetic/constants.py and niah.py.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from iha_eval.ruler.definition import DEPTHS, Variant
-from iha_eval.ruler.drafts import Draft
-from iha_eval.ruler.draw import draw, draw_needles
-from iha_eval.ruler.haystack import Haystack
+from iha_eval.ruler.definition import LEAST_FILL
+from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
+from iha_eval.ruler.draw import draw, key_words
+from iha_eval.ruler.haystack import Haystack, load_haystack
 from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.tokens import TokenCounter
+
+#: Depths a needle can have in an essay haystack, in percent of its sentences: 40 points from 0 to
+#: 100.
+DEPTHS = tuple(round(100 * i / 39) for i in range(40))
+
+NEEDLE = "One of the special magic {kind}s for {key} is: {value}."
+QUESTIONS = {
+    "one": (
+        "A special magic {kind} is hidden within the following text. Make sure to memorize it. "
+        "I will quiz you about the {kind} afterwards.\n{context}\n"
+        "What is the special magic {kind} for {query} mentioned in the provided text?"
+    ),
+    "several": (
+        "Some special magic {kind}s are hidden within the following text. Make sure to memorize "
+        "it. I will quiz you about the {kind}s afterwards.\n{context}\n"
+        "What are all the special magic {kind}s for {query} mentioned in the provided text?"
+    ),
+}
+PREFIXES = {
+    "one": "The special magic {kind} for {query} mentioned in the provided text is",
+    "several": "The special magic {kind}s for {query} mentioned in the provided text are",
+}
+#: The line that a haystack of noise repeats; vt has it too.
+NOISE = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+
+Kind = Literal["number", "uuid"]
+
+
+@dataclass(frozen=True)
+class Variant(Definition):
+    """One of the eight tasks.
+
+    Attributes:
+        name: Such as `multikey_1`.
+        haystack: `essay` for running prose, `needles` for lines that are needles themselves,
+            `noise` for one line again and again.
+        keys: Number of keys besides those of the haystack.
+        key_kind: `word` for adjective-noun, `uuid` for a random UUID (version 4).
+        value_kind: `number` for seven digits, `uuid` for a random UUID.
+        values: Number of values of each key.
+        queries: Number of keys that are asked for.
+    """
+
+    name: str
+    haystack: Literal["essay", "needles", "noise"]
+    keys: int
+    key_kind: Literal["word", "uuid"]
+    value_kind: Kind
+    values: int = 1
+    queries: int = 1
+
+    new_tokens: ClassVar[int] = 128
+
+    @property
+    def title(self) -> str:
+        """Its name in RULER."""
+        return f"niah_{self.name}"
+
+    @property
+    def _form(self) -> str:
+        return "one" if self.values * self.queries == 1 else "several"
+
+    @property
+    def kind(self) -> str:
+        """What answers are: `number`, `uuid`, or `numbers` where several are asked for."""
+        return self.value_kind if self._form == "one" else f"{self.value_kind}s"
+
+    def needle(self, key: str, value: str) -> str:
+        """The sentence that hides `value` under `key`."""
+        return NEEDLE.format(kind=self.value_kind, key=key, value=value)
+
+    def question(self, context: str, query: str) -> str:
+        """The whole user text: instruction, haystack with needles, question."""
+        return QUESTIONS[self._form].format(kind=self.value_kind, context=context, query=query)
+
+    def answer_prefix(self, query: str) -> str:
+        """The words the answer opens with; they belong to the prompt."""
+        return PREFIXES[self._form].format(kind=self.value_kind, query=query)
+
+    def material(
+        self, length: int, haystack: str | None, settings: RulerSettings
+    ) -> "EssayMaterial | LinesMaterial | NoiseMaterial":
+        """What haystacks are made of."""
+        if self.haystack == "essay":
+            return EssayMaterial(load_haystack(haystack), length, settings)
+        if self.haystack == "noise":
+            return NoiseMaterial(settings)
+        return LinesMaterial(self, length)
+
+
+NIAH = {
+    variant.title: variant
+    for variant in (
+        Variant("single_1", "noise", 1, "word", "number"),
+        Variant("single_2", "essay", 1, "word", "number"),
+        Variant("single_3", "essay", 1, "word", "uuid"),
+        Variant("multikey_1", "essay", 4, "word", "number"),
+        Variant("multikey_2", "needles", 1, "word", "number"),
+        Variant("multikey_3", "needles", 1, "uuid", "uuid"),
+        Variant("multivalue", "essay", 1, "word", "number", values=4),
+        Variant("multiquery", "essay", 4, "word", "number", queries=4),
+    )
+}
+#: The three of the `ruler_mk` tasks, by their short names.
+VARIANTS = {
+    variant.name: variant for variant in NIAH.values() if variant.name.startswith("multikey_")
+}
+
+
+def draw_needles(stream: Stream, variant: Variant) -> list[tuple[str, str]]:
+    """The variant's needles as (key, value), no key and no value twice."""
+    needles: list[tuple[str, str]] = []
+    while len(needles) < variant.keys * variant.values:
+        key = draw(stream, variant.key_kind, 1)[0]
+        values = draw(stream, variant.value_kind, variant.values)
+        taken = {text for needle in needles for text in needle}
+        if len({key, *values}) == 1 + variant.values and taken.isdisjoint((key, *values)):
+            needles += [(key, value) for value in values]
+    return needles
+
+
+def _joined(queries: Sequence[str]) -> str:
+    """Keys as a question lists them: `a`, or `a, b, c, and d`."""
+    return ", ".join(queries[:-1]) + ", and " + queries[-1] if len(queries) > 1 else queries[0]
+
 
 _ENDS = re.compile("[.!?]+[\"')\\]\u2019\u201d]*$")
 _STARTS = re.compile("[\"'(\\[\u2018\u201c]*[A-Z0-9]")
@@ -52,18 +181,30 @@ def sentence_ends(words: Sequence[str]) -> list[int]:
     return ends
 
 
-class EssayMaterial:
+class EssayMaterial(Material):
     """The first words of a haystack, as many as any document of `length` tokens can hold.
 
     Attributes:
         units: The words.
     """
 
-    def __init__(self, haystack: Haystack, length: int) -> None:
+    def __init__(
+        self, haystack: Haystack, length: int, settings: RulerSettings | None = None
+    ) -> None:
         """Take words for documents of up to `length` tokens; a word takes one token at least."""
-        self.haystack = haystack
+        self.haystack, self.settings = haystack, settings or RulerSettings()
         self.units = haystack.words(length)
         self._text = " ".join(self.units)
+        self._inner: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The key words and the prose."""
+        return {
+            "words_sha256": key_words().sha256,
+            "haystack": self.haystack.name,
+            "haystack_sha256": self.haystack.sha256,
+        }
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -73,6 +214,13 @@ class EssayMaterial:
     def span(self, start: int, end: int) -> str:
         """The words from `start` to before `end`, as text."""
         return self._text[self._starts[start] : self._starts[end] - 1]
+
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of the words between the first and the last, for 2, 3, 4 words and so on."""
+        costs = self.costs(counter)
+        if self._inner is None or self._inner[0] is not costs:
+            self._inner = (costs, np.concatenate(([0], np.cumsum(costs[1:-1]))))
+        return self._inner[1]
 
     @cached_property
     def ends(self) -> list[int]:
@@ -84,22 +232,65 @@ class EssayMaterial:
         return EssayDraft(self, variant, length, index)
 
 
-class EssayDraft(Draft):
-    """A multikey_1 document: needles with their depths, to be hidden among words."""
+class NeedleDraft(Draft):
+    """What the documents of all eight tasks have in common.
+
+    Attributes:
+        variant: The task.
+        key: The keys that are asked for, as the question lists them.
+        value: The first of the right answers.
+    """
+
+    variant: Variant
+
+    def _ask(self, variant: Variant, length: int, index: int, asked: Sequence[str]) -> None:
+        """Ask for the keys `asked`."""
+        self.variant, self.length, self.index = variant, length, index
+        self.title, self.query, self.kind = variant.title, _joined(asked), variant.kind
+
+    @property
+    def key(self) -> str:
+        """What is asked for."""
+        return self.query
+
+    @property
+    def value(self) -> str:
+        """The first right answer."""
+        return self.outputs[0]
+
+    def texts(self, context: str) -> tuple[str, str]:
+        """User text and answer prefix around `context`."""
+        return self.variant.question(context, self.query), self.variant.answer_prefix(self.query)
+
+
+class EssayDraft(NeedleDraft):
+    """A document in prose: needles with their depths, to be hidden among words."""
 
     minimum = 2
     reach = 6
 
     def __init__(self, material: EssayMaterial, variant: Variant, length: int, index: int) -> None:
-        """Draw needles, depths and the asked key from the stream of (variant, length, index)."""
-        self.variant, self.length, self.index = variant, length, index
+        """Draw needles, depths and asked keys from the stream of (variant, length, index)."""
         self._material = material
         stream = Stream("ruler_mk", variant.name, length, index)
         needles = draw_needles(stream, variant)
-        self._depths = sorted(DEPTHS[i] for i in stream.sample(len(DEPTHS), variant.keys))
-        self._needles = [variant.needle(key, value) for key, value in needles]
-        self._asked = stream.integer(variant.keys)
-        self.key, self.value = needles[self._asked]
+        self._depths = sorted(DEPTHS[i] for i in stream.sample(len(DEPTHS), len(needles)))
+        keys = list(dict.fromkeys(key for key, _ in needles))
+        if variant.queries == 1:
+            asked = [keys[stream.integer(variant.keys)]]
+        else:
+            asked = [keys[i] for i in stream.sample(variant.keys, variant.queries)]
+        self._ask(variant, length, index, asked)
+        self.outputs = [value for key in asked for k, value in needles if k == key]
+        order = list(range(len(needles)))
+        if material.settings.layout == "nvidia":
+            order = nvidia_order(len(needles)).tolist()
+        elif variant.values > 1:
+            # Several keys are in random order already; values of one key are asked for as drawn.
+            order = stream.sample(len(needles), len(needles))
+        placed = [needles[i] for i in order]
+        self._needles = [variant.needle(key, value) for key, value in placed]
+        self._asked = [place for place, (key, _) in enumerate(placed) if key in asked]
 
     def _places(self, size: int) -> list[int]:
         """The word index before which each needle goes: a sentence's begin, or the very end."""
@@ -134,14 +325,14 @@ class EssayDraft(Draft):
         between = self._needles[len(first) : len(self._needles) - len(last)]
         return " ".join([*first, words[0], *between, words[size - 1], *last])
 
-    def inner_tokens(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
         """Tokens of the words between the first and the last."""
-        return np.concatenate(([0], np.cumsum(costs[1:-1])))
+        return self._material.inner_tokens(counter)
 
-    def depth(self, size: int) -> float:
+    def depth(self, size: int) -> float | None:
         """Depth of the asked needle in percent of the sentences, one of DEPTHS."""
         del size
-        return float(self._depths[self._asked])
+        return float(self._depths[self._asked[0]]) if len(self._asked) == 1 else None
 
 
 def _unit(line: str) -> str:
@@ -150,7 +341,7 @@ def _unit(line: str) -> str:
     return f"{rest}\n{first}"
 
 
-class LinesMaterial:
+class LinesMaterial(Material):
     """A supply of needle lines; a longer one begins with the lines of a shorter one.
 
     Attributes:
@@ -169,6 +360,12 @@ class LinesMaterial:
         self.lines = [
             variant.needle(key, value) for key, value in zip(self.keys, self.values, strict=True)
         ]
+        self.units = [_unit(line) for line in self.lines]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The key words."""
+        return {"words_sha256": key_words().sha256, "haystack": "needles"}
 
     @cached_property
     def taken(self) -> frozenset[str]:
@@ -179,17 +376,12 @@ class LinesMaterial:
         """Whether a line has this key or this value."""
         return self.keys[line] == key or self.values[line] == value
 
-    @cached_property
-    def units(self) -> list[str]:
-        """What each line adds to a document, from space to space."""
-        return [_unit(line) for line in self.lines]
-
     def draft(self, variant: Variant, length: int, index: int) -> "LinesDraft":
         """The draft of document `index`."""
         return LinesDraft(self, variant, length, index)
 
 
-class LinesDraft(Draft):
+class LinesDraft(NeedleDraft):
     """A multikey_2 or _3 document: a needle, its place, and the lines around it in their order."""
 
     minimum = 1
@@ -197,11 +389,12 @@ class LinesDraft(Draft):
 
     def __init__(self, material: LinesMaterial, variant: Variant, length: int, index: int) -> None:
         """Draw needle, place and lines from the stream of (variant, length, index)."""
-        self.variant, self.length, self.index = variant, length, index
         self._material = material
         stream = Stream("ruler_mk", variant.name, length, index)
-        [(self.key, self.value)] = draw_needles(stream, variant)
-        self._needle = variant.needle(self.key, self.value)
+        [(key, value)] = draw_needles(stream, variant)
+        self._ask(variant, length, index, [key])
+        self.outputs = [value]
+        self._needle = variant.needle(key, value)
         self._place = stream.integer(2**32)
 
     def _drawn(self, draws: int) -> list[int]:
@@ -238,10 +431,102 @@ class LinesDraft(Draft):
         """The needle and the last line."""
         return f"{self._needle}\n{self._material.lines[self._order[size - 1]]}"
 
-    def inner_tokens(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
         """Tokens of all lines but the needle and the last."""
-        return np.concatenate(([0], np.cumsum(costs[self._order[:-1]])))
+        return np.concatenate(([0], np.cumsum(self._material.costs(counter)[self._order[:-1]])))
 
     def depth(self, size: int) -> float:
         """Lines before the needle in percent of all others, to one decimal."""
         return round(100 * self._position(size) / size, 1)
+
+
+class NoiseMaterial(Material):
+    """One line, as often as needed."""
+
+    units = (_unit(NOISE),)
+
+    def __init__(self, settings: RulerSettings) -> None:
+        """Hide things in the one line there is."""
+        self.settings = settings
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The key words of needles."""
+        return {"words_sha256": key_words().sha256, "haystack": "noise"}
+
+    def draft(self, variant: Variant, length: int, index: int) -> "NoiseNeedleDraft":
+        """The draft of document `index`."""
+        return NoiseNeedleDraft(self, variant, length, index)
+
+
+class NoiseDraft(Draft):
+    """Statements, each a line before another line of noise; what is between them is open."""
+
+    _material: Material
+    _statements: list[str]
+    _places: list[int]
+
+    def _hide(self, statements: list[str], stream: Stream) -> None:
+        """Hide `statements` in this order, at places from the next numbers of `stream`."""
+        self._statements, self.minimum = statements, len(statements)
+        self._places = [int(number) for number in stream.words64(len(statements))]
+
+    def _lines(self, size: int) -> list[int]:
+        """Different line numbers below `size`, ascending, one a statement (Floyd's algorithm)."""
+        chosen: set[int] = set()
+        for number, last in zip(self._places, range(size - len(self._places), size), strict=True):
+            line = number * (last + 1) >> 64
+            chosen.add(last if line in chosen else line)
+        return sorted(chosen)
+
+    def _last(self) -> list[str]:
+        """The part of a noise line at the end, where whole lines leave too much room."""
+        parts = NOISE.split(". ")[: self.filler]
+        return [". ".join(parts) + "."] if parts else []
+
+    def context(self, size: int) -> str:
+        """`size` noise lines and the statements."""
+        lines, before = [], 0
+        for line, statement in zip(self._lines(size), self._statements, strict=True):
+            lines += [NOISE] * (line - before)
+            lines.append(statement)
+            before = line
+        return "\n".join([*lines, *[NOISE] * (size - before), *self._last()])
+
+    def edges(self, size: int) -> str:
+        """The statements with a noise line after each, and one before the first if there is."""
+        lines = [NOISE] if self._lines(size)[0] else []
+        for statement in self._statements:
+            lines += [statement, NOISE]
+        return "\n".join([*lines, *self._last()])
+
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of 0, 1, 2 lines and so on."""
+        return np.arange(self.length // 4) * int(self._material.costs(counter)[0])
+
+    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+        """Tokens of user text and answer prefix, as the sum over their pieces."""
+        left_out = size - self.minimum - (self._lines(size)[0] > 0)
+        return sum(map(counter.pieces, self.texts(self.edges(size)))) + int(inner[1]) * left_out
+
+    def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
+        """Sentences of one more line, where a line is more than 2% of the length."""
+        del size, counter
+        return range(4, 0, -1) if rest > (1 - LEAST_FILL) * self.length else ()
+
+
+class NoiseNeedleDraft(NoiseDraft, NeedleDraft):
+    """A document of single_1: a needle among lines of noise."""
+
+    def __init__(self, material: NoiseMaterial, variant: Variant, length: int, index: int) -> None:
+        """Draw needle and place from the stream of (variant, length, index)."""
+        self._material = material
+        stream = Stream("ruler_mk", variant.name, length, index)
+        [(key, value)] = draw_needles(stream, variant)
+        self._ask(variant, length, index, [key])
+        self.outputs = [value]
+        self._hide([variant.needle(key, value)], stream)
+
+    def depth(self, size: int) -> float:
+        """Lines before the needle in percent of all others, to one decimal."""
+        return round(100 * self._lines(size)[0] / size, 1)

@@ -1,24 +1,45 @@
 """How one answer is scored.
 
-For: the two metrics of the ruler_mk tasks, each from 0 to 1 per document.
+For: RULER's own score and a strict one beside it, each from 0 to 1 per document; `SCORERS` says
+which go with which kind of answer.
 Not for: means and standard errors, which lm-eval computes.
+
+Source: NVIDIA/RULER, scripts/eval/synthetic/constants.py and scripts/eval/evaluate.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import string
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from iha_eval.ruler.definition import Kind
-
-#: The metrics' names, in the order in which they are shown.
+#: The metrics of the ruler_mk tasks, in the order in which they are shown.
 METRICS = ("string_match", "first_answer")
 
-_VALUES: dict[Kind, re.Pattern[str]] = {
+#: The metrics that all thirteen tasks have, in the order in which they are shown.
+COMMON_METRICS = ("string_match", "strict_match")
+
+#: What the qa tasks have besides.
+QA_METRICS = ("exact_match", "f1")
+
+_PATTERNS = {
     "number": re.compile(r"(?<![0-9])[0-9]{7}(?![0-9])"),
     "uuid": re.compile(
         r"(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f])"
     ),
+    "numbers": re.compile(r"(?<![0-9])[0-9]{7}(?![0-9])"),
+    "variables": re.compile(r"(?<![A-Za-z])[A-Z]{5}(?![A-Za-z])"),
+    "coded words": re.compile(r"(?<![A-Za-z])[a-z]{6}(?![A-Za-z])"),
 }
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+Scorer = Callable[[str, Sequence[str], str], float]
+
+
+def cleaned(output: str) -> str:
+    """An output as RULER scores it: control characters are line ends, none stand at its edges."""
+    return _CONTROL.sub("\n", output.strip()).strip()
 
 
 def string_match(output: str, references: Sequence[str]) -> float:
@@ -26,14 +47,12 @@ def string_match(output: str, references: Sequence[str]) -> float:
 
     This is the score in RULER's paper (`string_match_all`). It rewards an output that lists many
     values.
-
-    Source: NVIDIA/RULER, scripts/eval/synthetic/constants.py.
     """
     lowered = output.lower()
     return sum(reference.lower() in lowered for reference in references) / len(references)
 
 
-def first_answer(output: str, references: Sequence[str], kind: Kind) -> float:
+def first_answer(output: str, references: Sequence[str], kind: str) -> float:
     """1 if the first value of the asked kind in the output is a reference, else 0.
 
     Args:
@@ -41,12 +60,112 @@ def first_answer(output: str, references: Sequence[str], kind: Kind) -> float:
         references: The right values.
         kind: `number` for seven digits on their own, `uuid` for a UUID.
     """
-    found = _VALUES[kind].search(output.lower())
+    found = _PATTERNS[kind].search(output.lower())
     return float(found is not None and found[0] in {r.lower() for r in references})
 
 
+def any_match(output: str, references: Sequence[str]) -> float:
+    """1 if any reference occurs in the output, upper and lower case alike, else 0.
+
+    This is RULER's score of the qa tasks (`string_match_part`).
+    """
+    lowered = output.lower()
+    return float(any(reference.lower() in lowered for reference in references))
+
+
+def exact_set(output: str, references: Sequence[str], kind: str) -> float:
+    """1 if the output names all references and nothing else of their kind, else 0.
+
+    Args:
+        output: What the model wrote.
+        references: The right answers.
+        kind: `numbers` for seven digits, `variables` for five capitals, `coded words` for six small
+            letters, each on their own.
+    """
+    return float(set(_PATTERNS[kind].findall(output)) == set(references))
+
+
+def _has_word(output: str, word: str) -> bool:
+    """Whether the output has the word by itself, not inside a longer or hyphenated one."""
+    found = re.search(rf"(?<![\w'-]){re.escape(word.lower())}(?![\w'-])", output.lower())
+    return found is not None
+
+
+def whole_words(output: str, references: Sequence[str]) -> float:
+    """The share of references that the output has as whole words."""
+    return sum(_has_word(output, reference) for reference in references) / len(references)
+
+
+def any_whole_word(output: str, references: Sequence[str]) -> float:
+    """1 if the output has any reference as whole words (`yes` is not in `eyes`), else 0."""
+    return float(any(_has_word(output, reference) for reference in references))
+
+
+def _tokens(text: str) -> list[str]:
+    """Words without articles and punctuation, in small letters."""
+    plain = "".join(character for character in text.lower() if character not in string.punctuation)
+    return _ARTICLES.sub(" ", plain).split()
+
+
+def exact_match(output: str, references: Sequence[str]) -> float:
+    """SQuAD's EM of the output's first line: 1 if it is a reference but for articles and signs.
+
+    Source: Rajpurkar et al., arXiv:1606.05250, section 6.1; the best over the references.
+    """
+    answer = _tokens(output.split("\n", 1)[0])
+    return float(any(answer == _tokens(reference) for reference in references))
+
+
+def f1(output: str, references: Sequence[str]) -> float:
+    """SQuAD's F1 of the output's first line: shared words; the best over the references.
+
+    Source: Rajpurkar et al., arXiv:1606.05250, section 6.1.
+    """
+    answer = _tokens(output.split("\n", 1)[0])
+    return max(_f1(answer, _tokens(reference)) for reference in references)
+
+
+def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
+    if not answer or not reference:
+        return float(answer == reference)
+    shared = (Counter(answer) & Counter(reference)).total()
+    return 2 * shared / (len(answer) + len(reference))
+
+
+def _of_words(score: Callable[[str, Sequence[str]], float]) -> Scorer:
+    """A score that does not ask which kind of answer it is."""
+    return lambda output, references, _kind: score(output, references)
+
+
+#: For each kind of answer its metrics, RULER's own first.
+SCORERS: dict[str, dict[str, Scorer]] = {
+    kind: {"string_match": _of_words(published), "strict_match": strict}
+    for kind, published, strict in (
+        ("number", string_match, first_answer),
+        ("uuid", string_match, first_answer),
+        ("numbers", string_match, exact_set),
+        ("variables", string_match, exact_set),
+        ("words", string_match, _of_words(whole_words)),
+        ("coded words", string_match, exact_set),
+        ("answer", any_match, _of_words(any_whole_word)),
+    )
+}
+SCORERS["answer"] |= {"exact_match": _of_words(exact_match), "f1": _of_words(f1)}
+
+
+def score(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """All scores of one document, in the form lm-eval asks for.
+
+    Args:
+        doc: A document with `outputs` (the right answers) and `kind`.
+        results: What the model wrote; only the first is scored, since generation is greedy.
+    """
+    output, references, kind = cleaned(results[0]), doc["outputs"], doc["kind"]
+    return {name: scorer(output, references, kind) for name, scorer in SCORERS[kind].items()}
+
+
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Both scores of one document, in the form lm-eval asks for.
+    """Both scores of one document of the ruler_mk tasks, in the form lm-eval asks for.
 
     Args:
         doc: A document with `outputs` (the right values) and `kind`.

@@ -1,34 +1,37 @@
-"""The ruler_mk tasks as lm-eval sees them.
+"""RULER's tasks as lm-eval sees them.
 
 For: holding documents back until the chat template is known, writing hashes into the results, and
-groups of lengths other than the standard ones.
+groups: of lengths other than the standard ones, and of the tasks whose data is to be had.
 Not for: drawing, sizing or scoring.
 """
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, overload
 
 from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.config.group import AggMetricConfig
 
+from iha_eval.data import MissingDataError, named_folder
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import read_budget
 from iha_eval.ruler.definition import (
     DOCUMENTS,
-    NEW_TOKENS,
-    VARIANTS,
     length_label,
     parse_count,
     parse_lengths,
     task_name,
 )
 from iha_eval.ruler.documents import Documents, RulerCell, load_documents, plain_prompt
-from iha_eval.ruler.drafts import Document
+from iha_eval.ruler.drafts import Document, RulerSettings
 from iha_eval.ruler.fit import Render
-from iha_eval.ruler.scoring import METRICS
+from iha_eval.ruler.niah import VARIANTS
+from iha_eval.ruler.qa import QA, QuestionTask, question_set
+from iha_eval.ruler.scoring import COMMON_METRICS, METRICS, QA_METRICS
+from iha_eval.ruler.suite import FAMILIES, TASKS, leaf_name
 from iha_eval.ruler.tokens import resolve_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class _View(Sequence[Document]):
 
 
 class RulerTask(ConfigurableTask):  # type: ignore[misc]
-    """One cell of the ruler_mk table.
+    """A task at a length.
 
     lm-eval builds tasks before it says whether a chat template is used, which a document's size
     depends on. So documents are drawn when requests are built.
@@ -71,21 +74,25 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
         """Set up a cell.
 
         Args:
-            config: lm-eval's task configuration; `dataset_kwargs` holds `variant` and `length`.
+            config: lm-eval's task configuration; `dataset_kwargs` holds `length` and `task`, or
+                `variant` for the ruler_mk tasks.
 
         Raises:
-            UserError: If metadata asks for other lengths, which this task does not have, or for a
-                number of documents that is none.
+            UserError: If metadata asks for other lengths, which this task does not have, or has a
+                value that it cannot have.
         """
         cell, metadata = config["dataset_kwargs"], config.get("metadata") or {}
         if "lengths" in metadata and not cell.get("by_metadata"):
+            group = "ruler_mk_lengths" if "variant" in cell else "ruler_all_lengths"
             raise UserError(
                 f"{config['task']} is {cell['length']} tokens long and does not follow metadata "
-                f"'lengths' ({metadata['lengths']!r}): use --tasks ruler_mk_lengths for others."
+                f"'lengths' ({metadata['lengths']!r}): use --tasks {group} for others."
             )
+        definition = VARIANTS[cell["variant"]] if "variant" in cell else TASKS[cell["task"]]
+        folder = named_folder(metadata) if isinstance(definition, QuestionTask) else None
+        settings = RulerSettings.from_metadata(metadata, folder)
         count = parse_count(metadata.get("documents", DOCUMENTS))
-        variant = VARIANTS[cell["variant"]]
-        self.cell = RulerCell(variant, cell["length"], metadata.get("haystack"), count)
+        self.cell = RulerCell(definition, cell["length"], metadata.get("haystack"), count, settings)
         self.preview: Document = {
             **dict.fromkeys(("index", "depth", "length", "max_length"), 0),
             **dict.fromkeys(("input", "gen_prefix", "query", "kind"), "preview"),
@@ -93,6 +100,12 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
         }
         self._documents: Documents | list[Document] = [self.preview]
         plain = {name: config[name] for name in config if name != "class"}
+        plain["generation_kwargs"] = {
+            "max_gen_toks": definition.new_tokens,
+            **plain.get("generation_kwargs", {}),
+        }
+        if isinstance(definition, QuestionTask):
+            plain["metric_list"] = [*plain["metric_list"], *map(_metric, QA_METRICS)]
         super().__init__(config={**plain, "metadata": dict(metadata)})
         self._documents = []
 
@@ -110,9 +123,25 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
 
     @property
     def budget(self) -> int:
-        """Tokens to be generated per document: 128 unless the user asks for another number."""
+        """Tokens to be generated per document: RULER's unless the user asks for another number."""
         where = f"generation_kwargs of task {self.config.task}"
-        return read_budget(self.config.generation_kwargs or {}, where, NEW_TOKENS)
+        return read_budget(
+            self.config.generation_kwargs or {}, where, self.cell.definition.new_tokens
+        )
+
+    def refusal(self) -> str | None:
+        """Why the length cannot hold this task's documents; None if it can, or is not known."""
+        try:
+            tokenizer = resolve_tokenizer(self.config.metadata)
+        except UserError:
+            # The run itself will say that there is none.
+            return None
+        try:
+            # One document shows it, and costs next to nothing.
+            load_documents(replace(self.cell, count=1), tokenizer, plain_prompt, self.budget)
+        except UserError as error:
+            return str(error)
+        return None
 
     def _draw(self, render: Render) -> None:
         tokenizer = resolve_tokenizer(self.config.metadata)
@@ -175,22 +204,109 @@ class RulerLengthsGroup(Group):  # type: ignore[misc]
         """
         metadata = config.get("metadata") or {}
         lengths = parse_lengths(metadata.get("lengths"))
-        super().__init__(**_group_fields(config["task"], metadata))
+        super().__init__(**_group_fields(config["task"], metadata, METRICS))
         for length in lengths:
-            subgroup = Group(**_group_fields(f"ruler_mk_{length_label(length)}", metadata))
+            fields = _group_fields(f"ruler_mk_{length_label(length)}", metadata, METRICS)
+            subgroup = Group(**fields)
             for variant in VARIANTS:
-                subgroup.add(RulerTask(_cell_config(config, variant, length)))
+                name = task_name(variant, length)
+                subgroup.add(RulerTask(_leaf_config(config, name, length, variant=variant)))
             self.add(subgroup)
 
 
-def _group_fields(name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = [AggMetricConfig(metric=metric, weight_by_size=False) for metric in METRICS]
-    return {"name": name, "aggregate_metric_list": metrics, "metadata": dict(metadata)}
+class RulerGroup(Group):  # type: ignore[misc]
+    """A group of RULER's tasks at one length or several, less those that cannot be made.
+
+    YAML groups list their tasks; this one leaves out qa_1 or qa_2 where the question set is not to
+    be had, and what has no room in the length with the model's tokenizer, and then says so wherever
+    its mean stands: `ruler_all_4k (11 of 13)`. A task is left out at all lengths or at none, so
+    that means of lengths can be compared.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Build the tasks.
+
+        Args:
+            config: lm-eval's task configuration, that of any leaf; `dataset_kwargs` holds `family`
+                (`all`, or one of FAMILIES) and `lengths`, without which metadata says them.
+
+        Raises:
+            UserError: If metadata has no lengths, or wrong ones, or names a task that there is not,
+                or if no task is left.
+        """
+        metadata, wanted = dict(config.get("metadata") or {}), config["dataset_kwargs"]
+        titles = _titles(wanted["family"], metadata)
+        lengths = wanted.get("lengths") or parse_lengths(metadata.get("lengths"))
+        missing = _missing(titles, metadata)
+        leaves: dict[str, list[RulerTask]] = {title: [] for title in titles if title not in missing}
+        for title, tasks in leaves.items():
+            for length in lengths:
+                leaf = _leaf_config(config, leaf_name(title, length), length, task=title)
+                leaf["dataset_kwargs"]["by_metadata"] = "lengths" not in wanted
+                tasks.append(RulerTask(leaf))
+            if reason := next(filter(None, (task.refusal() for task in tasks)), None):
+                missing[title] = reason
+        left = [title for title in leaves if title not in missing]
+        if not left:
+            raise UserError(" ".join(missing.values()))
+        for reason in missing.values():
+            logger.warning(
+                "%s goes on with %d of %d tasks. %s", config["task"], len(left), len(titles), reason
+            )
+        share = f"{len(left)} of {len(titles)}" if missing else ""
+        if missing:
+            metadata |= {"ruler_tasks": share, "left_out": list(missing)}
+        super().__init__(**_group_fields(config["task"], metadata, COMMON_METRICS, share))
+        base = config["task"].removesuffix("_lengths")
+        for number, length in enumerate(lengths):
+            group: Group = self
+            if (len(lengths) > 1 and len(titles) > 1) or "lengths" not in wanted:
+                name = f"{base}_{length_label(length)}"
+                group = Group(**_group_fields(name, metadata, COMMON_METRICS, share))
+                self.add(group)
+            for title in left:
+                group.add(leaves[title][number])
 
 
-def _cell_config(config: Mapping[str, Any], variant: str, length: int) -> dict[str, Any]:
+def _titles(family: str, metadata: Mapping[str, Any]) -> list[str]:
+    """The tasks of a family, or those that metadata `tasks` names among all."""
+    titles = list(TASKS if family == "all" else FAMILIES[family])
+    chosen = metadata.get("tasks")
+    if family != "all" or chosen is None:
+        return titles
+    names = [chosen] if isinstance(chosen, str) else chosen
+    if not isinstance(names, list) or not names or not set(map(str, names)) <= set(titles):
+        raise UserError(f"metadata 'tasks' is {chosen!r}: name one or some of {', '.join(titles)}.")
+    return [title for title in titles if title in names]
+
+
+def _missing(titles: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The tasks whose data is nowhere to be found, with what to do about it."""
+    missing = {}
+    for title in titles:
+        if title in QA:
+            try:
+                question_set(title, named_folder(metadata))
+            except MissingDataError as error:
+                missing[title] = str(error)
+    return missing
+
+
+def _metric(name: str) -> dict[str, Any]:
+    return {"metric": name, "aggregation": "mean", "higher_is_better": True}
+
+
+def _group_fields(
+    name: str, metadata: Mapping[str, Any], metrics: Sequence[str], share: str = ""
+) -> dict[str, Any]:
+    aggregated = [AggMetricConfig(metric=metric, weight_by_size=False) for metric in metrics]
+    fields = {"name": name, "aggregate_metric_list": aggregated, "metadata": dict(metadata)}
+    return {**fields, "alias": f"{name} ({share})"} if share else fields
+
+
+def _leaf_config(config: Mapping[str, Any], name: str, length: int, **which: str) -> dict[str, Any]:
     return {
         **deepcopy(dict(config)),
-        "task": task_name(variant, length),
-        "dataset_kwargs": {"variant": variant, "length": length, "by_metadata": True},
+        "task": name,
+        "dataset_kwargs": {**which, "length": length, "by_metadata": True},
     }

@@ -24,11 +24,18 @@ from iha_eval.errors import UserError
 #: A space between two words, or SentencePiece's mark for one.
 _SPACE = re.compile(r"(?<=[^\s▁])[ ▁](?=[^\s▁])")
 
+_FIRST_SPACE = re.compile(r"(?<! ) ")
+
 #: Pieces encoded at a time; bounds the memory that their encodings take.
 _BATCH = 4096
 
 #: A word put before and after a piece, so that it is encoded as in the middle of a text.
 _ANCHOR = "a"
+
+
+def _pieces(text: str) -> list[str]:
+    """A text cut at its spaces; of several in a row, all but the first go with what follows."""
+    return _FIRST_SPACE.split(text) if "  " in text else text.split(" ")
 
 
 class TokenCounter:
@@ -60,6 +67,10 @@ class TokenCounter:
         """Tokens of a whole prompt: really encoded, with special tokens and room for a BOS."""
         return len(self._ids(text)) + self._room_for_bos
 
+    def plain(self, text: str) -> int:
+        """Tokens of a text by itself, without special ones."""
+        return self._counts([text])[0]
+
     @cached_property
     def _backend(self) -> Tokenizer | None:
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
@@ -86,18 +97,21 @@ class TokenCounter:
 
     def learn(self, texts: Iterable[str]) -> None:
         """Encode all pieces of `texts` that are not known yet, in batches."""
-        pieces = {piece for text in texts for piece in text.split(" ")}
+        pieces = {piece for text in texts for piece in _pieces(text)}
         missing = sorted(piece for piece in pieces if piece not in self._known)
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
-            counts = self._counts([f"{_ANCHOR} {piece} {_ANCHOR}" for piece in batch])
-            for piece, count in zip(batch, counts, strict=True):
-                self._known[piece] = count - self._anchors
+            self._known.update(zip(batch, self.fresh(batch).tolist(), strict=True))
+
+    def fresh(self, pieces: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Tokens of pieces that are not worth remembering, as an array [pieces]."""
+        counts = self._counts([f"{_ANCHOR} {piece} {_ANCHOR}" for piece in pieces])
+        return np.array(counts, dtype=np.int64) - self._anchors
 
     def pieces(self, text: str) -> int:
         """Sum over the pieces of a text between spaces, each as in the middle of a text."""
         try:
-            return sum(map(self._known.__getitem__, text.split(" ")))
+            return sum(map(self._known.__getitem__, _pieces(text)))
         except KeyError:
             self.learn([text])
             return self.pieces(text)

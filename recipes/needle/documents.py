@@ -17,8 +17,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from iha_eval.ruler import DOCUMENTS, LENGTHS, VARIANTS, Variant, load_haystack
-from iha_eval.ruler.draw import draw, draw_needles
-from iha_eval.ruler.niah import LinesMaterial, sentence_ends
+from iha_eval.ruler.draw import draw
+from iha_eval.ruler.niah import LinesMaterial, draw_needles, sentence_ends
 from iha_eval.ruler.stream import Stream
 
 PURPOSE = "needle"

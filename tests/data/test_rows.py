@@ -110,10 +110,16 @@ def test_the_hash_knows_order_and_used_fields_only(tmp_path: Path) -> None:
 
 
 def test_known_files_are_told_apart() -> None:
-    assert len({file.sha256 for file in FILES}) == len({file.name for file in FILES}) == 3
-    assert [file.name for file in FILES if not file.needed] == ["gsm8k/train.jsonl"]
+    assert len({file.sha256 for file in FILES}) == len({file.name for file in FILES}) == 5
+    assert [file.name for file in FILES if not file.needed] == [
+        "gsm8k/train.jsonl",
+        "squad/dev-v2.0.json",
+        "hotpotqa/hotpot_dev_distractor_v1.json",
+    ]
     assert [file.hub_name for file in FILES] == [
         "openai/gsm8k (main, test)",
         "openai/gsm8k (main, train)",
         "HuggingFaceH4/MATH-500 (test)",
+        "rajpurkar/squad_v2 (validation)",
+        "namlh2004/hotpotqa (validation)",
     ]

@@ -7,7 +7,7 @@ import pytest
 from iha_eval.ruler.cache import Sizing, cache_folder, read_sizing, write_atomically, write_sizing
 
 KEY = {"variant": "multikey_1", "length": 4096}
-SIZING = Sizing(sizes=(5, 6), tokens=(70, 71), digests=("a" * 64, "b" * 64))
+SIZING = Sizing(sizes=(5, 6), tokens=(70, 71), digests=("a" * 64, "b" * 64), fillers=(0, 3))
 
 
 def test_what_was_written_is_read(own_cache: Path) -> None:
@@ -78,6 +78,17 @@ def test_the_folder_without_the_variable_is_the_users(monkeypatch: pytest.Monkey
 
 
 def test_one_hash_over_all_documents() -> None:
-    swapped = Sizing(SIZING.sizes, SIZING.tokens, SIZING.digests[::-1])
+    swapped = Sizing(SIZING.sizes, SIZING.tokens, SIZING.digests[::-1], SIZING.fillers)
     assert len(SIZING.sha256) == 64
     assert swapped.sha256 != SIZING.sha256
+
+
+def test_a_file_of_an_earlier_release_has_no_fillers(own_cache: Path) -> None:
+    write_sizing(KEY, SIZING)
+    [path] = own_cache.glob("documents/*.json")
+    entry = json.loads(path.read_text())
+    del entry["fillers"]
+    path.write_text(json.dumps(entry))
+    read = read_sizing(KEY, 2)
+    assert read is not None
+    assert read.fillers == (0, 0)

@@ -2,20 +2,20 @@ import pytest
 
 from iha_eval.errors import UserError
 from iha_eval.ruler.definition import (
-    DEPTHS,
+    ALL_LENGTHS,
     DOCUMENTS,
     LENGTHS,
-    NEW_TOKENS,
-    VARIANTS,
     length_label,
     parse_count,
     parse_lengths,
     task_name,
 )
+from iha_eval.ruler.niah import DEPTHS, VARIANTS
 
 
 def test_figures_are_rulers() -> None:
-    assert (NEW_TOKENS, DOCUMENTS, LENGTHS) == (128, 500, (4096, 8192, 16384))
+    assert (DOCUMENTS, LENGTHS) == (500, (4096, 8192, 16384))
+    assert tuple(1024 * n for n in (4, 8, 16, 32, 64, 128)) == ALL_LENGTHS
     assert len(DEPTHS) == len(set(DEPTHS)) == 40
     assert (DEPTHS[0], DEPTHS[1], DEPTHS[2], DEPTHS[38], DEPTHS[39]) == (0, 3, 5, 97, 100)
 

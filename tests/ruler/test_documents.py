@@ -16,7 +16,7 @@ import pytest
 from iha_eval.errors import UserError
 from iha_eval.ruler import documents as module
 from iha_eval.ruler import fit as fit_module
-from iha_eval.ruler.definition import GENERATOR_VERSION, VARIANTS
+from iha_eval.ruler.definition import GENERATOR_VERSION
 from iha_eval.ruler.documents import (
     Documents,
     RulerCell,
@@ -25,7 +25,7 @@ from iha_eval.ruler.documents import (
     plain_prompt,
 )
 from iha_eval.ruler.drafts import Document
-from iha_eval.ruler.niah import EssayDraft
+from iha_eval.ruler.niah import VARIANTS, EssayDraft
 from iha_eval.ruler.tokens import TokenCounter
 
 BUDGET = 128
@@ -238,7 +238,7 @@ class TestServing:
         self, loaded: Documents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "document_sha256", lambda document: "0" * 64)
-        with pytest.raises(RuntimeError, match="document 3 of multikey_2 is not the one"):
+        with pytest.raises(RuntimeError, match="document 3 of niah_multikey_2 is not the one"):
             loaded[3]
 
 
@@ -312,7 +312,7 @@ import random, sys
 random.seed(int(sys.argv[1]))
 from transformers import PreTrainedTokenizerFast
 from iha_eval.ruler.documents import RulerCell, load_documents, plain_prompt
-from iha_eval.ruler.definition import VARIANTS
+from iha_eval.ruler.niah import VARIANTS
 tokenizer = PreTrainedTokenizerFast(tokenizer_file=sys.argv[2])
 for variant in sys.argv[3:]:
     cell = RulerCell(VARIANTS[variant], 1024, "kjv", 6)

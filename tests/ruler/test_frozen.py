@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from iha_eval.ruler.definition import GENERATOR_VERSION, VARIANTS
+from iha_eval.ruler.definition import GENERATOR_VERSION
 from iha_eval.ruler.documents import RulerCell, load_documents, plain_prompt
+from iha_eval.ruler.niah import VARIANTS
 from model_adapters.default_checkpoint import IHA, folder
 
 #: (variant, length, documents, SHA-256 over all of them), for the embedded checkpoint's tokenizer.

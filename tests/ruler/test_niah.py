@@ -3,9 +3,16 @@ from itertools import pairwise
 
 import pytest
 
-from iha_eval.ruler.definition import DEPTHS, VARIANTS
 from iha_eval.ruler.haystack import Haystack, load_haystack
-from iha_eval.ruler.niah import EssayDraft, EssayMaterial, LinesDraft, LinesMaterial, sentence_ends
+from iha_eval.ruler.niah import (
+    DEPTHS,
+    VARIANTS,
+    EssayDraft,
+    EssayMaterial,
+    LinesDraft,
+    LinesMaterial,
+    sentence_ends,
+)
 
 VARIANT = VARIANTS["multikey_1"]
 PREFIX = "One of the special magic numbers for "
@@ -66,11 +73,11 @@ def test_depths_are_four_different_of_rulers_forty() -> None:
 
 def test_the_asked_key_is_any_of_the_four() -> None:
     drafts = [material().draft(VARIANT, 4096, index) for index in range(60)]
-    assert {draft._asked for draft in drafts} == {0, 1, 2, 3}
+    assert {draft._asked[0] for draft in drafts} == {0, 1, 2, 3}
     for draft in drafts:
         document = draft.document(300)
         assert f"{PREFIX}{draft.key} is: {draft.value}." in document["input"]
-        assert document["depth"] == draft._depths[draft._asked]
+        assert document["depth"] == draft._depths[draft._asked[0]]
 
 
 def test_edges_keep_what_touches_the_haystacks_ends() -> None:

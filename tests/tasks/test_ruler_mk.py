@@ -84,11 +84,11 @@ def run(model: LM, *tasks: str, metadata: dict[str, Any] | None = None, **option
 
 def test_names_and_groups_are_indexed() -> None:
     index = manager()
-    groups = [name for name in index.all_groups if name.startswith("ruler_")]
+    groups = [name for name in index.all_groups if name.startswith("ruler_mk")]
     assert groups == ["ruler_mk", "ruler_mk_16k", "ruler_mk_4k", "ruler_mk_8k"]
     cells = {task_name(variant, length) for variant in VARIANTS for length in LENGTHS}
     assert len(cells) == 9
-    tasks = {name for name in index.all_subtasks if name.startswith("ruler_")}
+    tasks = {name for name in index.all_subtasks if name.startswith("ruler_mk")}
     assert tasks == cells | {"ruler_mk_lengths"}
 
 
@@ -105,7 +105,7 @@ def test_the_group_has_three_subgroups_of_three_cells() -> None:
         for length in LENGTHS:
             task = loaded["tasks"][task_name(variant, length)]
             assert isinstance(task, RulerTask)
-            assert (task.cell.variant.name, task.cell.length) == (variant, length)
+            assert (task.cell.definition.name, task.cell.length) == (variant, length)
             assert len(task.eval_docs) == 500
 
 

@@ -1,0 +1,215 @@
+"""Common words: a numbered list of words; which ten are in it more often than the others?
+
+For: the task `cwe` and drafts of its documents.
+Not for: the list of words itself (draw.py).
+
+Source: NVIDIA/RULER, scripts/synthetic.yaml (cwe), scripts/data/synthetic/constants.py and
+common_words_extraction.py.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
+from iha_eval.ruler.draw import all_words
+from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.tokens import TokenCounter
+
+QUESTION = (
+    "Below is a numbered list of words. In these words, some appear more often than others. "
+    "Memorize the ones that appear most often.\n{context}\n"
+    "Question: What are the 10 most common words in the above list?"
+)
+PREFIX = "Answer: The top 10 words that appear most often in the list are:"
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """How often words stand in a list.
+
+    Attributes:
+        common: How often each common word does.
+        others: How often each other word does.
+        example_words: Different words of the example.
+        example_common: How often its common words stand in it.
+        example_others: How often its other words do.
+    """
+
+    common: int
+    others: int
+    example_words: int
+    example_common: int
+    example_others: int
+
+
+@dataclass(frozen=True)
+class WordListTask(Definition):
+    """The task.
+
+    Attributes:
+        common: Number of common words, which are the answer.
+        usual: Frequencies from 4,096 tokens on.
+        short: Frequencies below.
+    """
+
+    name: str = "cwe"
+    common: int = 10
+    usual: Frequencies = Frequencies(30, 3, 40, 10, 3)
+    short: Frequencies = Frequencies(6, 1, 20, 3, 1)
+
+    new_tokens: ClassVar[int] = 120
+
+    def frequencies(self, length: int) -> Frequencies:
+        """The frequencies of a length; RULER has another task below 4,096 tokens."""
+        return self.usual if length >= 4096 else self.short
+
+    def material(
+        self, length: int, haystack: str | None, settings: RulerSettings
+    ) -> "WordListMaterial":
+        """What lists are made of."""
+        del length, haystack
+        return WordListMaterial(settings)
+
+
+CWE = {"cwe": WordListTask()}
+
+
+class WordListMaterial(Material):
+    """All words of the `wonderwords` package."""
+
+    def __init__(self, settings: RulerSettings) -> None:
+        """Take all words there are."""
+        self.units, self.settings = all_words(), settings
+        self._numbers: tuple[TokenCounter, npt.NDArray[np.int64]] | None = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The list of words."""
+        return {"words_sha256": hashlib.sha256("\n".join(self.units).encode()).hexdigest()}
+
+    def numbers(self, counter: TokenCounter, count: int) -> npt.NDArray[np.int64]:
+        """Tokens of the numbers from 2. to 2., 3., 4. and so on, as an array [count or more]."""
+        known = self._numbers
+        if known is None or known[0] is not counter or len(known[1]) < count:
+            costs = counter.costs([f"{number}." for number in range(2, count + 2)])
+            known = self._numbers = (counter, np.concatenate(([0], np.cumsum(costs))))
+        return known[1]
+
+    def draft(self, definition: WordListTask, length: int, index: int) -> "WordListDraft":
+        """The draft of document `index`."""
+        return WordListDraft(self, definition, length, index)
+
+
+def _numbered(words: Sequence[str]) -> str:
+    """Words as a list: `1. word 2. word`."""
+    return " ".join([f"{number}. {word}" for number, word in enumerate(words, 1)])
+
+
+class WordListDraft(Draft):
+    """A document: its words in the order in which it takes them, the common ones first."""
+
+    kind = "words"
+    supply = "different words"
+    reach = 2
+
+    def __init__(
+        self, material: WordListMaterial, task: WordListTask, length: int, index: int
+    ) -> None:
+        """Draw everything from streams of (length, index)."""
+        self._material, self._task, self.length, self.index = material, task, length, index
+        self._parts = ("ruler", task.name, length, index)
+        self.title = task.name
+        self._frequencies = task.frequencies(length)
+        self.minimum = task.common + 1
+        stream = Stream(*self._parts)
+        # Each further word takes two tokens at least, each time it stands in the list.
+        most = self.minimum + length // (2 * self._frequencies.others)
+        self._words = stream.sample(len(material.units), min(most, len(material.units)))
+        self.outputs = [material.units[i] for i in self._words[: task.common]]
+        self.query = ""
+        self._stream = stream
+
+    @cached_property
+    def _example(self) -> str:
+        """The solved example; its words are drawn without regard to the document's."""
+        size, common = self._frequencies.example_words, self._task.common
+        words = [
+            self._material.units[i] for i in self._stream.sample(len(self._material.units), size)
+        ]
+        often, rarely = self._frequencies.example_common, self._frequencies.example_others
+        listed = words[:common] * often + words[common:] * rarely
+        order = self._shuffled(len(listed), "example")
+        question = QUESTION.format(context=_numbered([listed[i] for i in order]))
+        return f"{question} {PREFIX} {_numbered(words[:common])}\n"
+
+    def _shuffled(self, count: int, purpose: str) -> npt.NDArray[np.int64]:
+        if self._material.settings.layout == "nvidia":
+            return nvidia_order(count)
+        return np.argsort(Stream(*self._parts, purpose).words64(count), kind="stable")
+
+    @cached_property
+    def _keys(self) -> npt.NDArray[np.uint64]:
+        """A number for each entry of the longest list; a list is in the order of its numbers."""
+        return Stream(*self._parts, "list").words64(self._entries(len(self._words)))
+
+    def _entries(self, size: int) -> int:
+        """Entries of the list of `size` different words."""
+        common = self._task.common
+        return common * self._frequencies.common + (size - common) * self._frequencies.others
+
+    def _order(self, size: int) -> npt.NDArray[np.int64]:
+        """The places in `_words` of a whole list, in its order, as an array [entries]."""
+        common, often = self._task.common, self._task.common * self._frequencies.common
+        entries = self._entries(size)
+        if self._material.settings.layout == "nvidia":
+            order = nvidia_order(entries)
+        else:
+            order = np.argsort(self._keys[:entries], kind="stable")
+        rarely = common + (order - often) % max(size - common, 1)
+        return np.where(order < often, order % common, rarely)
+
+    def _last(self, size: int) -> str:
+        """The last word of the list."""
+        common, often = self._task.common, self._task.common * self._frequencies.common
+        entries = self._entries(size)
+        if self._material.settings.layout == "nvidia":
+            last = int(nvidia_order(entries)[-1])
+        else:
+            last = int(np.argmax(self._keys[:entries]))
+        place = last % common if last < often else common + (last - often) % (size - common)
+        return self._material.units[self._words[place]]
+
+    def context(self, size: int) -> str:
+        """The list of `size` different words."""
+        words = [self._material.units[i] for i in self._words[:size]]
+        return _numbered([words[i] for i in self._order(size).tolist()])
+
+    def edges(self, size: int) -> str:
+        """The first number and the last word."""
+        return f"1. {self._last(size)}"
+
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of all numbers but the first, and of all words."""
+        costs = self._material.costs(counter)[self._words]
+        common = self._task.common
+        often = int(costs[:common].sum()) * self._frequencies.common
+        words = often + np.cumsum(costs[common:]) * self._frequencies.others
+        sizes = np.arange(self.minimum, len(costs) + 1)
+        entries = self._entries(0) + sizes * self._frequencies.others
+        numbers = self._material.numbers(counter, int(entries[-1]))
+        inner: npt.NDArray[np.int64] = words + numbers[entries - 1]
+        return inner
+
+    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+        """Tokens of user text and answer prefix, as the sum over their pieces."""
+        return super().tokens(size, inner, counter) - counter.pieces(self._last(size))
+
+    def texts(self, context: str) -> tuple[str, str]:
+        """Example and question, and the answer prefix."""
+        return self._example + QUESTION.format(context=context), PREFIX

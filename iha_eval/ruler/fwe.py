@@ -1,0 +1,193 @@
+"""Frequent coded words: made-up words with falling frequencies; which three lead?
+
+For: the task `fwe` and drafts of its documents.
+Not for: real words (cwe.py).
+
+Source: NVIDIA/RULER, scripts/synthetic.yaml (fwe), scripts/data/synthetic/constants.py and
+freq_words_extraction.py.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from iha_eval.errors import UserError
+from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
+from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.tokens import TokenCounter
+
+QUESTION = (
+    "Read the following coded text and track the frequency of each coded word. Find the three most "
+    "frequently appeared coded words. {context}\n"
+    "Question: Do not provide any explanation. Please ignore the dots '....'. What are the three "
+    "most frequently appeared words in the above coded text?"
+)
+PREFIX = "Answer: According to the coded text above, the three most frequently appeared words are:"
+#: The word of rank 1, which does not count.
+DOTS = "..."
+
+_ZETA = math.pi**2 / 6
+_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class CodedTask(Definition):
+    """The task.
+
+    Attributes:
+        letters: Letters of a coded word.
+        tokens_per_word: Tokens of the length for each word of the vocabulary.
+        answers: Words that are asked for.
+        smallest: From this size on no two of the first five ranks are equally frequent.
+    """
+
+    name: str = "fwe"
+    letters: int = 6
+    tokens_per_word: int = 50
+    answers: int = 3
+    smallest: int = 74
+
+    new_tokens: ClassVar[int] = 50
+
+    def vocabulary(self, length: int) -> int:
+        """Words of the vocabulary, the dots included; most are too rare to stand in the text."""
+        return (length - self.new_tokens) // self.tokens_per_word
+
+    def material(
+        self, length: int, haystack: str | None, settings: RulerSettings
+    ) -> "CodedMaterial":
+        """What texts are made of."""
+        del haystack
+        return CodedMaterial(self, length, settings)
+
+
+FWE = {"fwe": CodedTask()}
+
+
+class CodedMaterial(Material):
+    """How often each rank stands in texts of every size.
+
+    Attributes:
+        shares: For each rank its share of a text's size, as an array [vocabulary].
+    """
+
+    def __init__(self, task: CodedTask, length: int, settings: RulerSettings) -> None:
+        """Work them out for documents of `length` tokens.
+
+        Raises:
+            UserError: There are too few words to ask for three of them.
+        """
+        self.settings = settings
+        words = task.vocabulary(length)
+        if words <= task.answers:
+            least = (task.answers + 1) * task.tokens_per_word + task.new_tokens
+            raise UserError(
+                f"A length of {length} tokens is too short for {task.name}: it gives no more than "
+                f"{max(words, 0)} coded words; ask for {-(-least // 128) * 128}."
+            )
+        self.shares = np.arange(1, words + 1, dtype=np.float64) ** -2.0
+        # A word takes a token at least, so that no text has more of them than the length.
+        self.largest = 2 * length
+        self._steps = self._all_steps()
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Nothing from outside."""
+        return {}
+
+    def counts(self, size: int) -> npt.NDArray[np.int64]:
+        """How often each rank stands in a text of `size`, as an array [ranks that do]."""
+        counts = (size * self.shares[: math.isqrt(size)] / _ZETA).astype(np.int64)
+        return counts[counts > 0]
+
+    def _all_steps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(rank, size from which on it stands there once more), for each such step."""
+        most = self.counts(self.largest)
+        ranks = np.repeat(np.arange(len(most)), most)
+        nth = np.arange(len(ranks)) - np.repeat(np.cumsum(most) - most, most) + 1
+        return ranks, np.ceil(nth * _ZETA * (ranks + 1.0) ** 2).astype(np.int64)
+
+    def running(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Tokens of all words for sizes 0, 1, 2 and so on.
+
+        Args:
+            costs: Tokens of the word of each rank, as an array [ranks or more].
+        """
+        ranks, sizes = self._steps
+        added = np.bincount(sizes, weights=costs[ranks], minlength=self.largest + 1)
+        return np.cumsum(added[: self.largest + 1]).astype(np.int64)
+
+    def draft(self, definition: CodedTask, length: int, index: int) -> "CodedDraft":
+        """The draft of document `index`."""
+        return CodedDraft(self, definition, length, index)
+
+
+class CodedDraft(Draft):
+    """A document: its vocabulary by rank."""
+
+    kind = "coded words"
+    query = ""
+    reach = 2
+
+    def __init__(self, material: CodedMaterial, task: CodedTask, length: int, index: int) -> None:
+        """Draw everything from streams of (length, index)."""
+        self._material, self.length, self.index = material, length, index
+        self.title, self._parts = task.name, ("ruler", task.name, length, index)
+        self.minimum = task.smallest
+        words = self._drawn(task, len(material.shares))
+        if material.settings.layout == "nvidia":
+            words.sort()
+            words = [words[i] for i in nvidia_order(len(words))]
+        self._words = [DOTS, *words[1 : len(material.counts(material.largest))]]
+        self.outputs = self._words[1 : 1 + task.answers]
+        self._keys = Stream(*self._parts, "text").words64(length)
+
+    def _drawn(self, task: CodedTask, count: int) -> list[str]:
+        """Different words of small letters."""
+        stream, words = Stream(*self._parts), dict[str, None]()
+        while len(words) < count:
+            numbers = stream.words64(task.letters * (count - len(words))) % np.uint64(26)
+            text = _LETTERS[numbers.astype(np.intp)].tobytes().decode()
+            starts = range(0, len(text), task.letters)
+            words |= dict.fromkeys(text[start : start + task.letters] for start in starts)
+        return list(words)
+
+    def _last(self, counts: npt.NDArray[np.int64]) -> str:
+        """The last word of a text with these counts."""
+        total = int(counts.sum())
+        if self._material.settings.layout == "nvidia":
+            last = int(nvidia_order(total)[-1])
+        else:
+            last = int(np.argmax(self._keys[:total]))
+        return self._words[int(np.searchsorted(np.cumsum(counts), last, side="right"))]
+
+    def context(self, size: int) -> str:
+        """A text of size `size`, which is a little more than the number of its words."""
+        counts = self._material.counts(size)
+        ranks = np.repeat(np.arange(len(counts)), counts)
+        if self._material.settings.layout == "nvidia":
+            order = nvidia_order(len(ranks))
+        else:
+            order = np.argsort(self._keys[: len(ranks)], kind="stable")
+        return " ".join([self._words[rank] for rank in ranks[order].tolist()])
+
+    def edges(self, size: int) -> str:
+        """The last word."""
+        return self._last(self._material.counts(size))
+
+    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of all words."""
+        return self._material.running(counter.costs(self._words))[self.minimum :]
+
+    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+        """Tokens of user text and answer prefix, as the sum over their pieces."""
+        last = self.edges(size)
+        pieces = sum(map(counter.pieces, self.texts(last)))
+        return pieces + int(inner[size - self.minimum]) - counter.pieces(last)
+
+    def texts(self, context: str) -> tuple[str, str]:
+        """User text and answer prefix around `context`."""
+        return QUESTION.format(context=context), PREFIX
