@@ -115,7 +115,7 @@ class ChainMaterial(NoiseMaterial):
 
     def prepare(self, counter: TokenCounter) -> None:
         """Size the example once: the largest that takes 500 tokens, or the smallest there is."""
-        example = Example(self, Stream("ruler", "vt", "example"))
+        example = ChainExample(self, Stream("ruler", "vt", "example"))
         self.example_lines = example.minimum
         while counter.plain(" ".join(example.asked(self.example_lines + 1))) <= EXAMPLE_TOKENS:
             self.example_lines += 1
@@ -125,7 +125,7 @@ class ChainMaterial(NoiseMaterial):
         return ChainDraft(self, definition, length, index)
 
 
-class Example(NoiseDraft):
+class ChainExample(NoiseDraft):
     """The solved question that stands before the real one."""
 
     def __init__(self, material: ChainMaterial, stream: Stream, other: str = "") -> None:
@@ -170,7 +170,7 @@ class ChainDraft(NoiseDraft):
     @cached_property
     def _example(self) -> str:
         material, stream = self._example_of
-        return Example(material, stream, self.query).solved(material.example_lines)
+        return ChainExample(material, stream, self.query).solved(material.example_lines)
 
     def texts(self, context: str) -> tuple[str, str]:
         """Example and question, and the answer prefix."""

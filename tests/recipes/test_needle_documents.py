@@ -113,7 +113,7 @@ def test_no_key_of_an_evaluation_document_is_trained_on(writer, name, length):
         lines = document["input"].split(" for ")[1:-1]
         keys = {line.split(" is: ")[0] for line in lines if " is: " in line}
         assert document["query"] in keys
-        assert len(keys) >= cell.variant.keys
+        assert len(keys) >= cell.definition.keys
         assert keys <= evaluation_keys()
 
 
