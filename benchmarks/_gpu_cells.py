@@ -49,7 +49,7 @@ CONTEXTS = (16384, 4096, 256)
 
 
 @dataclass(frozen=True)
-class Variant:
+class ServedVariant:
     """One served model of a cell.
 
     Attributes:
@@ -64,14 +64,14 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One result file.
+class GpuCell:
+    """One result file, of rows that are written as they are measured.
 
     Attributes:
         name: of the cell, and so of its file.
-        kind: "kernel", "correct" or "serving".
+        kind: "kernel", "attention", "correct" or "serving".
         shape: a key of `SHAPES`.
-        seconds: it is ended after so long, and not begun with less time left.
+        seconds: it is ended after so long; what is measured by then stays.
         context: N of a serving cell.
         variants: models of a serving cell.
         repeats: rounds in which they take turns.
@@ -84,7 +84,7 @@ class Cell:
     shape: str
     seconds: int
     context: int = 0
-    variants: tuple[Variant, ...] = ()
+    variants: tuple[ServedVariant, ...] = ()
     repeats: int = 5
     cache: int = 12 << 30
     tiny: bool = False
@@ -95,51 +95,55 @@ class Cell:
         return asdict(self) | {"sizes": SHAPES[self.shape]}
 
 
-def iha(pseudo_heads: int, suffix: str = "", **engine: Any) -> Variant:
+def iha(pseudo_heads: int, suffix: str = "", **engine: Any) -> ServedVariant:
     """An IHA model."""
-    return Variant(f"IHA P={pseudo_heads}{suffix}", pseudo_heads, engine)
+    return ServedVariant(f"IHA P={pseudo_heads}{suffix}", pseudo_heads, engine)
 
 
-def fused(pseudo_heads: int) -> Variant:
+def fused(pseudo_heads: int) -> ServedVariant:
     """The same with the fused pass, which is off otherwise."""
     return iha(pseudo_heads, ", fused", additional_config={"iha_fused": True})
 
 
-def _against_plain(shape: str, context: int) -> Cell:
-    models = (Variant(PLAIN), iha(2), iha(4))
-    return Cell(f"{shape}-{context}", "serving", shape, 360, context, models)
+def _against_plain(shape: str, context: int, *pseudo_heads: int) -> GpuCell:
+    models = (ServedVariant(PLAIN), *map(iha, pseudo_heads))
+    name = "-".join(map(str, (shape, context, *(f"P{pseudo}" for pseudo in pseudo_heads))))
+    return GpuCell(name, "serving", shape, 180, context, models, repeats=3)
 
 
-def gpu_cells() -> list[Cell]:
-    """Everything, the most telling first."""
-    paper, llama = (
-        [_against_plain(shape, context) for context in CONTEXTS] for shape in ("2.4B", "1B")
-    )
-    both = (Variant(PLAIN), iha(4), fused(4))
+def gpu_cells() -> list[GpuCell]:
+    """Everything, the most telling first: without engines, one exact engine, the first pair."""
+    both = (ServedVariant(PLAIN), iha(4), fused(4))
     chunks = (
-        Variant(PLAIN, engine={"max_num_batched_tokens": 8192}),
+        ServedVariant(PLAIN, engine={"max_num_batched_tokens": 8192}),
         *(
             iha(4, f", {count} batched tokens", max_num_batched_tokens=count)
             for count in (2048, 8192)
         ),
     )
     return [
-        Cell("kernel", "kernel", "2.4B", 120),
-        Cell("correct", "correct", "tiny", 240),
-        *paper,
-        Cell("fused-2.4B-16384", "serving", "2.4B", 360, 16384, both),
-        Cell("fused-2.4B-256", "serving", "2.4B", 360, 256, both),
-        llama[0],
-        Cell("batched-2.4B-16384", "serving", "2.4B", 360, 16384, chunks),
-        *llama[1:],
+        GpuCell("kernel", "kernel", "2.4B", 60),
+        GpuCell("attention", "attention", "2.4B", 120),
+        GpuCell("correct", "correct", "tiny", 120),
+        _against_plain("2.4B", 16384, 2),
+        _against_plain("2.4B", 4096, 2),
+        _against_plain("2.4B", 16384, 4),
+        _against_plain("2.4B", 256, 2),
+        GpuCell("fused-2.4B-16384", "serving", "2.4B", 240, 16384, both, repeats=3),
+        GpuCell("fused-2.4B-256", "serving", "2.4B", 240, 256, both, repeats=3),
+        _against_plain("1B", 16384, 2, 4),
+        GpuCell("batched-2.4B-16384", "serving", "2.4B", 240, 16384, chunks, repeats=3),
+        _against_plain("1B", 4096, 2, 4),
+        GpuCell("correct-more", "correct", "tiny", 240),
     ]
 
 
-def tiny_cells() -> list[Cell]:
+def tiny_cells() -> list[GpuCell]:
     """Every kind of cell once, in smallest sizes."""
-    models = (Variant(PLAIN), iha(2), iha(4, max_num_batched_tokens=64))
+    models = (ServedVariant(PLAIN), iha(2, max_num_batched_tokens=64))
     return [
-        Cell("tiny-kernel", "kernel", "tiny", 120, tiny=True),
-        Cell("tiny-correct", "correct", "tiny", 240, tiny=True),
-        Cell("tiny-serving", "serving", "tiny", 300, 192, models, 1, 4 << 20, tiny=True),
+        GpuCell("tiny-kernel", "kernel", "tiny", 120, tiny=True),
+        GpuCell("tiny-attention", "attention", "tiny", 240, tiny=True),
+        GpuCell("tiny-correct", "correct", "tiny", 240, tiny=True),
+        GpuCell("tiny-serving", "serving", "tiny", 300, 192, models, 1, 4 << 20, tiny=True),
     ]

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from _gpu_cells import SHAPES, Cell
+from _gpu_cells import SHAPES, GpuCell
+from _gpu_rows import RowFile
 from torch import Tensor
 
 from model_adapters.vllm.fused import MixingMatrices, naive
@@ -46,7 +47,7 @@ def copy_ceiling(device: str, size: int) -> float:
     return 2 * size / seconds(lambda: target.copy_(source), device)
 
 
-class Work:
+class FusedWork:
     """Random states of T tokens, and an empty cache with room for them.
 
     Args:
@@ -118,7 +119,7 @@ def _rotated(states: Tensor, rows: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def error(work: Work, kernel: Callable[..., Tensor]) -> dict[str, float]:
+def error(work: FusedWork, kernel: Callable[..., Tensor]) -> dict[str, float]:
     """Relative distance from the float32 version, in queries, keys and values; NaN if any is."""
     query, keys, values = naive.mix_rotate(work.qkv, work.positions, work.table, work.mixing)
     made = kernel(*work.arguments())
@@ -131,7 +132,7 @@ def error(work: Work, kernel: Callable[..., Tensor]) -> dict[str, float]:
     return {name: float((got - want).norm() / want.norm()) for name, (got, want) in pairs.items()}
 
 
-def row(work: Work, device: str, ceiling: float) -> dict[str, Any]:
+def row(work: FusedWork, device: str, ceiling: float) -> dict[str, Any]:
     """Times of the kernel, of plain PyTorch (compiled too, on a GPU) and of collapsing."""
     from model_adapters.vllm.fused.kernel import mix_rotate_cache
 
@@ -153,35 +154,41 @@ def row(work: Work, device: str, ceiling: float) -> dict[str, Any]:
     for name, (function, size) in ways.items():
         took = seconds(function, device)
         found[name] = {"seconds": took, "of_copy_ceiling": size / took / ceiling}
+    # Written so that a NaN is not right either.
+    found["right"] = all(value < ROUNDING for value in found["error"].values())
     return found
 
 
-def run(cell: Cell, device: str) -> dict[str, Any]:
-    """All rows of a cell."""
+def run(cell: GpuCell, device: str, rows: RowFile) -> None:
+    """All rows of a cell; shares are of the copy that is measured first, each time."""
     ceiling = copy_ceiling(device, 1 << (24 if cell.tiny else 30))
+    rows.add("copy", {"bytes_per_second": ceiling})
     dtype = torch.float32 if cell.tiny else torch.bfloat16
-    rows = []
     for shape in ["tiny"] if cell.tiny else ["2.4B", "1B"]:
         for pseudo_heads in (2, 4):
             for tokens in (1, 3) if cell.tiny else (1, 64, 2048, 8192):
-                work = Work(SHAPES[shape], pseudo_heads, tokens, device, dtype)
                 about = {"shape": shape, "pseudo_heads": pseudo_heads, "tokens": tokens}
-                rows.append(about | row(work, device, ceiling))
-    errors = [value for entry in rows for value in entry["error"].values()]
-    # Written so that a NaN is not right either.
-    right = all(value < ROUNDING for value in errors)
-    return {"copy_bytes_per_second": ceiling, "rows": rows, "right": right}
+                sizes = (SHAPES[shape], pseudo_heads, tokens, device, dtype)
+                rows.measure(
+                    f"{shape} P={pseudo_heads} T={tokens}",
+                    lambda sizes=sizes, about=about: (
+                        about | row(FusedWork(*sizes), device, ceiling)
+                    ),
+                )
 
 
-def table(result: dict[str, Any]) -> str:
-    """Markdown."""
+def table(measured: dict[str, Any]) -> str:
+    """Markdown of the rows by their keys."""
+    copy = measured.get("copy", {"bytes_per_second": float("nan")})
     lines = [
-        f"Copy ceiling: {result['copy_bytes_per_second'] / 1e9:.0f} GB/s\n",
+        f"Copy ceiling: {copy['bytes_per_second'] / 1e9:.0f} GB/s\n",
         "| shape | P | tokens | kernel, us | of ceiling | plain / kernel | compiled / kernel "
         "| collapse of ceiling | worst error |",
         "|---" * 9 + "|",
     ]
-    for entry in result["rows"]:
+    for entry in measured.values():
+        if "kernel" not in entry:
+            continue
         kernel = entry["kernel"]["seconds"]
         compiled = entry.get("plain, compiled")
         lines.append(
@@ -191,4 +198,4 @@ def table(result: dict[str, Any]) -> str:
             f"| {compiled['seconds'] / kernel if compiled else float('nan'):.2f} "
             f"| {entry['collapse']['of_copy_ceiling']:.2f} | {max(entry['error'].values()):.1e} |"
         )
-    return "\n".join([*lines, "", "right" if result["right"] else "WRONG"])
+    return "\n".join(lines)

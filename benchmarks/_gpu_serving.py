@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import _ratios
-from _gpu_cells import BASE, PLAIN, SHAPES, Cell, Variant
+from _gpu_cells import BASE, PLAIN, SHAPES, GpuCell, ServedVariant
+from _gpu_rows import RowFile
 from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, Served
 
-GRAPHS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-WAIT = 240
+# A batch of one, of a few, and a full cache.
+GRAPHS = [1, 8, 64]
+# Of the start of an engine, and of one measurement.
+WAIT = 120
 
 
-def save_config(cell: Cell, variant: Variant, folder: Path) -> Path:
+def save_config(cell: GpuCell, variant: ServedVariant, folder: Path) -> Path:
     """Write `config.json` of a variant, hybrid 4:1 with window N / (2 P^2)."""
     from transformers import LlamaConfig
 
@@ -51,7 +54,9 @@ def folder_of(folder: Path, label: str) -> Path:
     return folder / label.replace(" ", "-").replace(",", "")
 
 
-def engine_arguments(cell: Cell, variant: Variant, folder: Path, device: str) -> dict[str, Any]:
+def engine_arguments(
+    cell: GpuCell, variant: ServedVariant, folder: Path, device: str
+) -> dict[str, Any]:
     """What `vllm.LLM` is given."""
     usual: dict[str, Any] = {
         "model": str(folder),
@@ -60,7 +65,7 @@ def engine_arguments(cell: Cell, variant: Variant, folder: Path, device: str) ->
         "dtype": "bfloat16",
         "max_model_len": cell.context + 2 * NEW_TOKENS,
         "max_num_batched_tokens": 4096,
-        "max_num_seqs": 256,
+        "max_num_seqs": 64,
         "enable_prefix_caching": True,
         "kv_cache_memory_bytes": cell.cache,
         "kv_transfer_config": {"kv_connector": "DecodeBenchConnector", "kv_role": "kv_both"},
@@ -70,7 +75,12 @@ def engine_arguments(cell: Cell, variant: Variant, folder: Path, device: str) ->
             "attention_backend": "FLASH_ATTN",
             # Of the memory that is free at the start, which the others' share is taken from.
             "gpu_memory_utilization": 0.25,
-            "compilation_config": {"cudagraph_capture_sizes": GRAPHS},
+            # Compiling takes longer than all that is measured, and both do without it.
+            "compilation_config": {
+                "mode": 0,
+                "cudagraph_mode": "FULL_DECODE_ONLY",
+                "cudagraph_capture_sizes": GRAPHS,
+            },
         }
     else:
         usual |= {"enforce_eager": True, "max_num_seqs": 16, "max_num_batched_tokens": 256}
@@ -85,7 +95,7 @@ class GpuServed(Served):
         arguments: of `vllm.LLM`.
     """
 
-    def __init__(self, cell: Cell, arguments: dict[str, Any]) -> None:
+    def __init__(self, cell: GpuCell, arguments: dict[str, Any]) -> None:
         from vllm import LLM
 
         self.context, self.now = cell.context, time.perf_counter
@@ -109,7 +119,9 @@ class GpuServed(Served):
         return self.decode(count, seed)
 
 
-def serve(cell: Cell, variant: Variant, folder: Path, device: str, line: Connection) -> None:
+def serve(
+    cell: GpuCell, variant: ServedVariant, folder: Path, device: str, line: Connection
+) -> None:
     """A process's life: start an engine, then measure what is asked until told to stop."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -119,8 +131,27 @@ def serve(cell: Cell, variant: Variant, folder: Path, device: str, line: Connect
         line.send(served.facts() if order == "facts" else served.measure(*order))
 
 
-def run(cell: Cell, device: str) -> dict[str, Any]:
-    """Rates by measure and model, and facts by model."""
+def wanted(cell: GpuCell) -> list[tuple[str, str, int, str]]:
+    """Key, measure, round and model of every rate, in the order of measuring; round 0 warms up."""
+    return [
+        (f"{measure}, round {repeat}, {variant.label}", measure, repeat, variant.label)
+        for measure in MEASURES
+        for repeat in range(cell.repeats + 1)
+        for variant in cell.variants
+    ]
+
+
+def run(cell: GpuCell, device: str, rows: RowFile) -> None:
+    """Rates by measure, round and model, and facts by model.
+
+    What was measured before stays; the models' first round of each measure is gone through again.
+    """
+    left = {measure for key, measure, _, _ in wanted(cell) if key not in rows.rows}
+    if not all(f"facts, {variant.label}" in rows.rows for variant in cell.variants):
+        # How many requests are held shows when the cache is filled.
+        left.add(BATCHED)
+    if not left:
+        return
     spawn = multiprocessing.get_context("spawn")
     lines: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -132,27 +163,24 @@ def run(cell: Cell, device: str) -> dict[str, Any]:
             spawn.Process(target=serve, args=arguments, daemon=True).start()
             there.close()
             lines[variant.label] = here
-        # All start at once: compiling is most of it, and no engine measures free memory where
-        # the size of its cache is given.
+        # All start at once: no engine measures free memory where the size of its cache is given.
         for line in lines.values():
             answer(line)
-        rates: dict[str, dict[str, list[float]]] = {}
-        for measure in MEASURES:
-            rates[measure] = {label: [] for label in lines}
-            for repeat in range(cell.repeats + 1):
-                for label, line in lines.items():
-                    line.send((measure, 100 + repeat))
-                    rate = answer(line)
-                    # The first round warms up.
-                    if repeat:
-                        rates[measure][label].append(rate)
-        facts = {}
-        for label, line in lines.items():
-            line.send("facts")
-            least = needed(Path(folder), label, cell)
-            facts[label] = answer(line) | {"kv_bytes_per_token_needed": least}
+        for key, measure, repeat, label in wanted(cell):
+            if measure not in left or (repeat and key in rows.rows):
+                continue
+            lines[label].send((measure, 100 + repeat))
+            rate = answer(lines[label])
+            about = {"measure": measure, "round": repeat, "model": label}
+            if key not in rows.rows:
+                rows.add(key, about | {"rate": rate})
+            if measure == BATCHED and not repeat:
+                lines[label].send("facts")
+                least = needed(Path(folder), label, cell)
+                facts = answer(lines[label]) | {"kv_bytes_per_token_needed": least}
+                rows.add(f"facts, {label}", {"facts_of": label} | facts)
+        for line in lines.values():
             line.send(None)
-    return {"rates": rates, "facts": facts}
 
 
 def answer(line: Connection) -> Any:
@@ -166,7 +194,7 @@ def answer(line: Connection) -> Any:
     return line.recv()
 
 
-def needed(folder: Path, label: str, cell: Cell) -> float:
+def needed(folder: Path, label: str, cell: GpuCell) -> float:
     """Bytes of KV cache per token that the mechanism keeps."""
     from transformers import AutoConfig
 
@@ -176,28 +204,49 @@ def needed(folder: Path, label: str, cell: Cell) -> float:
     return float(model_shape(config).kv_bytes(cell.context, 2) / cell.context)
 
 
-def table(cell: Cell, result: dict[str, Any]) -> str:
+def table(cell: GpuCell, measured: dict[str, Any]) -> str:
     """Markdown: the plain model's numbers, and the others' ratios round by round."""
-    names = [label for label in result["facts"] if label != PLAIN]
+    names = [variant.label for variant in cell.variants if variant.label != PLAIN]
     lines = [
         f"| {cell.shape}, {cell.context} tokens | plain | "
         + " | ".join(f"{name} (min to max)" for name in names)
         + " |",
         "|---" * (2 + len(names)) + "|",
     ]
-    for measure, rates in result["rates"].items():
-        cells = [f"{statistics.median(rates[PLAIN]):.0f} tokens/s"]
-        cells += [_ratios.cell(_ratios.ratios(rates[name], rates[PLAIN])) for name in names]
+    rates = {
+        (row["measure"], row["round"], row["model"]): row["rate"]
+        for row in measured.values()
+        if row.get("round")
+    }
+    for measure in MEASURES:
+        rounds = [
+            number
+            for number in range(1, cell.repeats + 1)
+            if all((measure, number, variant.label) in rates for variant in cell.variants)
+        ]
+        if not rounds:
+            continue
+        of = {
+            variant.label: [rates[measure, number, variant.label] for number in rounds]
+            for variant in cell.variants
+        }
+        cells = [f"{statistics.median(of[PLAIN]):.0f} tokens/s"]
+        cells += [_ratios.cell(_ratios.ratios(of[name], of[PLAIN])) for name in names]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
+    return "\n".join(lines + _facts(names, measured))
+
+
+def _facts(names: list[str], measured: dict[str, Any]) -> list[str]:
+    facts = {row["facts_of"]: row for row in measured.values() if "facts_of" in row}
+    lines = []
     for key in (
         "kv_bytes_per_token_needed",
         "kv_bytes_per_token_of_requests_that_run",
         "kv_bytes_per_token_charged_to_the_next",
         "requests_held_at_once",
     ):
-        plain = result["facts"][PLAIN][key]
-        if not plain:
-            continue
-        ratios = [f"{result['facts'][name][key] / plain:.2f}" for name in names]
-        lines.append(f"| {key.replace('_', ' ')} | {plain:.0f} | {' | '.join(ratios)} |")
-    return "\n".join(lines)
+        plain = facts.get(PLAIN, {}).get(key)
+        if plain and set(names) <= set(facts):
+            ratios = [f"{facts[name][key] / plain:.2f}" for name in names]
+            lines.append(f"| {key.replace('_', ' ')} | {plain:.0f} | {' | '.join(ratios)} |")
+    return lines

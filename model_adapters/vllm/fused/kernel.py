@@ -163,7 +163,9 @@ def _cached(
         tl.store(at + part, b.to(kind), mask=kept)
 
 
-@triton.jit
+# One compiled kernel for batches of every size: or 1 token, multiples of 16 and all other numbers
+# would each have its own, compiled while somebody waits.
+@triton.jit(do_not_specialize=["tokens", "slot_tokens"])
 def _mix_rotate_cache(
     qkv,  # [T, (H + 2G) * d]
     positions,  # [T]
@@ -340,7 +342,7 @@ def mix_rotate_cache(
         *key_cache.stride()[:3],
         *value_cache.stride()[:3],
         **constants(mixing, launch, wide=qkv.dtype == torch.bfloat16 and interpreted()),
-        num_warps=4,
+        num_warps=launch.warps,
     )
     return query
 

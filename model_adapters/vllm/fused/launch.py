@@ -51,6 +51,8 @@ MOST_ROWS = 64
 ACCUMULATOR = 2048
 # Programs per processor below which the work is cut finer: with two, one's loads hide the other's.
 PROGRAMS_PER_PROCESSOR = 2
+# Numbers of warps that are tried; the first is what the registers above are counted for.
+WARPS = (4, 8)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Launch:
         kv_heads: G, rounded up.
         pseudo_heads: pseudo-heads that a program makes one after another: P or 1.
         grid: programs along tokens, and along blocks of heads times groups of pseudo-heads.
+        warps: groups of 32 threads per program; `packed.warm_up` measures which number is best.
     """
 
     tokens: int
@@ -76,6 +79,12 @@ class Launch:
     kv_heads: int
     pseudo_heads: int
     grid: tuple[int, int]
+    warps: int = WARPS[0]
+
+    @property
+    def variant(self) -> tuple[int, int]:
+        """What a layer's launches differ in, but for how many programs there are."""
+        return self.tokens, self.pseudo_heads
 
 
 @functools.lru_cache(maxsize=4096)
@@ -111,6 +120,61 @@ def plan(tokens: int, sizes: Sizes, processors: int) -> Launch:
         pseudo_heads=each,
         grid=(-(-tokens // tile), blocks * (pseudo_heads // each)),
     )
+
+
+def launches(most: int, sizes: Sizes, processors: int) -> dict[int, Launch]:
+    """Every launch that batches may take, under the largest number of tokens that takes it.
+
+    Args:
+        most: tokens of the largest batch.
+        sizes: H, G, d and P of the layer.
+        processors: multiprocessors of the device.
+    """
+    found = {}
+    for tokens in range(1, most + 1):
+        launch = plan(tokens, sizes, processors)
+        found[launch.variant] = tokens, launch
+    return dict(found.values())
+
+
+def bytes_moved(tokens: int, launch: Launch, sizes: Sizes, item: int) -> int:
+    """What a launch loads and stores, with 8 bytes for each position and slot.
+
+    A program reads its tokens' states once for all pseudo-heads that it makes, and the mixing
+    weights and angles of each. What several programs read again may come from the device's cache.
+
+    Args:
+        tokens: T of the batch, all with slots.
+        launch: its launch.
+        sizes: H, G, d and P of the layer.
+        item: bytes per number.
+    """
+    heads, kv_heads, width, pseudo_heads = sizes
+    query_blocks, kv_blocks = -(-heads // launch.query_rows), -(-kv_heads // launch.kv_rows)
+    groups, tiles = pseudo_heads // launch.pseudo_heads, launch.grid[0]
+    states = (query_blocks * heads + kv_blocks * 2 * kv_heads) * groups * tokens * width
+    weights = (heads**2 + 2 * kv_heads**2) * pseudo_heads * tiles
+    angles = (query_blocks + kv_blocks) * pseudo_heads * tokens * width
+    numbers = states + weights + angles + tokens * pseudo_heads * (heads + 2 * kv_heads) * width
+    # Loaded for every number of a half, so as not to be moved between threads.
+    known = tokens * launch.half * 8
+    places = known * ((query_blocks + kv_blocks) * groups + 2 * kv_blocks * pseudo_heads)
+    return numbers * item + places
+
+
+def least_bytes(tokens: int, sizes: Sizes, item: int) -> int:
+    """What cannot be spared: states, weights, angles, positions and slots once, results once.
+
+    Args:
+        tokens: T of the batch, all with slots and at positions of their own.
+        sizes: H, G, d and P of the layer.
+        item: bytes per number.
+    """
+    heads, kv_heads, width, pseudo_heads = sizes
+    states = tokens * (heads + 2 * kv_heads) * width
+    weights = (heads**2 + 2 * kv_heads**2) * pseudo_heads
+    angles = tokens * pseudo_heads * width
+    return (states * (1 + pseudo_heads) + weights + angles) * item + tokens * 8 * (1 + pseudo_heads)
 
 
 def power_of_two(count: int) -> int:

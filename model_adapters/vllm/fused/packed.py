@@ -9,8 +9,8 @@ Not for: any other model's attention, nor for deciding whether to (see `launch.p
 
 import functools
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,15 @@ from torch import Tensor
 
 from model_adapters.errors import BackendError
 from model_adapters.vllm.fused import naive
-from model_adapters.vllm.fused.launch import KERNEL, SWITCH, chosen, plan, why_not
+from model_adapters.vllm.fused.launch import (
+    KERNEL,
+    SWITCH,
+    WARPS,
+    chosen,
+    launches,
+    plan,
+    why_not,
+)
 from model_adapters.vllm.fused.mixing import MixingMatrices
 
 logger = logging.getLogger(__name__)
@@ -96,6 +104,8 @@ class Packed:
         qkv, positions, table, mixing = query, key, value, self.mixing
         shape = (-1, mixing.heads, mixing.width)
         if metadata is None:
+            if self.mode == KERNEL and qkv.is_cuda:
+                warm_up(mixing, qkv, table, _graph_seconds)
             # As much memory as a real run takes.
             rows = len(qkv) * mixing.pseudo_heads
             return qkv.new_empty((rows, mixing.heads * mixing.width)).view(shape), None, None
@@ -105,11 +115,61 @@ class Packed:
             slots = metadata.slot_mapping
             caches = cache_views(kv_cache, mixing.width)
             launch = plan(len(qkv), mixing.sizes, _processors(qkv.device))
+            launch = replace(launch, warps=_warps(mixing, qkv).get(launch.variant, launch.warps))
             made = mix_rotate_cache(qkv, positions, slots, table, mixing, *caches, launch)
             return made.view(shape), None, None
         states = naive.mix_rotate(qkv, positions, table, mixing)
         query, key, value = (part.to(qkv.dtype).contiguous() for part in states)
         return query, key, value
+
+
+Seconds = Callable[[Callable[[], Any]], float]
+
+
+def warm_up(mixing: MixingMatrices, qkv: Tensor, table: Tensor, seconds: Seconds) -> None:
+    """Compile the kernel for every batch there may be, and keep what is fastest on this device.
+
+    vLLM calls the model once without metadata and with the longest batch before it serves.
+
+    Args:
+        mixing: a layer's matrices; layers of the same sizes share what is found.
+        qkv: [most tokens, (H + 2G) * d].
+        table: [positions, d].
+        seconds: measures a function.
+    """
+    from model_adapters.vllm.fused.kernel import mix_rotate_cache
+
+    best = _warps(mixing, qkv)
+    if best:
+        return
+    caches = cache_views(qkv.new_empty((1, mixing.kv_heads, 1, 2 * mixing.width)), mixing.width)
+    for tokens, launch in launches(len(qkv), mixing.sizes, _processors(qkv.device)).items():
+        positions = torch.zeros(tokens, dtype=torch.int64, device=qkv.device)
+        # Padding: nothing is written to the cache.
+        slots = torch.full((tokens * mixing.pseudo_heads,), -1, device=qkv.device)
+        arguments = (qkv[:tokens], positions, slots, table, mixing, *caches)
+        times = {
+            warps: seconds(
+                functools.partial(mix_rotate_cache, *arguments, replace(launch, warps=warps))
+            )
+            for warps in WARPS
+        }
+        best[launch.variant] = min(times, key=lambda warps: times[warps])
+    logger.info("%s: warps by tokens and pseudo-heads a program: %s", SWITCH, best)
+
+
+_WARPS: dict[tuple[Any, ...], dict[tuple[int, int], int]] = {}
+
+
+def _warps(mixing: MixingMatrices, qkv: Tensor) -> dict[tuple[int, int], int]:
+    """Warps by variant of a launch, as measured for layers of these sizes; empty before that."""
+    return _WARPS.setdefault((mixing.sizes, mixing.virtual, qkv.dtype, qkv.device), {})
+
+
+def _graph_seconds(function: Callable[[], Any]) -> float:
+    from triton.testing import do_bench  # type: ignore[import-untyped]
+
+    return float(do_bench(function, warmup=2, rep=10, return_mode="median"))
 
 
 def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
