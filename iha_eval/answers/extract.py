@@ -152,7 +152,7 @@ _FORMULA = re.compile(
 )
 _ONE_WORD = re.compile(r"[\w().,/^+-]{1,40}")
 _GIVING = re.compile(
-    r"\b(?:is|are|equals?|be|gives?(?: us)?|get|obtain|have)\s+(?:therefore |thus )?"
+    r".*\b(?:is|are|at|equals?|be|gives?(?: us)?|get|obtain|have)\s+(?:therefore |thus )?"
     r"([^\s].{0,60})$"
 )
 
@@ -444,8 +444,10 @@ def _number_in_box(boxed: str) -> str | None:
     """A box around one number and words holds that number."""
     if not _fitting(boxed):
         return None
+    if has_value(boxed):
+        return _fitting(boxed)
     value = solved(boxed)
-    if has_value(boxed) or (isinstance(value, Expression) and value.value is not None):
+    if isinstance(value, Expression) and value.value is not None:
         return _fitting(boxed)
     # Several equations state several numbers.
     found = numbers(boxed if re.search(r",\s", boxed) else boxed.rpartition("=")[2])

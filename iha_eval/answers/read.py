@@ -162,6 +162,7 @@ _NAME = re.compile(
 _NOT_A_NAME = re.compile(r"\\(?:pi|frac|sqrt|infty|sin|cos|tan|cot|sec|csc|log|ln)(?![a-z])")
 _WORD = re.compile(r"[A-Za-z]{4,}[0-9]*|yes|no|odd|all|one|two|six|ten|red", re.IGNORECASE)
 _VOWEL = re.compile("[aeiou]", re.IGNORECASE)
+_PLAIN = re.compile(r"-?[1-9]\d*(?:\.\d+)?")
 #: A choice of a test, in front of what it says.
 _CHOICE = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf) ?\{ ?\(?([A-Z])[).:]{1,2} ?\}[\s~\\]*(?=[^\s~\\}])"
@@ -189,6 +190,10 @@ def read(answer: str) -> Shape | None:
     answer = answer.strip()
     if len(answer) > LONGEST:
         return None
+    if _PLAIN.fullmatch(answer):
+        # Most answers are bare numbers, and nothing of them has to be taken off.
+        items = (*("-" * answer.startswith("-")), answer.lstrip("-"))
+        return expression("", Fraction(answer), for_parser(items))
     sequence = tokens(clean(answer))
     return _read(sequence, 0) if sequence else None
 
@@ -217,6 +222,8 @@ def fitting(answer: str, gold: Shape) -> Shape | None:
     answer = answer.strip()
     if len(answer) > LONGEST:
         return None
+    if _PLAIN.fullmatch(answer):
+        return read(answer)
     letter = len(gold.form) == 1 and gold.form.isalpha()
     choice = _CHOICE.match(answer)
     if choice:

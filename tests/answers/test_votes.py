@@ -251,3 +251,53 @@ def test_percent_is_a_hundredth_where_the_gold_answer_is_a_share(
     answer: str, gold: str, right: bool, comparer: Comparer
 ) -> None:
     assert judge(boxed(answer), gold, "math", comparer).right == (right,)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (r"\text{no solution}", r"\emptyset", r"\text{does not exist}", r"\{\}", "DNE"),
+        (r"\sqrt2", "2^{1/2}", r"\frac{2}{\sqrt2}"),
+        (r"3, 5, \text{ and } 7", "3, 5, and 7", r"\{7,5,3\}"),
+        (r"x<2 \text{ or } x>3", r"(-\infty,2)\cup(3,\infty)", r"(-\infty,2)\bigcup(3,\infty)"),
+        ("x=5", "5"),
+        (r"\frac12\begin{pmatrix}2\\4\end{pmatrix}", r"\begin{pmatrix}1\\[4pt]2\end{pmatrix}"),
+        ("3+4i", r"3+4\text{i}", "4i+3"),
+    ],
+)
+def test_spellings_of_one_answer_are_one_class(
+    answers: tuple[str, ...], comparer: Comparer
+) -> None:
+    assert judge(boxed(*answers), "11", "math", comparer).wrong == (len(answers),)
+
+
+def test_bounds_and_their_number_are_different_classes(comparer: Comparer) -> None:
+    answers = (">9", r"\ge 9", r"\ne 9", "9+", "9", "3-4i", "3+4i", r"\frac{1}{300!}", "x")
+    assert judge(boxed(*answers), "11", "math", comparer).wrong == (1,) * len(answers)
+
+
+def test_undecided_answers_do_not_keep_later_ones_apart() -> None:
+    def ask(one: str, other: str) -> bool | None:
+        return None if "hard" in one + other else "y" in one and "y" in other
+
+    # Letters, as the oracle sees them; "h a r d" is what no limit allows.
+    comparer = Comparer(lambda one, other: None if "z" in one + other else ask(one, other))
+    hard = [f"z^{{{n}}}" for n in range(2, 12)]
+    judged = judge(boxed(*hard, "ya", "yb", "yc"), "g", "math", comparer)
+    assert judged.wrong == (3, *[1] * 10)
+    # Each of the hard ones is given up after one comparison.
+    assert judged.undecided == 10
+
+
+@pytest.mark.parametrize("template", ["{}", "{}.5", "({},1)", "10000000{}"])
+def test_many_different_answers_are_not_compared_pair_by_pair(template: str) -> None:
+    asked = []
+    comparer = Comparer(lambda *texts: bool(asked.append(texts)))
+    answers = boxed(*(template.format(n) for n in range(1000, 3000)))
+    assert judge(answers, "-1", "math", comparer).wrong == (1,) * 2000
+    assert len(asked) < 4000
+
+
+def test_multiples_of_a_wrong_equation_are_one_class(comparer: Comparer) -> None:
+    answers = boxed("y=2x", "2x-y=0", "2y=4x", "y=3x")
+    assert judge(answers, "y=5x", "math", comparer).wrong == (3, 1)
