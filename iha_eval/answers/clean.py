@@ -175,6 +175,7 @@ _MATH_FONTS = (
     "|boxed|fbox|framebox|overset\\{[^{}]*\\}|cancel|vec|overrightarrow"
 )
 _FONT = re.compile(rf"\\({_TEXT_FONTS}|{_MATH_FONTS})\s*(?=\{{)")
+_BARE_FONT = re.compile(rf"\\(?:{_MATH_FONTS}) ?(\d|(?<= )[A-Za-z](?![A-Za-z]))")
 _COLOR = re.compile(r"\\(?:text|page)?color(?:box)?\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}")
 _BLACKBOARD = re.compile(r"\s*[A-Z]\s*")
 _WORDY = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
@@ -219,6 +220,7 @@ _AND = r"(?:and|und|et|y|\\?&|\u548c|\u4e0e|\u8207|\u3068|\u0438)"
 _OR = r"(?:or|oder|ou|\u6216|\u6216\u8005|\u307e\u305f\u306f|\u0438\u043b\u0438)"
 _JOINT = re.compile(
     rf",? ?\\text ?\{{[ ,;]*(?:{_AND}|({_OR}))[ ,]*\}}(?: ?,)?(?= ?[^ ])"
+    r"|,? ?\\& ?(?=[-\d\\])"
     rf"|(?:, ?|(?<=[\d}})\]A-Za-z]) )(?:and|(or)) (?=[-+\d\\({{\[]|[A-Za-z] ?[=<>])"
     rf"|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
 )
@@ -356,7 +358,7 @@ _VOWEL = re.compile(r"[aeiouy]|[^\x00-\x7f]", re.IGNORECASE)
 _TELLING = re.compile(
     r"\b(?:thousand|hundred|million|billion|trillion|mil|mille|mln|bln|score|gross|dozen|lakh|lac"
     r"|crore|k|mod|modulo|not|or|oder|wrong|false|true|incorrect|correct|is|are|(?:a|arc)?(?:sin|cos"
-    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|squared|cubed|base|half|halve|third"
+    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|minimum|maximum|upward|squared|cubed|base|half|halve|third"
     r"|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
     r"|factorial|short|but|than|down|into|if|for|when|mal|fach|times|th|st|nd|rd)s?\b"
     r"|[\u6216\u5230\u4e0a\u4e0b\u591a\u5c11\u4e0d\u5206\u500d\u8d1f]",
@@ -496,7 +498,8 @@ def clean(text: str) -> str:
     text = _spaced(_LAYOUT.sub(" ", _DELIMITERS.sub(lambda found: found[1] or " ", text)))
     text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))
     text = _signed(_TEXT_EXPONENT.sub("e", _COLOR.sub(" ", text)))
-    text = _spaced(_without_fonts(_REPHRASED.sub(" ", text)))
+    text = _BARE_FONT.sub(r" \1", _REPHRASED.sub(" ", text))
+    text = _spaced(_without_fonts(text))
     text = _worded(_unwrapped(_trimmed(_LED.sub(" ", text))))
     text = _spaced(_TRIG_DEGREES.sub(r"\\\1(\\frac{\2\\pi}{180})", text))
     text = _DEGREES.sub(r" \1", text)

@@ -62,7 +62,8 @@ _NEXT_TURN = re.compile(
 _NUMBERED_PROBLEM = re.compile(
     r"^[#*\[ \t]{0,8}(?:(?:Problem|Question|Exercise|Example|Q)s? ?(?:#|No\.? ?)?\d{1,4}"
     r"(?:\*{0,2}[:.)\]]|\*{0,2}[ \t]*$)|(?:Next|Another|New) (?:problem|question|exercise)\b"
-    r"|\[(?:Problem|Question)\])|^#{1,4}[ \t]*(?:Example|Exercise|Problem|Question) \d",
+    r"|\[(?:Problem|Question)\])|^#{1,4}[ \t]*(?:Example|Exercise|Problem|Question)"
+    r"(?: \d|(?: [Ss]tatement)?\**:?[ \t]*$)",
     re.M,
 )
 _NEXT_PROBLEM = re.compile(r"^[#* \t]{0,8}(?:Problem|Question|Exercise|Q)\*{0,2}[:.]", re.M)
@@ -147,6 +148,8 @@ _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)",
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
 _ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=\s?([^=\n]{1,200})$")
 _TIDY = " \t*_\"'`:"
+_ENTRY = r"(?:[A-Za-z]\s?=\s?)?[-+]?(?:\d|\\)[^\s,;]{0,40}"
+_LISTED = re.compile(rf"(?:^|\s)({_ENTRY}(?:, ?{_ENTRY})*,?\s(?:and|or)\s{_ENTRY})$")
 _FORMULA = re.compile(
     r"(?=.*[-\d+*/^\\])(?:[\[(][^\[\]()]*[\])]|[-+(]?[\d\\a-z(][^ ]*+(?: ?[-+*/^=,] ?[^ ]++)*+)"
 )
@@ -429,7 +432,7 @@ def _stated_math(after: str, cut: bool) -> str | None:
     for run in runs(after, affirmed(after, passages(after))):
         before = after[: run[0].start]
         if not _SENTENCE_END.search(before) and not re.search(r"\d", before):
-            return stated(run)
+            return before + stated(run) if _BOUND.search(before) else stated(run)
         break
     if cut and not _SENTENCE_END.search(after):
         return None
@@ -479,7 +482,12 @@ def _concluded(tail: str, kind: Kind) -> str | None:
     bold = _last(_BOLD, rest)
     if pieces and bold and re.search(r"\d", bold[1]):
         return _fitting(bold[1])
-    return _fitting(stated(runs(tail, pieces)[-1])) if pieces else None
+    if not pieces:
+        return None
+    last = runs(tail, pieces)[-1]
+    bound = _BOUND.search(tail[max(0, last[0].start - 20) : last[0].start])
+    # Words that make it a bound stay with it, so that it is no number.
+    return _fitting((bound[0] if bound else "") + stated(last))
 
 
 def _line_number(line: str) -> list[str | None]:
@@ -503,6 +511,9 @@ def _line_math(line: str, sure: bool) -> str | None:
     if bold and not bold[1].endswith(":") and (sure or re.search(r"\d", bold[1])):
         return bold[1].rpartition("=")[2]
     plain = ascii_math(line).replace("\\sqrt ", "\\sqrt").strip().strip(_TIDY).rstrip(".!").strip()
+    listed = _LISTED.search(plain)
+    if listed:
+        return listed[1]
     assigned = _ASSIGNED.search(plain)
     if assigned and not re.search(r"(?<![\\A-Za-z])[A-Za-z]{3}", assigned[2]):
         return assigned[2]
@@ -619,7 +630,8 @@ _BOUND = re.compile(
 )
 _TAG_END = re.compile(r"</?\w+>$")
 _BOUND_AFTER = re.compile(
-    r"\s?\+(?!\s?[\d$(\\a-z])|(?:[\s}]*\\text\s*\{)?(?:\s[a-z]+){0,2}?[\s,]*\b(?:or|and)\s+"
+    r"\s?\+(?!\s?[\d$(\\]|\s?[a-z]\b)|\s\(?(?:minimum|maximum|at least|at most)\b"
+    r"|(?:[\s}]*\\text\s*\{)?(?:\s[a-z]+){0,2}?[\s,]*\b(?:or|and)\s+"
     r"(?:more|fewer|less|greater|above|below|under|over|up|higher|lower|older|younger|larger|smaller"
     r"|beyond)\b|\s?(?:\\[lc]?dots|\.\.\.)(?!\s?[,+])",
 )

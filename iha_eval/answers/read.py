@@ -622,7 +622,7 @@ _SUBJECT = re.compile(r".*\b(?:is|are|was|be)\b(?! no\b)")
 _ARTICLES = re.compile(r"^(?:\s*(?:the|an?|on|in|at)\b)+(?=.*\w)")
 _KIND_OF = re.compile(r"(?<=\w\w) (?:function|graph|one)$")
 _NONE = re.compile(
-    r"(?:there (?:is|are|exists?) )?(?:has |have )?(?:no|0|zero)"
+    r"(?:there (?:is|are|exists?) |(?:.* )?(?:has|have) )?(?:no|0|zero)"
     r" (?:(?:real|complex|integer|such|valid|possible|finite) )*"
     r"(?:solutions?|roots?|values?|answers?|numbers?|integers?|x)(?: exists?)?"
     r"|(?:.* )?(?:does|do) ?(?:not|n't) exist|dne|none|(?:the )?empty set|no such .*"

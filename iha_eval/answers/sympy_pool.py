@@ -13,14 +13,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from iha_eval.errors import UserError
+from iha_eval.util.process import environment, python
 
 #: Seconds of processor time for one comparison; the worker itself sees to that.
 LIMIT = 1.0
@@ -31,9 +30,6 @@ _PATIENCE = 20.0
 
 #: Bytes of address space a worker may take.
 MEMORY = 2 * 1024**3
-
-#: The folder this package is in, should it be on the path as the current folder only.
-_PACKAGES = str(Path(__file__).parents[2])
 
 #: Seconds to wait for a worker's start, which is bound by the disk on a cold machine.
 _START = 120.0
@@ -69,18 +65,14 @@ class _Worker:
 
     def __init__(self, limit: float, memory: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "iha_eval.answers.sympy_process", str(limit), str(memory)],
+            python("iha_eval.answers.sympy_process", str(limit), str(memory)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Nothing is held back that closing the pipe of a dead process would try to write.
             bufsize=0,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), _PACKAGES]),
-                # The order of sympy's terms, and with it what it manages to simplify, hangs on it.
-                "PYTHONHASHSEED": "0",
-            },
+            # The order of sympy's terms, and with it what it manages to simplify, hangs on it.
+            env=environment({"PYTHONHASHSEED": "0"}),
             # Ctrl-C is for the evaluation, which closes its workers itself.
             start_new_session=True,
         )

@@ -185,7 +185,8 @@ def fake_package(folder: Path, text: str) -> str:
 
 
 def test_a_missing_math_verify_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(fake_package(tmp_path, "raise ImportError('broken antlr')"))
+    broken = fake_package(tmp_path, "raise ImportError('broken antlr')")
+    monkeypatch.setenv("PYTHONPATH", broken, prepend=os.pathsep)
     workers = Workers()
     try:
         with pytest.raises(UserError, match=r"cannot be imported \(broken antlr\)"):
@@ -197,7 +198,8 @@ def test_a_missing_math_verify_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 def test_workers_that_die_at_their_start_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(fake_package(tmp_path, "import os\nos._exit(1)"))
+    dying = fake_package(tmp_path, "import os\nos._exit(1)")
+    monkeypatch.setenv("PYTHONPATH", dying, prepend=os.pathsep)
     workers = Workers()
     try:
         with pytest.raises(RuntimeError, match="died one after another"):
