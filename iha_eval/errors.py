@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from iha_eval.util.text import clean
+
 EXIT_CODE = 2
 """What a command exits with after a mistake of the user; the same as argparse's."""
 
@@ -43,7 +45,8 @@ def exit_on_user_error(function: Callable[..., Any], *args: Any, **kwargs: Any) 
         if message is None:
             raise
         sys.stdout.flush()
-        print(f"iha-eval: {message}", file=sys.stderr)  # noqa: T201
+        # Names of tensors and templates come from files of anybody.
+        print(f"iha-eval: {clean(message)}", file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_CODE) from None
 
 

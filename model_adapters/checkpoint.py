@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from model_adapters.config import IHA_FIELDS, IHAConfig
 from model_adapters.errors import AdapterError, CheckpointError
@@ -27,6 +26,19 @@ SINGLE = "model.safetensors"
 VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
 # Values checked at once, so that a look at a tensor needs little more memory than the tensor.
 SLICE = 1 << 22
+
+# Whole numbers that a configuration may have at most; larger ones are damage, and cost minutes.
+MOST = {
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "head_dim"), 1_000_000),
+    **dict.fromkeys(("hidden_size", "intermediate_size", "vocab_size"), 1_000_000_000),
+    "num_hidden_layers": 10_000,
+    "max_position_embeddings": 2**40,
+    "num_labels": 100_000,
+}
+# Numbers that have no meaning at 0, below it or without end.
+POSITIVE = ("rope_theta", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon")
+# Saved by whoever loaded the model last.
+KERNEL_FIELDS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 
 TIED = {"lm_head.weight", "model.embed_tokens.weight"}
 
@@ -82,9 +94,16 @@ def _read_weights(folder: Path, config: PretrainedConfig, files: list[Path]) -> 
         for file in _opened(files)
         for name in file.keys()  # noqa: SIM118
     }
+    layers = getattr(config, "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > len(shapes):
+        raise CheckpointError(
+            f"{folder}: config.json says num_hidden_layers {layers}, but the weights are "
+            f"{len(shapes)} tensors, fewer than one a layer: mend config.json, or copy them again."
+        )
     try:
         problem = describe_mismatch(config, shapes)
-    except (RuntimeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    # Whatever the class of any architecture makes of fields that contradict each other.
+    except Exception as error:
         raise CheckpointError(
             f"{folder / 'config.json'} describes no model that can be built "
             f"({_first_line(error)}): restore it from the training run."
@@ -118,17 +137,113 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PretrainedConf
     raw = _read_json(file)
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise CheckpointError(f"{file} names no model_type: restore it from the training run.")
+    _check_fields(file, raw)
     if raw["model_type"] == IHAConfig.model_type:
-        return _iha_config(file, raw)
+        return _iha_config(file, _without_kernels(raw))
+    own_code = trust_remote_code and "auto_map" in raw
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            folder, trust_remote_code=trust_remote_code
-        )
+        if raw["model_type"] in CONFIG_MAPPING and not own_code:
+            kind = CONFIG_MAPPING[raw["model_type"]]
+            config: PretrainedConfig = kind.from_dict(_without_kernels(raw))
+            config.name_or_path = str(folder)
+        else:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         return config
-    except (StrictDataclassError, ValueError, OSError, KeyError) as error:
+    # Whatever the class of any architecture makes of fields that cannot be meant.
+    except Exception as error:
         raise CheckpointError(
             f"{file} is not understood by transformers: {_reason(error)}"
         ) from error
+
+
+def names_kernel(raw: Any) -> str | None:
+    """The hub repository of attention code that a `config.json` asks for; None without one."""
+    if not isinstance(raw, dict):
+        return None
+    own = (raw.get(name) for name in KERNEL_FIELDS)
+    named = next((value for value in own if isinstance(value, str) and "/" in value), None)
+    return named or next(filter(None, map(names_kernel, raw.values())), None)
+
+
+def _without_kernels(raw: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the attention implementation that it was saved with.
+
+    That is the choice of whoever loads a model; and where it names a repository, merely setting it
+    makes Transformers fetch code from the hub.
+    """
+    return {
+        name: _without_kernels(value) if isinstance(value, dict) else value
+        for name, value in raw.items()
+        if name not in KERNEL_FIELDS
+    }
+
+
+def _check_fields(file: Path, raw: dict[str, Any]) -> None:
+    """Refuse what no architecture can mean, before a configuration is built from it.
+
+    Building one takes time and memory in proportion to some of its numbers.
+    """
+    for name, most in MOST.items():
+        value = raw.get(name)
+        if isinstance(value, bool | int | float | str) and not (
+            type(value) is int and 1 <= value <= most
+        ):
+            raise CheckpointError(
+                f"{file} has {name} {_short(value)}: set it to a whole number from 1 to {most}."
+            )
+    for name in POSITIVE:
+        _check_positive(file, name, raw.get(name))
+    for name in ("dtype", "torch_dtype"):
+        value = raw.get(name)
+        known = isinstance(value, str) and isinstance(
+            getattr(torch, value.removeprefix("torch."), None), torch.dtype
+        )
+        if value is not None and value != "auto" and not known and not isinstance(value, dict):
+            raise CheckpointError(
+                f"{file} has {name} {_short(value)}, which torch does not know: set it to the type "
+                "of the weights, such as bfloat16."
+            )
+    quantization = raw.get("quantization_config")
+    if quantization is not None and not isinstance(quantization, dict):
+        raise CheckpointError(
+            f"{file} has quantization_config {_short(quantization)}, which is no mapping: remove "
+            "it, or restore it from the tool that quantized the weights."
+        )
+    for name in ("rope_parameters", "rope_scaling"):
+        _check_rope_fields(file, name, raw.get(name), layered="layer_types" in raw)
+
+
+def _check_rope_fields(file: Path, name: str, rope: Any, *, layered: bool) -> None:
+    if rope is None:
+        return
+    if not isinstance(rope, dict):
+        raise CheckpointError(f"{file} has {name} {_short(rope)}, which is no mapping: restore it.")
+    nested = [kind for kind, value in rope.items() if isinstance(value, dict)]
+    if nested and not layered:
+        raise CheckpointError(
+            f"{file} has {name} for each of {', '.join(sorted(nested))}, and this architecture "
+            "has one for all layers and would ignore them: move rope_theta and the rest up."
+        )
+    for field in ("rope_theta", "factor", "original_max_position_embeddings"):
+        _check_positive(file, f"{field} in {name}", rope.get(field))
+    for kind in nested:
+        _check_rope_fields(file, f"{name}.{kind}", rope[kind], layered=False)
+
+
+def _check_positive(file: Path, name: str, value: Any) -> None:
+    if value is None:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 < value < float("inf")):
+        raise CheckpointError(
+            f"{file} has {name} {_short(value)}: set it to a finite number above 0, as the model "
+            "was trained with."
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _read_json(file: Path) -> Any:
@@ -152,7 +267,8 @@ def _iha_config(file: Path, raw: dict[str, Any]) -> IHAConfig:
         return IHAConfig.from_dict(raw)
     except AdapterError as error:
         raise type(error)(f"{file}: {error}") from error
-    except (StrictDataclassError, ValueError, TypeError) as error:
+    # Checks of ours and of Transformers meet fields of any type in any order.
+    except Exception as error:
         raise CheckpointError(
             f"{file} has a field of the wrong kind: {_last_line(error)}"
         ) from error

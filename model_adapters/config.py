@@ -156,6 +156,22 @@ def _check_rope(config: IHAConfig) -> None:
             f"{' or '.join(repr(name) for name in PSEUDO_ROPES)}."
         )
     parameters: dict[str, Any] = dict(config.rope_parameters or {})
+    for name, value in (
+        ("rope_theta", parameters.get("rope_theta", 1.0)),
+        ("rms_norm_eps", config.rms_norm_eps),
+    ):
+        if not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ConfigError(f"{name} is {value!r}: set it to a finite number above 0.")
+    if not _is_count(config.max_position_embeddings):
+        raise ConfigError(
+            f"max_position_embeddings is {config.max_position_embeddings!r}: set it to the longest "
+            "sequence in tokens, a whole number of at least 1."
+        )
+    if any(isinstance(value, dict) for value in parameters.values()):
+        raise ConfigError(
+            "rope_parameters has one mapping for each kind of layer, and IHA has one for all: move "
+            "rope_theta and the rest up."
+        )
     kind = parameters.get("rope_type", "default")
     if kind not in ROPE_TYPES:
         raise ConfigError(

@@ -75,3 +75,12 @@ def test_another_error_passes_through(capsys):
 
 def test_results_and_arguments_pass_through():
     assert exit_on_user_error(divmod, 7, 2) == (3, 1)
+
+
+def test_escape_sequences_do_not_reach_the_terminal(capsys):
+    def fail():
+        raise UserError("the tensor \x1b]0;owned\x07 is \x1b[31mred")
+
+    with pytest.raises(SystemExit):
+        exit_on_user_error(fail)
+    assert "\x1b" not in capsys.readouterr().err

@@ -23,11 +23,11 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: As the model class and the tasks raise it.
     """
-    from lm_eval.__main__ import cli_evaluate
-
     from iha_eval.lm_eval_plugin.register import register
 
     register()
+    from lm_eval.__main__ import cli_evaluate
+
     # lm-eval inserts "run" itself only if two or more arguments follow; its parser reads sys.argv.
     names_command = bool(arguments) and not arguments[0].startswith("-")
     sys.argv = ["lm_eval", *([] if names_command else ["run"]), *arguments]

@@ -6,13 +6,17 @@ changes.
 """
 
 import functools
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iha_eval.errors import exit_on_user_error
+
+if TYPE_CHECKING:
+    from iha_eval.models.invocation import Invocation
 
 FRESH_HELP = (
     "iha-vllm and iha-hf: forget the answers that an interrupted run of the same command left "
@@ -68,7 +72,20 @@ def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
         # lm-eval writes and prints them as they are; our classes get the secrets back.
         given["model_args"] = command.hide(_with_default_model(options.get("model_args") or {}))
     with running(command):
-        return original(args)
+        try:
+            return original(args)
+        except KeyboardInterrupt:
+            if options.get("model") not in MODELS:
+                raise
+            raise SystemExit(_interrupted(command)) from None
+
+
+def _interrupted(command: "Invocation") -> int:
+    """Say in a line that a run was interrupted; gives the exit code that shells expect."""
+    kept = "" if command.folder is None else "; the same command goes on where it stood"
+    sys.stdout.flush()
+    print(f"\niha-eval: interrupted{kept}.", file=sys.stderr)  # noqa: T201
+    return 130
 
 
 def _with_default_model(arguments: Any) -> Any:

@@ -13,9 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from iha_eval.errors import UserError
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
 from iha_eval.models import MODELS
 from iha_eval.util.paths import tasks_dir
+from iha_eval.util.versions import installed_version
 
 __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
 
@@ -24,12 +26,20 @@ def register() -> None:
     """Make models and tasks known now, whether or not the start-up hook ran.
 
     Raises:
-        ImportError: lm-eval is not installed, or is a release without these modules.
-        UserError: The task folder is missing from the installation.
+        UserError: lm-eval is not installed or another release than is needed, or the task folder is
+            missing from the installation.
     """
-    add_models(importlib.import_module("lm_eval.models"))
-    add_tasks(importlib.import_module("lm_eval.tasks._index"))
-    extend_command_line(importlib.import_module("lm_eval._cli.harness"))
+    try:
+        add_models(importlib.import_module("lm_eval.models"))
+        add_tasks(importlib.import_module("lm_eval.tasks._index"))
+        extend_command_line(importlib.import_module("lm_eval._cli.harness"))
+    except (ImportError, AttributeError) as error:
+        installed = installed_version("lm-eval", "lm_eval")
+        what = f"lm-eval {installed} is installed" if installed else "lm-eval is not installed"
+        raise UserError(
+            f"{what}, and iha-eval works with 0.4.13 and later ({error}): "
+            "pip install 'lm-eval>=0.4.13,<0.5'."
+        ) from error
 
 
 def add_models(module: ModuleType) -> None:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 class Watcher:
     """A finder that finds nothing itself, and wraps the loaders of the watched modules."""
 
+    def __init__(self) -> None:
+        # Another finder that asks all others, as this one does, would ask this one again.
+        self._asking: set[str] = set()
+
     def find_spec(
         self,
         fullname: str,
@@ -38,15 +42,19 @@ class Watcher:
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
         """See `importlib.abc.MetaPathFinder.find_spec`; None for every module not watched."""
-        if fullname not in WATCHED:
+        if fullname not in WATCHED or fullname in self._asking:
             return None
-        for finder in sys.meta_path:
-            find_spec = None if finder is self else getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find_spec and find_spec(fullname, path, target)
-            if spec is not None:
-                _call_after_exec(spec, fullname)
-                return spec
-        return None
+        self._asking.add(fullname)
+        try:
+            for finder in sys.meta_path:
+                find_spec = None if finder is self else getattr(finder, "find_spec", None)
+                spec: ModuleSpec | None = find_spec and find_spec(fullname, path, target)
+                if spec is not None:
+                    _call_after_exec(spec, fullname)
+                    return spec
+            return None
+        finally:
+            self._asking.discard(fullname)
 
 
 def _call_after_exec(spec: "ModuleSpec", fullname: str) -> None:

@@ -241,9 +241,10 @@ def count(name: str, value: Any, least: int = 1) -> int | None:
         return None
     try:
         number = int(value)
+        whole = not isinstance(value, float) or value.is_integer()
     except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or isinstance(value, bool) or number != float(value) or number < least:
+        number, whole = 0, False
+    if not whole or isinstance(value, bool) or number < least:
         raise UserError(f"{name}={value!r} is not a whole number of at least {least}.")
     return number
 
@@ -256,7 +257,7 @@ def _concurrency(batch_size: Any, most: Any) -> int | None:
         return bound
     try:
         size = int(batch_size)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         size = 0
     if size < 1:
         raise UserError(f'batch_size={batch_size!r} is neither "auto" nor a whole number above 0.')

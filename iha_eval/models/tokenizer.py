@@ -4,13 +4,19 @@ For: the tokenizer of a checkpoint, special tokens, chat templates, and what end
 Not for: deciding what is asked of the model (see `base.py`).
 """
 
+import contextlib
+import json
+import resource
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+import tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import ModelArguments
@@ -22,6 +28,11 @@ from iha_eval.util.log import logger
 # for memory, of which a token takes a hundred bytes meanwhile.
 CHUNK = 64
 CHUNK_CHARACTERS = 2**18
+# What a chat template may take for one chat.
+TEMPLATE_SECONDS = 10.0
+TEMPLATE_BYTES = 2**31
+# Words, numbers, signs, white space, other alphabets: what tokenizers cut differently.
+PROBE = "The quick brown fox's x = 12345 + 6.789;\n\n  na\u00efve caf\u00e9 \u4f60\u597d"
 
 
 class PromptTokenizer:
@@ -86,14 +97,25 @@ class PromptTokenizer:
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
         """Every token that ends an answer: the tokenizer's EOS and those of the checkpoint."""
-        found: set[int] = set() if self.eos_id is None else {self.eos_id}
-        holders: list[Any] = [self._config]
-        if (self._checkpoint / "generation_config.json").is_file():
-            holders.append(GenerationConfig.from_pretrained(self._checkpoint))
-        for holder in holders:
-            ids = getattr(holder, "eos_token_id", None)
-            found.update([ids] if isinstance(ids, int) else ids or [])
-        return tuple(sorted(found))
+        ends: set[int] = set() if self.eos_id is None else {self.eos_id}
+        file = self._checkpoint / "generation_config.json"
+        places = {self._checkpoint / "config.json": getattr(self._config, "eos_token_id", None)}
+        if file.is_file():
+            try:
+                places[file] = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+            except (ValueError, RecursionError, AttributeError, OSError) as error:
+                raise UserError(
+                    f"{file} is no mapping in JSON: restore it or remove it."
+                ) from error
+        for place, ids in places.items():
+            listed = ids if isinstance(ids, list | tuple) else [] if ids is None else [ids]
+            if not all(type(number) is int for number in listed):
+                raise UserError(
+                    f"{place} has eos_token_id {str(ids)[:40]}: set it to a token id or a list of "
+                    "them."
+                )
+            ends.update(listed)
+        return tuple(sorted(ends))
 
     def encode(self, text: str, add_special_tokens: bool | None = None) -> list[int]:
         """Token ids of a text.
@@ -193,20 +215,41 @@ class PromptTokenizer:
         except jinja2.exceptions.TemplateError as error:
             without = [message for message in history if message["role"] != "system"]
             if without == history:
-                raise UserError(
-                    f"The chat template in {self.folder} refuses this chat ({error})."
-                ) from error
+                raise self._refusal(error) from error
+        try:
+            written = self._template(without, add_generation_prompt)
+        except jinja2.exceptions.TemplateError as error:
+            raise self._refusal(error) from error
         logger.warning("The chat template takes no system message: it is left out.")
-        return self._template(without, add_generation_prompt)
+        return written
+
+    def _refusal(self, error: BaseException) -> UserError:
+        # What a template raises of its own accord is its sentence; the rest is named.
+        kind = "" if type(error) is jinja2.exceptions.TemplateError else f"{type(error).__name__}: "
+        reason = " ".join(str(error).split())[:300]
+        return UserError(f"The chat template in {self.folder} refuses this chat ({kind}{reason}).")
 
     def _template(self, history: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        written = self.tokenizer.apply_chat_template(
-            history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-            **self._arguments.chat_template_args,
-        )
+        """Render the template, which is anybody's program: with bounds on time and memory."""
+        try:
+            with bounded(TEMPLATE_SECONDS, TEMPLATE_BYTES):
+                written = self.tokenizer.apply_chat_template(
+                    history,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=not add_generation_prompt,
+                    **self._arguments.chat_template_args,
+                )
+        except jinja2.exceptions.TemplateError:
+            raise
+        except (MemoryError, TimeoutError) as error:
+            raise UserError(
+                f"The chat template in {self.folder} takes more than {TEMPLATE_SECONDS:g} s or "
+                f"{TEMPLATE_BYTES >> 30} GiB for a chat: restore the one that the model came with."
+            ) from error
+        # It may divide by zero, include what is not there, add a list to a text.
+        except Exception as error:
+            raise self._refusal(error) from error
         return str(written)
 
     @cached_property
@@ -265,7 +308,8 @@ def _load(folder: Path, arguments: ModelArguments) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=arguments.trust_remote_code, **options
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    # Python code and compiled code of many classes read these files, each with errors of its own.
+    except Exception as error:
         first = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
             f"{folder} holds no tokenizer that can be read ({first}): save the tokenizer there, or "
@@ -273,4 +317,69 @@ def _load(folder: Path, arguments: ModelArguments) -> PreTrainedTokenizerBase:
         ) from error
     # Tokenizers warn about lengths of their own, which say nothing about the model's.
     tokenizer.model_max_length = int(1e30)
+    _compare_with_file(folder, tokenizer)
     return tokenizer
+
+
+def _compare_with_file(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Warn where a tokenizer makes other tokens than the tokenizer.json it was read from says.
+
+    A wrong `tokenizer_class` beside that file changes how texts are cut, and nothing complains.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return
+    try:
+        plain = (
+            tokenizers.Tokenizer.from_file(str(file)).encode(PROBE, add_special_tokens=False).ids
+        )
+        loaded = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    except Exception as error:
+        logger.debug("%s was not compared with what was read from it: %s", file, error)
+        return
+    if list(loaded) != list(plain):
+        logger.warning(
+            "%s as %s makes %d tokens of a text of which %s alone makes %d: tokenizer_class in "
+            "tokenizer_config.json may be wrong, and prompts are not cut as in training.",
+            folder,
+            type(tokenizer).__name__,
+            len(loaded),
+            file.name,
+            len(plain),
+        )
+
+
+@contextlib.contextmanager
+def bounded(seconds: float, memory: int) -> Iterator[None]:
+    """Bound what the code inside may take of time and of further memory.
+
+    Time is bounded in the main thread only, where signals arrive.
+
+    Args:
+        seconds: wall time.
+        memory: bytes of address space beyond what the process has.
+
+    Raises:
+        TimeoutError: it took longer.
+        MemoryError: it asked for more.
+    """
+
+    def over(*_: object) -> None:
+        raise TimeoutError
+
+    timed = threading.current_thread() is threading.main_thread()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + memory
+    before = signal.signal(signal.SIGALRM, over) if timed else None
+    try:
+        if soft == resource.RLIM_INFINITY or limit < soft:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -21,6 +21,7 @@ import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
 from iha_eval.verify.prompts import Prompt
 from iha_eval.verify.reading import Reading, ReadingRow, Sequence, row_of_logits
+from model_adapters.checkpoint import read_config
 
 NAME = "Transformers"
 KINDS = ("sdpa", "eager")
@@ -50,7 +51,11 @@ class TransformersModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
-                self.folder, dtype=getattr(torch, self.dtype), attn_implementation=KINDS[0]
+                self.folder,
+                # Without what a checkpoint may ask the hub for.
+                config=read_config(Path(self.folder)),
+                dtype=getattr(torch, self.dtype),
+                attn_implementation=KINDS[0],
             )
         except (ValueError, ImportError, RuntimeError) as error:
             raise UserError(

@@ -121,3 +121,18 @@ def test_lm_eval_gets_model_arguments_without_secrets_and_models_get_them_back(m
 def test_results_of_the_embedded_model_go_by_its_name(words, arguments):
     """lm-eval draws a name for the folder and for model_name where no `pretrained` is given."""
     assert run(lambda args: args.model_args, *words) == arguments
+
+
+@pytest.mark.parametrize("output", [[], ["--output_path", "out"]], ids=["nowhere", "out"])
+def test_an_interrupted_run_of_ours_ends_in_a_line(output, capsys):
+    def body(_args):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run(body, "--model", "iha-vllm", *output)
+    assert caught.value.code == 130
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("iha-eval: interrupted")
+    assert ("the same command goes on" in told) == bool(output)
+    with pytest.raises(KeyboardInterrupt):
+        run(body, "--model", "hf")

@@ -1,11 +1,13 @@
 """Registration, with stand-ins for lm-eval's modules; the real ones are met in tests/packaging."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from lm_eval.api import registry
 
+from iha_eval.errors import UserError
 from iha_eval.lm_eval_plugin import register
 from iha_eval.util.paths import tasks_dir
 
@@ -79,3 +81,9 @@ A, B, OURS, LM_EVAL = (Path("/x") / name for name in ("a", "b", "ours", "lm_eval
 )
 def test_order_of_folders(given, expected):
     assert register.insert_after(given, LM_EVAL, OURS) == expected
+
+
+def test_another_release_of_lm_eval_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lm_eval._cli.harness", None)
+    with pytest.raises(UserError, match=r"lm-eval .* is installed, .* with 0\.4\.13"):
+        register.register()

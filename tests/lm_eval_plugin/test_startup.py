@@ -108,3 +108,18 @@ def test_every_step_exists():
 
 def test_every_watched_module_exists_in_this_lm_eval():
     assert all(importlib.util.find_spec(name) for name in startup.WATCHED)
+
+
+def test_a_finder_that_asks_all_others_and_the_watcher_do_not_ask_each_other_for_ever(monkeypatch):
+    class Delegating:
+        def find_spec(self, name, path=None, target=None):
+            for finder in sys.meta_path:
+                if finder is not self and (spec := finder.find_spec(name, path, target)):
+                    return spec
+            return None
+
+    monkeypatch.setattr(startup, "WATCHED", {"colorsys": "add_models"})
+    monkeypatch.setattr(startup, "_register", lambda _: None)
+    monkeypatch.setattr(sys, "meta_path", [startup.Watcher(), Delegating(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert importlib.import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0.0, 0.0, 0)

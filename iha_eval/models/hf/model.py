@@ -65,12 +65,16 @@ class IHAHF(HarnessModel):
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
                 found.path,
+                # Ours is without what a checkpoint may ask the hub for.
+                config=found.config,
                 dtype=kind if kind == "auto" else getattr(torch, kind),
                 trust_remote_code=self.arguments.trust_remote_code,
                 **self.arguments.engine,
             )
-        except (ValueError, ImportError) as error:
-            raise UserError(f"Transformers does not load {found.path}: {error}") from error
+        # Each architecture and each loader has errors of its own.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or repr(error)
+            raise UserError(f"Transformers does not load {found.path}: {reason[:500]}") from error
         self._model.to(self._device).eval()
         # A checkpoint's own defaults (top_k, repetition_penalty, ...) are not what the task asked.
         self._model.generation_config = GenerationConfig()

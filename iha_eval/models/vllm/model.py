@@ -4,6 +4,7 @@ For: `lm_eval --model iha-vllm --model_args pretrained=FOLDER`; a baseline goes 
 Not for: serving over a network, nor for what a checkpoint is (see `model_adapters`).
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from iha_eval.models.vllm.engine import (
 from iha_eval.models.vllm.replicas import ReplicaError, Replicas
 from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
 from iha_eval.util.log import logger
+from model_adapters.checkpoint import names_kernel
 
 
 class IHAVLLM(HarnessModel):
@@ -56,6 +58,14 @@ class IHAVLLM(HarnessModel):
         """Checks arguments and checkpoint; starts no engine."""
         super().__init__(pretrained, **given)
         found = self.source.checkpoint
+        raw = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
+        kernel = names_kernel(raw)
+        if kernel is not None and not self.arguments.trust_remote_code:
+            raise UserError(
+                f"config.json of {found.path} asks for attention code from {kernel}, which vLLM "
+                "would fetch and run: remove attn_implementation from it, or set "
+                "trust_remote_code=True."
+            )
         if found.is_iha:
             engine_arguments.check_serving(found.config, self.arguments.engine)
 

@@ -158,28 +158,6 @@ def test_more_requests_than_run_at_once_come_back_in_order(model: IHAVLLM, ask: 
     assert answers[:15] == answers[15:30]
 
 
-def test_logits_that_are_not_finite_stop_the_run_or_are_counted(
-    overflowing: Path, ask: Make, weigh: Make, tmp_path: Path
-) -> None:
-    model = IHAVLLM(overflowing, kv_cache_memory_bytes=32 * 2**20, max_num_seqs=8, journal=tmp_path)
-    asked = [ask("hello", n, max_gen_toks=4, temperature=n) for n in range(2)]
-    try:
-        for run in (
-            lambda: model.generate_until(asked),
-            lambda: model.loglikelihood([weigh("a", "b")]),
-        ):
-            with pytest.raises(UserError, match="logits are not finite"):
-                run()
-        (journal,) = tmp_path.iterdir()
-        assert '"key"' not in journal.read_text()
-        model.arguments = replace(model.arguments, non_finite_logits="count", journal="")
-        assert len(model.generate_until(asked)) == 2
-        assert model.calls[-1].non_finite == 8
-        assert model.loglikelihood([weigh("a", "b")]) == [(float("-inf"), False)]
-    finally:
-        model.close()
-
-
 def test_stops_do_not_end_an_answer_inside_a_thought(
     model: IHAVLLM, ask: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
