@@ -7,6 +7,7 @@ Not for: running anything, nor finding anything out (`iha_eval.nightly.trends`).
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,7 +48,17 @@ def main(arguments: Sequence[str]) -> int:
     if options.accept:
         with only_one(history.folder, "an --accept"):
             history.accept(options.accept)
-    found = look_back(history.read())
+        print(f"accepted: later nights are held against {options.accept}", file=sys.stderr)
+    if options.pin or options.unpin:
+        with only_one(history.folder, "a --pin"):
+            history.pin(options.pin)
+        print(
+            f"pinned: later nights are held against {options.pin} too"
+            if options.pin
+            else "no night is pinned any more",
+            file=sys.stderr,
+        )
+    found = look_back(history)
     if options.json:
         print(json.dumps(found.as_dict(), indent=1))
         return 0
@@ -82,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NIGHT",
         help="take this night for good: later ones are held against it",
     )
+    pinning = parser.add_mutually_exclusive_group()
+    pinning.add_argument(
+        "--pin",
+        metavar="NIGHT",
+        help="hold all later nights against this one too, also after the checkpoint has changed",
+    )
+    pinning.add_argument("--unpin", action="store_true", help="pin no night any more")
     return parser
 
 

@@ -1,22 +1,24 @@
-"""One measure of tonight against an earlier night or the baseline: a test, or why there is none.
+"""One measure of tonight against earlier nights, a pinned night or the baseline.
 
-For: finding the earlier night (the newest good one with the same questions asked alike, or the one
-that shares the most of them), pairing tonight's scores with others by question, and the p-value of
-the difference.
-Not for: what a difference means for the night, which takes all of them together (`regressions.py`).
+For: which nights are held against each other (those of the same checkpoint, asked alike, on the
+questions of tonight), and what watching them shows (`iha_eval.statistics.watch`). The exit code of
+a night and the first bad night of `iha-eval history` both come from here.
+Not for: what a drop means for the night, which takes all of them together (`regressions.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import fsum, hypot
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from scipy import stats
+import numpy as np
 
 from iha_eval.compare.inputs.settings import LENGTH
 from iha_eval.nightly.history import History, HistoryEntry, RecordedDrop
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import ENOUGH, NotJudged, Rule
-from iha_eval.statistics import level, paired_p
+from iha_eval.statistics import Watch, watch
+from iha_eval.statistics.scores import Floats
+
+BASELINE = "baseline"
 
 # The one setting that the model itself has where it was not given.
 _ROOM = f"model_args.{LENGTH}"
@@ -24,22 +26,171 @@ _ROOM = f"model_args.{LENGTH}"
 _NAMED = 3
 # Characters of a setting's value that a sentence shows.
 _LONG = 40
+# Characters of a fingerprint that a sentence shows.
+_SHORT = 12
+_NO_HASHES = "some of its samples have no hashes, so nobody knows which questions they are"
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What a measure of tonight is held against.
+class Tonight:
+    """The night that is judged, and how.
 
     Attributes:
-        line: the night, as the history has it.
-        scores: its scores, in the order of tonight's questions, None where it has none; None
-            altogether if they are gone from the history.
-        common: number of tonight's questions that it asked too.
+        night: its id.
+        date: when it began, ISO 8601.
+        fingerprints: of the checkpoints, by model; None or absent if unknown.
+        threshold: z from which on there is an alarm.
+        least: points that a drop must have at least.
     """
 
-    line: HistoryEntry
-    scores: tuple[float | None, ...] | None
-    common: int
+    night: str
+    date: str
+    fingerprints: Mapping[str, str | None]
+    threshold: float
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
+class FoundDrop:
+    """A drop, by the ids of nights.
+
+    Attributes:
+        since: the first night of it.
+        alarm: the night that found it.
+        before: the last night with a result before it; None against a baseline or pinned night.
+        ended: the night on which it counted as mended; None while it stands.
+        mended: whether that was shown by a rise; otherwise the drop is not shown any more.
+        points: how much worse, in points; above 0.
+        z: the statistic of the alarm.
+    """
+
+    since: str
+    alarm: str
+    before: str | None
+    ended: str | None
+    mended: bool
+    points: float
+    z: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a rule shows of one measure.
+
+    Attributes:
+        rule: which rule.
+        task: name of the task or group.
+        metric: name of the metric.
+        against: the last good night, the pinned night, or `baseline`.
+        nights: number of nights that it was held against.
+        points: how much better it is than those: of the drop that stands, or else of tonight alone.
+        z: the statistic: of the alarm if a drop stands, or else of tonight.
+        threshold: the z from which on there is an alarm.
+        drops: all drops on the way here.
+        pairs: number of questions that it rests on.
+        of: number of tonight's questions.
+        worse: whether a drop stands.
+        accepted: whether that was accepted.
+        regression: whether it counts as one tonight; against the baseline, a drop that stood before
+            does not.
+    """
+
+    rule: Rule
+    task: str
+    metric: str
+    against: str
+    nights: int
+    points: float
+    z: float
+    threshold: float
+    drops: tuple[FoundDrop, ...]
+    pairs: int
+    of: int
+    worse: bool = False
+    accepted: bool = False
+    regression: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Task and metric."""
+        return self.task, self.metric
+
+    @property
+    def since(self) -> str:
+        """The first night of the drop that stands; empty without one."""
+        return self.drops[-1].since if self.worse else ""
+
+    @property
+    def sentence(self) -> str:
+        """The regression in words."""
+        return f"REGRESSION: {self._what} {self._evidence}."
+
+    @property
+    def standing(self) -> str:
+        """A drop against the baseline that is not news, in words; empty if there is none."""
+        if not self.worse or self.regression or self.rule == "last_good":
+            return ""
+        accepted = ", accepted" if self.accepted else ""
+        return f"STANDING: {self._what}, as on the nights before {self._evidence}{accepted}."
+
+    @property
+    def remark(self) -> str:
+        """That it rests on some of the questions only; empty if on all."""
+        if self.pairs == self.of:
+            return ""
+        return (
+            f"{self.task} {self.metric} was held against {self._other} on {self.pairs} of "
+            f"{self.of} questions, those with a score on both sides."
+        )
+
+    @property
+    def _what(self) -> str:
+        points = f"{self.task} {self.metric} is {abs(self.points):.1f} points worse"
+        if self.rule == "baseline":
+            return f"{points} than the baseline since the night {self.since}"
+        return f"{points} since the night {self.since} than on {self._other}"
+
+    @property
+    def _evidence(self) -> str:
+        return f"(z = {self.z:.1f}, alarm from {self.threshold:.1f})"
+
+    @property
+    def _other(self) -> str:
+        if self.rule == "baseline":
+            return "the baseline"
+        if self.rule == "pinned":
+            return f"the pinned night {self.against}"
+        if self.nights == 1:
+            return f"the good night {self.against}"
+        return f"the {self.nights} good nights up to {self.against}"
+
+    def brief(self) -> RecordedDrop:
+        """What the history keeps of it."""
+        against = self.since if self.rule == "last_good" and self.worse else self.against
+        since = self.since or None
+        return RecordedDrop(
+            self.rule, against, self.points, z=self.z, since=since, worse=self.worse
+        )
+
+
+def measure_of(entry: HistoryEntry, history: History) -> Measure | None:
+    """A measure as the history keeps it; None if its scores or questions are gone."""
+    scores, questions = history.scores(entry), history.questions(entry.documents)
+    if scores is None or questions is None or len(scores) != len(questions):
+        return None
+    return Measure(
+        entry.task,
+        entry.metric or "",
+        tuple(scores),
+        entry.documents or "",
+        entry.settings or "",
+        entry.higher_is_better,
+        entry.watched,
+        tuple(questions),
+        history.settings(entry.settings) or {},
+        entry.asked,
+        room=entry.room,
+    )
 
 
 def results(
@@ -47,54 +198,274 @@ def results(
 ) -> dict[tuple[str, str], list[HistoryEntry]]:
     """The results of a model in all nights, newest first, by task and metric."""
     found: dict[tuple[str, str], list[HistoryEntry]] = {}
-    for lines in reversed(list(nights.values())):
-        for line in lines:
-            if line.model == model and line.has_result:
-                found.setdefault(line.key, []).append(line)
+    for entries in reversed(list(nights.values())):
+        for entry in entries:
+            if entry.model == model and entry.has_result:
+                found.setdefault(entry.key, []).append(entry)
     return found
 
 
-def find_reference(
-    one: Measure, earlier: Mapping[tuple[str, str], Sequence[HistoryEntry]], history: History
-) -> Reference | str:
-    """The night that a measure is held against, or why there is none, in words.
-
-    A night with a regression against an earlier one is no measure for later ones.
+def against_nights(
+    one: Measure,
+    entries: Sequence[HistoryEntry],
+    history: History,
+    tonight: Tonight,
+    model: str = "iha",
+) -> Check | NotJudged:
+    """Hold a measure against the good nights before it.
 
     Args:
         one: measured tonight.
-        earlier: see `results`.
-        history: for questions, settings and scores.
+        entries: earlier results of it, newest first.
+        history: for their questions, settings and scores.
+        tonight: the night.
+        model: `iha` or `baseline`.
     """
-    lines = earlier.get(one.key, ())
-    if not lines:
+    alike = _alike(one, entries, history, tonight.fingerprints.get(model))
+    if isinstance(alike, str):
+        return NotJudged(model, *one.key, "last_good", alike)
+    # An accepted night is the new normal.
+    start = max((place for place, entry in enumerate(alike) if entry.accepted), default=0)
+    rows = [(entry, _aligned(one, entry, history)) for entry in alike[start:]]
+    known = [(entry, row) for entry, row in rows if row is not None]
+    if not known:
+        night = alike[-1].night
+        gone = "the scores of the earlier nights are gone from the history"
+        other = f"its questions are other ones than those of the night {night}"
+        shared = any(_shares(one, entry, history) for entry in alike[start:])
+        return NotJudged(model, *one.key, "last_good", gone if shared else other)
+    own = _row(one)
+    scores = np.array([*(row for _, row in known), own])
+    seen = watch(scores, tonight.threshold, least=tonight.least / 100)
+    nights = [entry.night for entry, _ in known]
+    bad = {
+        n for d in seen.drops for n in range(d.since, len(scores) if d.ended is None else d.ended)
+    }
+    last = max(n for n in range(len(nights)) if n not in bad)
+    pairs = int((~np.isnan(own) & ~np.isnan(scores[:-1]).all(0)).sum())
+    if not pairs:
+        reason = "no question has a score on both sides"
+        return NotJudged(model, *one.key, "last_good", reason)
+    check = _check("last_good", one, nights[last], seen, [*nights, tonight.night], tonight, pairs)
+    return _counted(check, regression=check.worse)
+
+
+def against_pinned(
+    one: Measure,
+    entries: Sequence[HistoryEntry],
+    history: History,
+    tonight: Tonight,
+    pinned: str,
+) -> Check | NotJudged:
+    """Hold a measure of the IHA model against the night that the user has pinned.
+
+    It stays the reference when the checkpoint changes. Arguments are those of `against_nights`.
+    """
+    gone = NotJudged("iha", *one.key, "pinned", f"the pinned night {pinned} has no such result")
+    entry = next((entry for entry in entries if entry.night == pinned), None)
+    if entry is None:
+        return gone
+    if different := _different(one, entry, history):
+        reason = f"the pinned night {pinned} asked with other settings, {different}"
+        return NotJudged("iha", *one.key, "pinned", reason)
+    reference = _aligned(one, entry, history)
+    if reference is None:
+        return gone
+    alike = _alike(one, entries, history, tonight.fingerprints.get("iha"))
+    later = [] if isinstance(alike, str) else [e for e in alike if e.moment > entry.moment]
+    rows = [(e, row) for e in later if (row := _aligned(one, e, history)) is not None]
+    own = _row(one)
+    scores = np.array([*(row for _, row in rows), own])
+    seen = watch(scores, tonight.threshold, reference=reference, least=tonight.least / 100)
+    nights = [*(e.night for e, _ in rows), tonight.night]
+    pairs = int((~np.isnan(own) & ~np.isnan(reference)).sum())
+    check = _check("pinned", one, pinned, seen, nights, tonight, pairs)
+    accepted = any(e.accepted and e.night in nights for e, _ in rows) and _accepted(check, rows)
+    return _counted(check, regression=check.worse and not accepted, accepted=accepted)
+
+
+def against_baseline(
+    one: Measure,
+    theirs: Mapping[tuple[str, str], Measure],
+    earlier: Mapping[str, Mapping[tuple[str, str], Sequence[HistoryEntry]]],
+    history: History,
+    tonight: Tonight,
+) -> Check | NotJudged:
+    """Hold a measure of the IHA model against the baseline, on tonight and the nights before.
+
+    Args:
+        one: measured tonight.
+        theirs: what the baseline measured.
+        earlier: results of both models, see `results`.
+        history: for their questions, settings and scores.
+        tonight: the night.
+    """
+    other = theirs.get(one.key)
+    if other is None:
+        return NotJudged("iha", *one.key, "baseline", "the baseline has no such result")
+    if different := named_settings(one, other.asked, other.room):
+        reason = f"it was asked with other settings, {different}"
+        return NotJudged("iha", *one.key, "baseline", reason)
+    if not (one.hashed and other.hashed):
+        return NotJudged("iha", *one.key, "baseline", _NO_HASHES)
+    if not {*one.questions} & {*other.questions}:
+        reason = "its questions or prompts are other ones"
+        return NotJudged("iha", *one.key, "baseline", reason)
+    last = _row(one) - _onto(one, other.questions, _row(other))
+    if np.isnan(last).all():
+        reason = "no question has a score on both sides"
+        return NotJudged("iha", *one.key, "baseline", reason)
+    rows = _beside(one, other, earlier, history, tonight)
+    scores = np.array([*(row for _, row in rows), last])
+    reference = np.zeros(len(last))
+    seen = watch(
+        scores, tonight.threshold, reference=reference, exact=True, least=tonight.least / 100
+    )
+    nights = [*(entry.night for entry, _ in rows), tonight.night]
+    pairs = int((~np.isnan(last)).sum())
+    check = _check("baseline", one, BASELINE, seen, nights, tonight, pairs)
+    accepted = _accepted(check, rows)
+    # It is news on the whole of its first day, so that a second start is as red as the first.
+    dates = {entry.night: entry.date for entry, _ in rows} | {tonight.night: tonight.date}
+    news = check.worse and dates[check.drops[-1].alarm][:10] == tonight.date[:10]
+    return _counted(check, regression=news and not accepted, accepted=accepted)
+
+
+def _beside(
+    one: Measure,
+    other: Measure,
+    earlier: Mapping[str, Mapping[tuple[str, str], Sequence[HistoryEntry]]],
+    history: History,
+    tonight: Tonight,
+) -> list[tuple[HistoryEntry, Floats]]:
+    """The differences of both models on earlier nights with both checkpoints, asked alike."""
+    sides = []
+    for model, measure in (("iha", one), ("baseline", other)):
+        entries = earlier.get(model, {}).get(one.key, ())
+        alike = _alike(measure, entries, history, tonight.fingerprints.get(model))
+        sides.append([] if isinstance(alike, str) else alike)
+    theirs = {entry.night: entry for entry in sides[1]}
+    found = []
+    for entry in sides[0]:
+        beside = theirs.get(entry.night)
+        mine = _aligned(one, entry, history)
+        against = _aligned(one, beside, history) if beside else None
+        if mine is not None and against is not None:
+            found.append((entry, mine - against))
+    return found
+
+
+def _accepted(check: Check, rows: Sequence[tuple[HistoryEntry, Floats]]) -> bool:
+    """Whether one of the nights of the drop that stands was accepted."""
+    if not check.worse:
+        return False
+    nights = [entry.night for entry, _ in rows]
+    start = nights.index(check.since) if check.since in nights else len(nights)
+    return any(entry.accepted for entry, _ in rows[start:])
+
+
+def _check(
+    rule: Rule,
+    one: Measure,
+    against: str,
+    seen: Watch,
+    nights: Sequence[str],
+    tonight: Tonight,
+    pairs: int,
+) -> Check:
+    """A watch in the words of a night; `nights` are the ids of its rows."""
+    drops = tuple(
+        FoundDrop(
+            nights[drop.since],
+            nights[drop.alarm],
+            nights[drop.since - 1] if drop.since and rule == "last_good" else None,
+            None if drop.ended is None else nights[drop.ended],
+            drop.mended,
+            100 * drop.points,
+            drop.z,
+        )
+        for drop in seen.drops
+    )
+    standing = seen.standing
+    return Check(
+        rule,
+        *one.key,
+        against,
+        standing.reference if standing else seen.reference,
+        -100 * standing.points if standing else 100 * seen.points,
+        standing.z if standing else seen.z,
+        tonight.threshold,
+        drops,
+        pairs,
+        len(one.scores),
+        worse=standing is not None,
+    )
+
+
+def _counted(check: Check, *, regression: bool, accepted: bool = False) -> Check:
+    return replace(check, regression=regression, accepted=accepted)
+
+
+def _alike(
+    one: Measure, entries: Sequence[HistoryEntry], history: History, fingerprint: str | None
+) -> list[HistoryEntry] | str:
+    """The nights that a measure can be held against, oldest first, or why there are none."""
+    if not one.hashed:
+        return _NO_HASHES
+    if not entries:
         return "no earlier night measured it"
-    alike = [line for line in _one_of_each(lines) if not _different(one, line, history)]
+    alike = [entry for entry in entries if not _different(one, entry, history)]
     if not alike:
-        night, what = lines[0].night, _different(one, lines[0], history)
+        night, what = entries[0].night, _different(one, entries[0], history)
         return f"the night {night} asked with other settings, {what}"
-    shared: list[tuple[int, HistoryEntry]] = []
-    for line in alike:
-        common = _common(one, line, history)
-        shared.append((common, line))
-        if common == len(one.scores):
-            break
-    # The newest of equals, which comes first.
-    common, line = max(shared, key=lambda pair: pair[0])
-    if not common:
-        return f"its questions are other ones than those of the night {line.night}"
-    scores = _aligned(one, line, history)
-    if scores is None and line.documents != one.documents:
-        return f"the scores of the night {line.night} are gone from the history"
-    return Reference(line, scores, common)
+    same = [entry for entry in alike if _same_checkpoint(entry.fingerprint, fingerprint)]
+    if not same:
+        old, new = (str(value)[:_SHORT] for value in (alike[0].fingerprint, fingerprint))
+        return (
+            f"the checkpoint is another one than on the night {alike[0].night} ({old} -> {new}), "
+            "so its watch begins anew"
+        )
+    return same[::-1]
 
 
-def continued_series(one: Measure, lines: Sequence[HistoryEntry], history: History) -> str | None:
+def _same_checkpoint(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def _row(one: Measure) -> Floats:
+    """Scores of shape (questions,), more is better, NaN where there is none."""
+    scores = np.array([np.nan if score is None else score for score in one.scores], np.float64)
+    return scores if one.higher else -scores
+
+
+def _onto(one: Measure, questions: Sequence[str], scores: Floats) -> Floats:
+    """Scores in the order of the questions of a measure; NaN for questions that are not there."""
+    by_question = dict(zip(questions, scores, strict=True))
+    return np.array([by_question.get(name, np.nan) for name in one.questions], np.float64)
+
+
+def _aligned(one: Measure, entry: HistoryEntry, history: History) -> Floats | None:
+    """Scores of an earlier night on tonight's questions; None without any."""
+    then = measure_of(entry, history)
+    if then is None:
+        return None
+    if then.documents == one.documents:
+        return _row(then)
+    row = _onto(one, then.questions, _row(then))
+    return None if np.isnan(row).all() else row
+
+
+def _shares(one: Measure, entry: HistoryEntry, history: History) -> bool:
+    questions = history.questions(entry.documents) or ()
+    return entry.documents == one.documents or bool({*one.questions} & {*questions})
+
+
+def continued_series(one: Measure, entries: Sequence[HistoryEntry], history: History) -> str | None:
     """Documents of an earlier night of which a few are missing tonight, in whose series this is.
 
     Args:
         one: measured tonight.
-        lines: earlier results of it, newest first.
+        entries: earlier results of it, newest first.
         history: for questions.
 
     Returns:
@@ -102,33 +473,20 @@ def continued_series(one: Measure, lines: Sequence[HistoryEntry], history: Histo
     """
     if one.expected is None or len(one.scores) >= one.expected:
         return None
-    for line in _one_of_each(lines):
-        then = _questions(line, history)
+    for entry in entries:
+        then = history.questions(entry.documents) or []
         few = len(then) * ENOUGH <= len(one.questions) and {*one.questions} < {*then}
-        if few and not _different(one, line, history):
-            return line.part_of or line.documents
+        if few and not _different(one, entry, history):
+            return entry.part_of or entry.documents
     return None
 
 
-def _one_of_each(lines: Sequence[HistoryEntry]) -> Iterator[HistoryEntry]:
-    """The newest good night of each set of questions asked in one way."""
-    seen = set()
-    for line in lines:
-        what = line.documents, line.settings
-        bad = any(drop.rule == "last_good" for drop in line.regressions)
-        if what not in seen and not bad:
-            seen.add(what)
-            yield line
-
-
-def _different(one: Measure, line: HistoryEntry, history: History) -> str:
+def _different(one: Measure, entry: HistoryEntry, history: History) -> str:
     """The settings that differ, in words; empty if none does."""
-    if line.settings == one.settings:
+    if entry.settings == one.settings:
         return ""
-    then = history.lookup(line.settings)
-    if not isinstance(then, dict):
-        return "which are not known any more"
-    return named_settings(one, then, line.room)
+    then = history.settings(entry.settings)
+    return "which are not known any more" if then is None else named_settings(one, then, entry.room)
 
 
 def named_settings(one: Measure, other: Mapping[str, object], room: object = None) -> str:
@@ -170,173 +528,3 @@ def _is_seed(name: str) -> bool:
 def _shown(value: object) -> str:
     text = "none" if value is None else str(value)
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
-
-
-def _questions(line: HistoryEntry, history: History) -> list[str]:
-    found = history.lookup(line.documents)
-    return found if isinstance(found, list) else []
-
-
-def _common(one: Measure, line: HistoryEntry, history: History) -> int:
-    if line.documents == one.documents:
-        return len(one.scores)
-    return len({*one.questions} & {*_questions(line, history)})
-
-
-def _aligned(one: Measure, line: HistoryEntry, history: History) -> tuple[float | None, ...] | None:
-    then = history.scores(line)
-    same = line.documents == one.documents
-    questions = one.questions if same else _questions(line, history)
-    if then is None or len(then) != (len(one.scores) if same else len(questions)):
-        return None
-    if same:
-        return tuple(then)
-    by_question = dict(zip(questions, then, strict=True))
-    return tuple(by_question.get(name) for name in one.questions)
-
-
-BASELINE = "baseline"
-
-_NO_HASHES = "some of its samples have no hashes, so nobody knows which questions they are"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison that a rule made.
-
-    Attributes:
-        rule: which rule.
-        task: name of the task or group.
-        metric: name of the metric.
-        against: id of the earlier night, or `baseline`.
-        points: tonight less the other, in points; below 0 is worse, whatever the metric.
-        p: two-sided p-value.
-        p_corrected: the same after Holm's correction.
-        method: the test, in words.
-        pairs: number of questions that it rests on.
-        of: number of tonight's questions.
-        worse: whether it is a drop that is significant and large enough.
-        regression: whether it counts as one; against the baseline, a drop that stood before does
-            not.
-    """
-
-    rule: Rule
-    task: str
-    metric: str
-    against: str
-    points: float
-    p: float
-    p_corrected: float
-    method: str
-    pairs: int
-    of: int
-    worse: bool = False
-    regression: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Task and metric."""
-        return self.task, self.metric
-
-    @property
-    def sentence(self) -> str:
-        """The regression in words."""
-        return (
-            f"REGRESSION: {self.task} {self.metric} is {abs(self.points):.1f} points worse than "
-            f"{self._other} (p = {self.p_corrected:.2g}, {self.method}, Holm-corrected)."
-        )
-
-    @property
-    def remark(self) -> str:
-        """That it rests on some of the questions only; empty if on all."""
-        if self.pairs == self.of:
-            return ""
-        return (
-            f"{self.task} {self.metric} was held against {self._other} on {self.pairs} of "
-            f"{self.of} questions, those with a score on both sides."
-        )
-
-    @property
-    def _other(self) -> str:
-        return "the baseline" if self.rule == "baseline" else f"the night {self.against}"
-
-    def brief(self) -> RecordedDrop:
-        """What the history keeps of it."""
-        return RecordedDrop(self.rule, self.against, self.points, self.p_corrected, self.worse)
-
-
-def against_night(
-    one: Measure, earlier: Mapping[tuple[str, str], Sequence[HistoryEntry]], history: History
-) -> Check | NotJudged:
-    """Hold a measure of the IHA model against its own last good night.
-
-    Args:
-        one: measured tonight.
-        earlier: results of the nights before, see `earlier.results`.
-        history: for the questions, settings and scores of those nights.
-    """
-    if not one.hashed:
-        return NotJudged("iha", *one.key, "last_good", _NO_HASHES)
-    found = find_reference(one, earlier, history)
-    if isinstance(found, str):
-        return NotJudged("iha", *one.key, "last_good", found)
-    if found.scores is None:
-        return _apart(one, found.line)
-    return _paired("last_good", one, found.scores, found.line.night)
-
-
-def against_baseline(one: Measure, theirs: Mapping[tuple[str, str], Measure]) -> Check | NotJudged:
-    """Hold a measure of the IHA model against the baseline of the same night.
-
-    Args:
-        one: measured tonight.
-        theirs: what the baseline measured.
-    """
-    other = theirs.get(one.key)
-    if other is None:
-        return NotJudged("iha", *one.key, "baseline", "the baseline has no such result")
-    if different := named_settings(one, other.asked, other.room):
-        return NotJudged(
-            "iha", *one.key, "baseline", f"it was asked with other settings, {different}"
-        )
-    if not (one.hashed and other.hashed):
-        return NotJudged("iha", *one.key, "baseline", _NO_HASHES)
-    if one.documents == other.documents:
-        return _paired("baseline", one, other.scores, BASELINE)
-    by_question = dict(zip(other.questions, other.scores, strict=True))
-    if not by_question.keys() & {*one.questions}:
-        return NotJudged("iha", *one.key, "baseline", "its questions or prompts are other ones")
-    return _paired("baseline", one, [by_question.get(name) for name in one.questions], BASELINE)
-
-
-def _paired(
-    rule: Rule, one: Measure, other: Sequence[float | None], against: str
-) -> Check | NotJudged:
-    pairs = [
-        (mine, theirs)
-        for mine, theirs in zip(one.scores, other, strict=True)
-        if mine is not None and theirs is not None
-    ]
-    if not pairs:
-        return NotJudged("iha", *one.key, rule, "no question has a score on both sides")
-    points = 100 * fsum(mine - theirs for mine, theirs in pairs) / len(pairs)
-    p = paired_p(one.scores, other)
-    value = 1.0 if p.value is None else p.value
-    return _check(rule, one, against, points, value, p.method, len(pairs))
-
-
-def _apart(one: Measure, line: HistoryEntry) -> Check:
-    """Without the earlier scores, only the two means are left to compare."""
-    now = level(one.scores)
-    change = (now.mean or 0.0) - (line.mean or 0.0)
-    z = change / hypot(now.error or 1.0, (line.se or 0.0))
-    p = 2 * float(stats.norm.sf(abs(z)))
-    method = "two means, unpaired"
-    return _check("last_good", one, line.night, 100 * change, p, method, now.n)
-
-
-def _check(
-    rule: Rule, one: Measure, against: str, points: float, p: float, method: str, pairs: int
-) -> Check:
-    signed = points if one.higher else -points
-    return Check(rule, *one.key, against, signed, p, p, method, pairs, len(one.scores))

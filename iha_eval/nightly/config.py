@@ -26,7 +26,9 @@ TAKEN_SHORT = ("-M", "-a", "-t", "-o", "-s", "-L")
 
 _MODEL_KEYS = ("model", "model_args", "command", "arguments", "environment")
 _TASK_KEYS = ("task", "limit", "metadata", "gen_kwargs", "num_fewshot", "apply_chat_template")
-_RULE_KEYS = ("metrics", "alpha", "drop", "last_good", "baseline")
+_RULE_KEYS = ("metrics", "drop", "last_good", "baseline", "false_alarms_per_month", "confirm")
+# Of earlier configurations; has no effect any more.
+_OLD_RULE_KEYS = ("alpha",)
 _KEYS = ("models", "tasks", "output", "history", "timeout", "unpaired", "regression")
 
 _MODEL_ARGS = "give a mapping such as {pretrained: my-checkpoint, dtype: bfloat16}."
@@ -81,17 +83,20 @@ class Rules:
 
     Attributes:
         metrics: patterns of the metrics watched; empty for the first metric of each task.
-        alpha: level of the tests, after Holm's correction over all that a rule watches.
+        false_alarms_per_month: budget of alarms in 30 nights on which nothing changes, over all
+            that is watched.
         drop: points that a drop must have at least.
-        last_good: whether it is held against its own last good night.
-        baseline: whether it is held against the baseline of the same night.
+        last_good: whether it is held against its own good nights.
+        baseline: whether it is held against the baseline.
+        confirm: whether a run with a new drop is repeated before the night counts as red.
     """
 
     metrics: tuple[str, ...] = ()
-    alpha: float = 0.05
+    false_alarms_per_month: float = 0.5
     drop: float = 0.0
     last_good: bool = True
     baseline: bool = True
+    confirm: bool = False
 
 
 @dataclass(frozen=True)
@@ -255,13 +260,17 @@ def _folder(top: Section, key: str, base: Path) -> Path:
 def _rules(top: Section) -> Rules:
     if top.get("regression") is None:
         return Rules()
-    section = Section(top.get("regression"), top.at("regression"), _RULE_KEYS)
+    section = Section(top.get("regression"), top.at("regression"), (*_RULE_KEYS, *_OLD_RULE_KEYS))
     standard = Rules()
+    section.number("alpha", 0.05, 1e-9, 0.5)
     patterns = section.texts("metrics", "give a list of patterns, such as ['p@1', 'maj@*'].")
     return Rules(
         metrics=patterns or (),
-        alpha=section.number("alpha", standard.alpha, 1e-9, 0.5),
+        false_alarms_per_month=section.number(
+            "false_alarms_per_month", standard.false_alarms_per_month, 1e-6, 30
+        ),
         drop=section.number("drop", standard.drop, 0, 100),
         last_good=section.switch("last_good", standard.last_good),
         baseline=section.switch("baseline", standard.baseline),
+        confirm=section.switch("confirm", standard.confirm),
     )

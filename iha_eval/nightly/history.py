@@ -27,12 +27,12 @@ from iha_eval.errors import UserError
 from iha_eval.util.files import compact, write_whole
 from iha_eval.util.text import clean
 
-FORMAT = 1
+FORMAT = 2
 """Version of the lines that are written; `_FORMATS` are read."""
 LINES = "history.jsonl"
 REPORT_FILES = ("report.html", "report.md", "report.json")
 
-_FORMATS = (1,)
+_FORMATS = (1, 2)
 # The id of a night is part of file names.
 _ID = re.compile(r"[\w.+-]{1,100}")
 
@@ -42,17 +42,22 @@ class RecordedDrop:
     """What a rule found of one measure on one night.
 
     Attributes:
-        rule: `last_good` or `baseline`.
-        against: id of the earlier night, or `baseline`.
+        rule: `last_good`, `pinned` or `baseline`.
+        against: first night of the drop, id of the pinned night, or `baseline`; in format 1 the
+            earlier night.
         points: tonight less the other, in points; below 0 is worse.
-        p_corrected: p-value after the correction of that night.
+        p_corrected: p-value after the correction of that night; in format 1 only.
+        z: the statistic of the alarm.
+        since: first night of the drop; None without one, and in format 1.
         worse: whether it was a drop; against the baseline, everything is recorded.
     """
 
     rule: str
     against: str
     points: float
-    p_corrected: float
+    p_corrected: float | None = None
+    z: float | None = None
+    since: str | None = None
     worse: bool = True
 
 
@@ -90,6 +95,8 @@ class HistoryEntry:
         baseline: what was found against the baseline.
         lacking: why the result counts as missing.
         not_judged: why a rule did not judge it, by the rule.
+        threshold: the z from which on there was an alarm; None in format 1.
+        least: points that a drop had to have at least.
         night: id of the night; given by the history.
         batch: number of the recording of that night, from 1; given by the history.
         lines: number of entries of that recording; given by the history.
@@ -123,6 +130,8 @@ class HistoryEntry:
     baseline: RecordedDrop | None = None
     lacking: str | None = None
     not_judged: Mapping[str, str] = field(default_factory=dict)
+    threshold: float | None = None
+    least: float = 0.0
     night: str = ""
     batch: int = 1
     lines: int = 1
@@ -195,7 +204,10 @@ def _read_drop(value: Mapping[str, Any]) -> RecordedDrop:
         drop = RecordedDrop(**{name: value[name] for name in names if name in value})
     except TypeError as error:
         raise ValueError(str(error)) from error
-    numbers = _is_number(drop.points) and _is_number(drop.p_corrected)
+    optional = all(value is None or _is_number(value) for value in (drop.p_corrected, drop.z))
+    numbers = _is_number(drop.points) and optional
+    if not (drop.since is None or _is_id(drop.since)):
+        raise ValueError("a drop begins on no night")
     if not (numbers and _is_text(drop.rule) and _is_text(drop.against)):
         raise ValueError("a drop cannot be read")
     return replace(drop, worse=bool(drop.worse))
@@ -270,6 +282,7 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("n", "left_out", "asked"), _is_count),
     **dict.fromkeys(("batch", "lines"), _is_batch),
     **dict.fromkeys(("mean", "se"), _is_share),
+    **dict.fromkeys(("threshold", "least"), _is_number),
     **dict.fromkeys(("higher_is_better", "watched", "failed"), _is_switch),
     "date": _is_date,
     "entries": _are_texts,
@@ -291,10 +304,12 @@ class Entries:
     Attributes:
         nights: the entries of each night, by its id, oldest night first.
         broken: number of lines that cannot be read.
+        pinned: id of the night that is pinned as a reference; None without one.
     """
 
     nights: Mapping[str, Sequence[HistoryEntry]]
     broken: int
+    pinned: str | None = None
 
 
 class History:
@@ -308,6 +323,8 @@ class History:
         """Reads and writes nothing yet."""
         self.folder = folder
         self.path = folder / LINES
+        # What was read already: series share nights, and nights share questions.
+        self._read: dict[Path, Any] = {}
 
     def read(self) -> Entries:
         """All nights; of one that was recorded several times, what counts.
@@ -318,6 +335,7 @@ class History:
         batches: dict[tuple[str, int], list[HistoryEntry]] = {}
         accepted: set[tuple[str, int]] = set()
         broken = 0
+        pinned: str | None = None
         for text in self._data().split(b"\n"):
             if not text.strip():
                 continue
@@ -325,6 +343,8 @@ class History:
                 line = _parse(text)
                 if "accept" in line:
                     accepted.add(_accepts(line, batches))
+                elif "pin" in line:
+                    pinned = _pins(line)
                 else:
                     entry = read_entry(line)
                     batches.setdefault((entry.night, entry.batch), []).append(entry)
@@ -343,7 +363,7 @@ class History:
             ]
             for night in order
         }
-        return Entries(nights, broken)
+        return Entries(nights, broken, pinned if pinned in nights else None)
 
     def record(
         self,
@@ -382,19 +402,33 @@ class History:
         Raises:
             UserError: there is no such night, or it cannot be written down.
         """
-        known = self.read().nights
-        if night not in known:
-            there = f"the last ones are {', '.join(list(known)[-3:])}" if known else "it is empty"
-            raise UserError(f"the history {self.folder} has no night {night!r}: {there}.")
-        try:
-            batch = known[night][0].batch
-            self._append([{"history": FORMAT, "accept": night, "batch": batch}])
-        except OSError as error:
-            raise self._refusal(error) from error
+        batch = self._known(night)[0].batch
+        self._mark({"history": FORMAT, "accept": night, "batch": batch})
+
+    def pin(self, night: str | None) -> None:
+        """Hold all later nights against one, besides the good ones before them; None ends that.
+
+        Raises:
+            UserError: there is no such night, or it cannot be written down.
+        """
+        if night is not None:
+            self._known(night)
+        self._mark({"history": FORMAT, "pin": night})
+
+    def questions(self, documents: str | None) -> list[str] | None:
+        """The questions behind a hash, each by a hash of its own; None if they are gone."""
+        found = self.lookup(documents)
+        fit = isinstance(found, list) and all(isinstance(name, str) for name in found)
+        return found if fit else None
+
+    def settings(self, sha256: str | None) -> dict[str, Any] | None:
+        """The settings behind a hash; None if they are gone."""
+        found = self.lookup(sha256)
+        return found if isinstance(found, dict) else None
 
     def scores(self, entry: HistoryEntry) -> list[float | None] | None:
         """The scores behind an entry, question by question; None if they are not there any more."""
-        packed = _read_packed(self._scores_path(entry.night, entry.batch))
+        packed = _read_packed(self._scores_path(entry.night, entry.batch), self._read)
         if not isinstance(packed, dict):
             return None
         scores = packed.get(score_key(entry.model, entry.task, entry.metric or ""))
@@ -420,7 +454,7 @@ class History:
 
     def lookup(self, sha256: str | None) -> Any:
         """What was learned of a hash; None if nothing was, or it is gone."""
-        return _read_packed(self._known_path(str(sha256)))
+        return _read_packed(self._known_path(str(sha256)), self._read)
 
     def keep_report(self, night: str, folder: Path) -> list[Path]:
         """Keep the report of a night: a second name for its files, or a copy on another disk.
@@ -442,6 +476,19 @@ class History:
         except OSError as error:
             raise self._refusal(error) from error
         return kept
+
+    def _known(self, night: str) -> Sequence[HistoryEntry]:
+        known = self.read().nights
+        if night not in known:
+            there = f"the last ones are {', '.join(list(known)[-3:])}" if known else "it is empty"
+            raise UserError(f"the history {self.folder} has no night {night!r}: {there}.")
+        return known[night]
+
+    def _mark(self, line: Mapping[str, Any]) -> None:
+        try:
+            self._append([line])
+        except OSError as error:
+            raise self._refusal(error) from error
 
     def _batches(self) -> Iterable[tuple[str, int]]:
         for text in self._data().split(b"\n"):
@@ -486,6 +533,7 @@ class History:
     ) -> None:
         path = self._scores_path(night, batch)
         path.parent.mkdir(exist_ok=True)
+        self._read.pop(path, None)
         write_whole(path, gzip.compress(compact(scores).encode(), mtime=0))
 
     def _refusal(self, error: OSError) -> UserError:
@@ -522,18 +570,28 @@ def _accepts(line: Mapping[str, Any], batches: Iterable[tuple[str, int]]) -> tup
     return night, batch
 
 
+def _pins(line: Mapping[str, Any]) -> str | None:
+    night: str | None = line["pin"]
+    if not (night is None or _is_id(night)):
+        raise ValueError("no night is pinned")
+    return night
+
+
 def _batch_rank(item: tuple[tuple[str, int], list[HistoryEntry]]) -> tuple[bool, int]:
     """What makes one batch of a night count more than another: being whole, then being later."""
     (_, batch), entries = item
     return len(entries) >= entries[0].lines, batch
 
 
-def _read_packed(path: Path) -> Any:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
-        return None
+def _read_packed(path: Path, known: dict[Path, Any]) -> Any:
+    """What a packed file holds, from what was read already if it is there; None if it is broken."""
+    if path not in known:
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                known[path] = json.load(file)
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+            return None
+    return known[path]
 
 
 def _link(source: Path, target: Path) -> None:

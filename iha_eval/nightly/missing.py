@@ -13,12 +13,16 @@ from iha_eval.nightly.history import HistoryEntry
 from iha_eval.nightly.measures import Measure
 from iha_eval.statistics import level
 
-Rule = Literal["last_good", "baseline"]
+Rule = Literal["last_good", "pinned", "baseline"]
 
 # Share of the questions that were to be asked; of fewer, the mean is that of another test.
 ENOUGH = 0.9
 
-RULE_NAMES: Mapping[str, str] = {"last_good": "an earlier night", "baseline": "its baseline"}
+RULE_NAMES: Mapping[str, str] = {
+    "last_good": "an earlier night",
+    "pinned": "the pinned night",
+    "baseline": "its baseline",
+}
 # Tasks that a sentence names.
 _NAMED = 3
 

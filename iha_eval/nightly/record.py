@@ -14,8 +14,8 @@ from typing import Any
 from iha_eval.errors import UserError
 from iha_eval.nightly.comparisons import continued_series, results
 from iha_eval.nightly.config import ROLES, Config, Model, Rules
-from iha_eval.nightly.history import History, HistoryEntry, score_key
-from iha_eval.nightly.measures import MeasuredRun, measure
+from iha_eval.nightly.history import Entries, History, HistoryEntry, score_key
+from iha_eval.nightly.measures import Measure, MeasuredRun, measure
 from iha_eval.nightly.missing import NotJudged, vanished
 from iha_eval.nightly.night import Night, NightPart, results_of
 from iha_eval.nightly.regressions import NightVerdict, judge
@@ -23,6 +23,8 @@ from iha_eval.statistics import level
 from iha_eval.util.files import write_whole
 
 _COMMIT = "commit.json"
+CONFIRM = "confirm"
+"""Folder in that of a night for runs that confirm others."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,10 @@ def record_night(
         UserError: the history cannot be written.
     """
     finished, missing = _collect(night, reasons, rules.metrics)
-    by_role = {
-        role: [one for run in finished if run.part.role == role for one in run.measured.measures]
-        for role in ROLES
-    }
-    earlier = {
-        name: lines
-        for name, lines in history.read().nights.items()
-        if name != night.id and lines[0].moment < night.begun
-    }
-    day = night.started[:10]
-    verdict = judge(rules, by_role["iha"], by_role["baseline"], earlier, history, day)
+    by_role = _by_role(finished)
+    before_tonight = _before(night, history)
+    earlier = before_tonight.nights
+    verdict = _judged(night, finished, rules, before_tonight, history)
     verdict = _with_runs(verdict, rules, finished, earlier)
     series: dict[tuple[str, str, str], str | None] = {
         (role, *one.key): continued_series(one, before.get(one.key, ()), history)
@@ -119,7 +114,7 @@ def record_night(
         for before in [results(role, earlier)]
         for one in found
     }
-    lines = [line for run in finished for line in _lines(night, run, verdict, series)]
+    lines = [line for run in finished for line in _lines(night, run, verdict, rules, series)]
     lines += [line for run in missing for line in _failures(night, run)]
     scores = {
         score_key(role, *one.key): one.scores for role, found in by_role.items() for one in found
@@ -129,6 +124,48 @@ def record_night(
         history.keep(one.settings, one.asked)
     history.record(night.id, lines, scores)
     return NightOutcome(tuple(finished), tuple(missing), verdict)
+
+
+def to_confirm(night: Night, rules: Rules, history: History) -> set[str]:
+    """The folders of the runs of tonight that show a drop which no night before has shown."""
+    finished, _ = _collect(night, {}, rules.metrics)
+    verdict = _judged(night, finished, rules, _before(night, history), history)
+    new = {check.key for check in verdict.regressions if check.drops[-1].alarm == night.id}
+    return {
+        run.part.folder
+        for run in finished
+        if run.part.role == "iha" and any(one.key in new for one in run.measured.measures)
+    }
+
+
+def _by_role(finished: Sequence[FinishedRun]) -> dict[str, list[Measure]]:
+    return {
+        role: [one for run in finished if run.part.role == role for one in run.measured.measures]
+        for role in ROLES
+    }
+
+
+def _before(night: Night, history: History) -> Entries:
+    """The nights before one."""
+    entries = history.read()
+    earlier = {
+        name: lines
+        for name, lines in entries.nights.items()
+        if name != night.id and lines[0].moment < night.begun
+    }
+    return Entries(earlier, 0, entries.pinned if entries.pinned in earlier else None)
+
+
+def _judged(
+    night: Night,
+    finished: Sequence[FinishedRun],
+    rules: Rules,
+    earlier: Entries,
+    history: History,
+) -> NightVerdict:
+    fingerprints = {run.part.role: run.measured.facts["fingerprint"] for run in reversed(finished)}
+    measures = _by_role(finished)
+    return judge(rules, measures, earlier, history, night.id, night.started, fingerprints)
 
 
 def _with_runs(
@@ -173,15 +210,36 @@ def _collect(
             if run.part.role == part.role
             for one in run.measured.measures
         }
-        own = tuple(one for one in measured.measures if one.key not in seen)
+        again = _again(night, part, patterns)
+        own = tuple(_confirmed(one, again) for one in measured.measures if one.key not in seen)
         finished.append(FinishedRun(part, results, replace(measured, measures=own)))
     return finished, missing
+
+
+def _again(
+    night: Night, part: NightPart, patterns: Sequence[str]
+) -> Mapping[tuple[str, str], Measure]:
+    """What the run measured that was to confirm another; nothing without one."""
+    results = results_of(night.folder / CONFIRM / part.folder)
+    try:
+        measured = measure(results, patterns).measures if results else ()
+    except UserError:
+        return {}
+    return {one.key: one for one in measured}
+
+
+def _confirmed(one: Measure, again: Mapping[tuple[str, str], Measure]) -> Measure:
+    """The measure of the second run in place of the first, where it asked the same."""
+    other = again.get(one.key)
+    alike = other is not None and other.hashed and other.settings == one.settings
+    return other if other is not None and alike and other.documents == one.documents else one
 
 
 def _lines(
     night: Night,
     run: FinishedRun,
     verdict: NightVerdict,
+    rules: Rules,
     series: Mapping[tuple[str, str, str], str | None],
 ) -> Iterator[HistoryEntry]:
     role = run.part.role
@@ -205,6 +263,8 @@ def _lines(
             part_of=series[role, *one.key],
             settings=one.settings,
             room=one.room,
+            threshold=verdict.alarm,
+            least=rules.drop,
             **judged(role, one.key, verdict),
         )
     for gap in verdict.missing:

@@ -163,7 +163,7 @@ def make_report(
     except UserError as error:
         report, refusal = _bare(night, outcome), error
     left_out = report["provenance"]["pairing"]["tasks_not_compared"] if report["tables"] else []
-    report["trend"] = trend(history.read().nights) or None
+    report["trend"] = trend(history.read().nights, history) or None
     report["warnings"] = [
         *(check.sentence for check in outcome.verdict.regressions),
         *(run.sentence for run in outcome.missing),
@@ -180,11 +180,13 @@ def make_report(
     return NightReport(files, f"NO COMPARISON: {refusal}" if refusal else "")
 
 
-def trend(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[dict[str, Any]]:
+def trend(
+    nights: Mapping[str, Sequence[HistoryEntry]], history: History | None = None
+) -> list[dict[str, Any]]:
     """All that is watched and still measured, in the form of report.json."""
     return [
         report_form(series, f"{series.task}, {_NAMES.get(series.model, series.model)}")
-        for series in all_series(nights)
+        for series in all_series(nights, history)
         if series.current and series.watched
     ]
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from iha_eval.nightly.config import Config
+from iha_eval.nightly.config import Config, Rules
 from iha_eval.nightly.history import History
 from iha_eval.nightly.lock import only_one
 from iha_eval.nightly.night import (
@@ -32,6 +33,9 @@ from iha_eval.nightly.night import (
 from iha_eval.nightly.process import Stop, run_child, settle_log, tail
 from iha_eval.util.files import write_whole
 from iha_eval.util.redact import redact, secret_values
+
+if TYPE_CHECKING:
+    from iha_eval.nightly.regressions import NightVerdict
 
 FINE, REGRESSION, MISSING = 0, 1, 3
 """Exit codes; 2 is a mistake of the user, and a signal makes 128 and its number."""
@@ -83,6 +87,8 @@ def run_night(config: Config, now: datetime, say: Say, *, fresh: bool = False) -
         for job in jobs:
             if stop.signal is None and (reason := _run(job, night, config, stop, lock, say)):
                 reasons[job.folder] = reason
+        if config.rules.confirm and stop.signal is None:
+            _confirm(jobs, night, config, stop, lock, say)
         if stop.signal is not None:
             name = signal.Signals(stop.signal).name
             say(f"stopped by {name}: the same command goes on from here")
@@ -92,6 +98,19 @@ def run_night(config: Config, now: datetime, say: Say, *, fresh: bool = False) -
             # Not before its regressions were told, or else nobody would ever learn of them.
             old.put("given up")
         return code
+
+
+def _confirm(
+    jobs: Sequence[Job], night: Night, config: Config, stop: Stop, lock: int, say: Say
+) -> None:
+    """Repeat the runs that show a new drop; what the second ones measure counts."""
+    from iha_eval.nightly.record import CONFIRM, to_confirm
+
+    folders = to_confirm(night, config.rules, History(config.history))
+    for job in jobs:
+        if job.folder in folders and stop.signal is None:
+            say(f"{job.role} on {', '.join(job.names)} shows a new drop: run again to confirm it")
+            _run(replace(job, folder=f"{CONFIRM}/{job.folder}"), night, config, stop, lock, say)
 
 
 def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say) -> str:
@@ -155,6 +174,8 @@ def _close(
         *outcome.verdict.notes,
     ):
         say(sentence)
+    if outcome.verdict.alarm is not None and outcome.verdict.watches:
+        say(budget(outcome.verdict, config.rules))
     state: State = "failed" if outcome.missing else "finished"
     try:
         report = make_report(config, night, outcome, history)
@@ -172,6 +193,15 @@ def _close(
     if regressions or given_up:
         return REGRESSION
     return FINE if complete else MISSING
+
+
+def budget(verdict: "NightVerdict", rules: Rules) -> str:
+    """How often chance alone makes a night red, in words."""
+    watches = f"{verdict.watches} watch{'es' if verdict.watches > 1 else ''}"
+    return (
+        f"error budget: {rules.false_alarms_per_month:g} false alarms in 30 nights over {watches}, "
+        f"so an alarm takes z = {verdict.alarm:.2f}"
+    )
 
 
 def _no_report(night: Night, error: Exception) -> str:

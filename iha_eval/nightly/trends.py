@@ -3,17 +3,23 @@
 For: what can be looked at over time, and `look_back`, which is what `iha-eval history` shows. Other
 questions, prompts or settings make another series; a night whose run failed stands in its series
 as a gap.
-Not for: reading the history (`history.py`), nor for finding step changes (iha_eval.statistics).
+Its steps are the drops that `comparisons.py` finds, from which the exit code of the night came too.
+Not for: reading the history (`history.py`), nor for finding drops.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from iha_eval.nightly.history import Entries, HistoryEntry
+import numpy as np
+from scipy import stats
+
+from iha_eval.nightly.comparisons import FoundDrop, Tonight, against_nights, measure_of
+from iha_eval.nightly.config import Rules
+from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.missing import RULE_NAMES
-from iha_eval.nightly.regressions import standing_drops
-from iha_eval.statistics import Trend, find_steps
+from iha_eval.statistics import Step, Trend, find_steps, threshold
 
 # Characters of a fingerprint or commit that tell it from others.
 SHORT = 12
@@ -50,6 +56,7 @@ class MetricSeries:
         points: oldest first; the first is a result.
         version: 1 for the first questions that this metric was ever measured on, 2 for the next.
         current: whether it is what was measured last.
+        drops: what watching it has found; None where the scores are gone.
     """
 
     model: str
@@ -58,6 +65,7 @@ class MetricSeries:
     version: int
     points: list[Point] = field(default_factory=list)
     current: bool = True
+    drops: tuple[FoundDrop, ...] | None = None
 
     @property
     def results(self) -> list[Point]:
@@ -75,7 +83,12 @@ class MetricSeries:
         return -1 if self.results and self.results[-1].line.higher_is_better is False else 1
 
     def trend(self) -> Trend:
-        """Its step changes; indices count all points, levels are those of `sign` times the mean."""
+        """Its step changes; indices count all points, levels are those of `sign` times the mean.
+
+        Where the scores are gone, only the means are left to search.
+        """
+        if self.drops is not None:
+            return _trend(self, self.drops)
         return find_steps(
             [
                 None
@@ -99,12 +112,24 @@ class MetricSeries:
         )
 
 
-def all_series(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[MetricSeries]:
+def all_series(
+    nights: Mapping[str, Sequence[HistoryEntry]], history: History | None = None
+) -> list[MetricSeries]:
     """All series of a history, in the order in which they began.
 
     Args:
         nights: the lines of each night, oldest first.
+        history: for the scores, in which drops are looked for.
     """
+    every = _grouped(nights)
+    if history is not None:
+        watched = sum(series.current and series.watched for series in every)
+        for series in every:
+            series.drops = _drops(series, history, max(1, watched))
+    return every
+
+
+def _grouped(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[MetricSeries]:
     found: dict[tuple[Any, ...], MetricSeries] = {}
     current: dict[tuple[str, str, str], MetricSeries] = {}
     for night, lines in nights.items():
@@ -133,6 +158,53 @@ def all_series(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[MetricSerie
         for what, line in _failures(lines, current, measured):
             current[what].points.append(Point(night, line))
     return list(found.values())
+
+
+def _drops(series: MetricSeries, history: History, watches: int) -> tuple[FoundDrop, ...] | None:
+    """What a series shows when its last night is judged again; None where scores are gone."""
+    results = [point.line for point in series.results]
+    one = measure_of(results[-1], history) if len(results) > 1 else None
+    if one is None:
+        return None
+    last = results[-1]
+    # Nights before format 2 have none.
+    alarm = last.threshold or threshold(Rules().false_alarms_per_month / watches)
+    fingerprints = {series.model: last.fingerprint}
+    night = Tonight(last.night, last.date, fingerprints, alarm, last.least)
+    check = against_nights(one, results[-2::-1], history, night, series.model)
+    return getattr(check, "drops", None)
+
+
+def _trend(series: MetricSeries, drops: Sequence[FoundDrop]) -> Trend:
+    """Drops as steps between levels, which are plain means of their nights."""
+    place = {point.night: number for number, point in enumerate(series.points)}
+    there = [number for number, point in enumerate(series.points) if not point.failed]
+    cuts: dict[int, float] = {}
+    for drop in drops:
+        # A drop that more nights have not borne out is no step.
+        if drop.ended is None or drop.mended:
+            cuts[place[drop.since]] = drop.z
+            if drop.ended is not None:
+                cuts[place[drop.ended]] = drop.z
+    means = {n: series.sign * (series.points[n].line.mean or 0.0) for n in there}
+    bounds = [0, *sorted(cuts), len(series.points)]
+    levels = [
+        float(np.mean([means[n] for n in there if start <= n < end]))
+        for start, end in pairwise(bounds)
+    ]
+    steps = tuple(
+        Step(
+            night=cut,
+            previous=max(n for n in there if n < cut),
+            before=before,
+            after=after,
+            p=float(stats.norm.sf(cuts[cut])),
+        )
+        for cut, (before, after) in zip(sorted(cuts), pairwise(levels), strict=True)
+    )
+    standing = bool(drops) and drops[-1].ended is None
+    missing = tuple(n for n, point in enumerate(series.points) if point.failed)
+    return Trend("stepped" if steps else "steady", steps, steps[-1] if standing else None, missing)
 
 
 def report_form(series: MetricSeries, label: str) -> dict[str, Any]:
@@ -260,12 +332,14 @@ class Lookback:
             first.
         standing: sentences on where the IHA model is worse than the baseline.
         broken: lines of the history that cannot be read.
+        pinned: the night that is pinned as a reference.
     """
 
     rows: tuple[SeriesRow, ...]
     nights: tuple[Mapping[str, Any], ...]
     broken: int
     standing: tuple[str, ...] = ()
+    pinned: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -274,20 +348,41 @@ class Lookback:
             "series": [row.as_dict() for row in self.rows],
             "standing": list(self.standing),
             "broken_lines": self.broken,
+            "pinned": self.pinned,
         }
 
 
-def look_back(entries: Entries) -> Lookback:
-    """Look at all nights of a history."""
+def look_back(history: History) -> Lookback:
+    """Look at all nights of a history.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    entries = history.read()
     rows = []
-    for series in all_series(entries.nights):
+    for series in all_series(entries.nights, history):
         trend = series.trend()
         rows.append(SeriesRow(series, trend, _change(series, trend)))
     nights = tuple(_night(name, lines) for name, lines in entries.nights.items())
-    stands = (
-        f"{' '.join(key)} is {one.sentence}" for key, one in standing_drops(entries.nights).items()
+    stands = [text for row in rows if (text := _stands(row.series))]
+    return Lookback(tuple(rows), nights, entries.broken, tuple(stands), entries.pinned)
+
+
+def _stands(series: MetricSeries) -> str:
+    """That the IHA model is worse than its baseline, as of the last night that was judged."""
+    judged = [point.line for point in series.results if point.line.baseline is not None]
+    last = judged[-1].baseline if judged and series.current else None
+    if last is None or not last.worse:
+        return ""
+    # Format 1 does not say since when.
+    start = max(
+        (n for n, line in enumerate(judged) if not (line.baseline or last).worse), default=-1
     )
-    return Lookback(tuple(rows), nights, entries.broken, tuple(stands))
+    since = last.since or judged[start + 1].night
+    told = [line for line in judged if line.night >= since]
+    accepted = ", accepted" if any(line.accepted for line in told) else ""
+    points = f"{abs(last.points):.1f} points worse than the baseline"
+    return f"{series.task} {series.metric} is {points} since the night {since}{accepted}"
 
 
 def _change(series: MetricSeries, trend: Trend) -> Change | None:

@@ -13,6 +13,7 @@ from iha_eval.statistics.paired import compare_paired, paired_difference, paired
 from iha_eval.statistics.power import mcnemar_power, required_questions, smallest_difference
 from iha_eval.statistics.scores import ALPHA, CONFIDENCE, POWER
 from iha_eval.statistics.seeds import SeedDifference, seed_difference
+from iha_eval.statistics.sequential import Drop, Watch, threshold, watch
 from iha_eval.statistics.trend import Step, Trend, find_steps
 from iha_eval.statistics.unpaired import compare_unpaired, unpaired_difference, unpaired_p
 from iha_eval.statistics.verdict import MARGIN, Verdict, verdict
@@ -23,6 +24,7 @@ __all__ = [
     "MARGIN",
     "POWER",
     "Difference",
+    "Drop",
     "Estimate",
     "Level",
     "PValue",
@@ -32,6 +34,7 @@ __all__ = [
     "Step",
     "Trend",
     "Verdict",
+    "Watch",
     "benjamini_hochberg",
     "compare_paired",
     "compare_unpaired",
@@ -44,7 +47,9 @@ __all__ = [
     "required_questions",
     "seed_difference",
     "smallest_difference",
+    "threshold",
     "unpaired_difference",
     "unpaired_p",
     "verdict",
+    "watch",
 ]

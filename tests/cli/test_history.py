@@ -102,9 +102,7 @@ def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
     }
     entries = [HistoryEntry(task="a", baseline=worse, **line), HistoryEntry(task="b", **line)]
     history.record("n", entries)
-    standing = (
-        "a m is 20.0 points worse than the baseline (p = 0.001), as on every night judged since n"
-    )
+    standing = "a m is 20.0 points worse than the baseline since the night n"
     assert shown(capsys, "history").splitlines()[-4:] == [
         "night n did not judge a m against its baseline: no result",
         "night n did not judge a m against an earlier night: other settings",

@@ -13,8 +13,8 @@ def test_against_the_baseline(history: Callable[..., JudgedNights]) -> None:
     check = only(found.night([measure(BAD)], [measure(GOOD)]))
     assert (check.rule, check.against, check.regression) == ("baseline", "baseline", True)
     assert check.sentence == (
-        "REGRESSION: t m is 20.0 points worse than the baseline "
-        "(p = 9.5e-07, mid-p McNemar, Holm-corrected)."
+        "REGRESSION: t m is 20.0 points worse than the baseline since the night n1 "
+        "(z = 4.5, alarm from 2.8)."
     )
     # Worse than the baseline, but what it always was.
     again = found.night([measure(BAD)], [measure(GOOD)])
@@ -23,8 +23,8 @@ def test_against_the_baseline(history: Callable[..., JudgedNights]) -> None:
         ("baseline", True, False),
     ]
     assert again.notes == (
-        "STANDING: t m is 20.0 points worse than the baseline (p = 9.5e-07), as on every night "
-        "judged since n1.",
+        "STANDING: t m is 20.0 points worse than the baseline since the night n1, as on the nights "
+        "before (z = 4.5, alarm from 2.8).",
     )
     assert history(baseline=False).night([measure(BAD)], [measure(GOOD)]).checks == ()
 

@@ -135,7 +135,7 @@ def test_times(given: Any, seconds: float, tmp_path: Path) -> None:
         ({"timeout": 0}, "n.yaml: timeout is 0: "),
         ({"timeout": True}, "n.yaml: timeout is True: "),
         ({"unpaired": "yes"}, "n.yaml: unpaired is 'yes': write true or false."),
-        ({"regression": 3}, "n.yaml: regression is 3: give a mapping of metrics, alpha"),
+        ({"regression": 3}, "n.yaml: regression is 3: give a mapping of metrics, drop"),
         ({"regression": {"alpha": 2}}, "n.yaml: regression.alpha is 2: write a number from 1e-09"),
         ({"regression": {"alpha": "x"}}, "n.yaml: regression.alpha is 'x': "),
         ({"regression": {"drop": -1}}, "n.yaml: regression.drop is -1: "),

@@ -100,7 +100,7 @@ def test_options_are_those_of_the_commands() -> None:
     helps = nightly._parser().format_help() + history._parser().format_help()
     said = re.findall(r"^\$ iha-eval .*|`--[a-z-]+`", TEXT, re.M)
     options = {option for text in said for option in re.findall(r"--[a-z-]+", text)}
-    assert options == {"--fresh", "--dry-run", "--accept", "--all", "--json"}
+    assert options == {"--fresh", "--dry-run", "--accept", "--unpin", "--all", "--json"}
     assert all(option in helps for option in options)
 
 

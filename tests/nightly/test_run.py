@@ -166,7 +166,9 @@ def test_a_regression_against_the_last_good_night(nights: FakeNights) -> None:
         code, said = nights.night(NOON + day * DAY)
         assert code == REGRESSION
         [sentence] = [line for line in said if line.startswith("REGRESSION: ")]
-        assert "math p@1 is 33.3 points worse than the night 2026-03-01 (p = " in sentence
+        assert (
+            "math p@1 is 33.3 points worse since the night 2026-03-02 than on the good " in sentence
+        )
     found = report(nights, "2026-03-03")
     assert found["warnings"][0] == sentence
     assert found["night"]["regressions"] == [sentence]
@@ -174,6 +176,31 @@ def test_a_regression_against_the_last_good_night(nights: FakeNights) -> None:
     assert iha["first_bad"] == 1
     nights.ask("iha", right=GOOD)
     assert nights.night(NOON + 3 * DAY)[0] == FINE
+
+
+def test_a_drop_is_confirmed_by_a_second_run(nights: FakeNights) -> None:
+    """What the second run measures counts."""
+    for second, expected in ((BAD, REGRESSION), (GOOD, FINE)):
+        nights.configure(
+            regression={"baseline": False, "confirm": True},
+            output=f"{expected}",
+            history=f"h{expected}",
+        )
+        nights.ask("iha", right=GOOD)
+        assert nights.night()[0] == FINE
+        nights.ask("iha", right=[BAD, second])
+        code, said = nights.night(NOON + DAY)
+        assert "iha on math shows a new drop: run again to confirm it" in said
+        assert code == expected, said
+    entry = History(nights.folder / f"h{FINE}").read().nights["2026-03-02"][0]
+    assert entry.mean == pytest.approx(45 / 60)
+
+
+def test_the_error_budget_is_said(nights: FakeNights) -> None:
+    [said] = [line for line in nights.night()[1] if line.startswith("error budget: ")]
+    assert said == (
+        "error budget: 0.5 false alarms in 30 nights over 2 watches, so an alarm takes z = 2.75"
+    )
 
 
 def test_a_regression_against_the_baseline_tells_more_than_a_missing_run(

@@ -175,7 +175,7 @@ def test_worse_than_the_baseline_fails_one_night_and_stands(nights: FakeNights) 
     code, said = nights.night(NOON + DAY)
     assert code == FINE
     [standing] = [line for line in said if line.startswith("STANDING: ")]
-    assert standing.endswith("as on every night judged since 2026-03-01, accepted.")
+    assert standing.endswith("alarm from 2.8), accepted.")
     found = report(nights, "2026-03-02")
     assert found["night"]["standing"] == [standing]
     assert standing in found["warnings"]

@@ -127,11 +127,12 @@ def _tear(samples: Path, count: int) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Stand in for lm-eval's command.
 
-    Wishes of the file: `right` (a list of scores, or such a list by task), `exit` (a code, after
-    some output), `tasks` (do that only for these), `hang` (wait until the wish is gone), `cut`
-    (leave out the samples, as after a kill), `exit_after` (a code, after the results), `groups`,
-    `metrics` (others besides p@1, always right), `seed` (of the worked examples), `say` (a line to
-    print), `tear` (how many sample lines of each task are cut in half), `prompts` (by task).
+    Wishes of the file: `right` (a list of scores, such a list by task, or one list for the first
+    run and one for the run that confirms it), `exit` (a code, after some output), `tasks` (do that
+    only for these), `hang` (wait until the wish is gone), `cut` (leave out the samples, as after a
+    kill), `exit_after` (a code, after the results), `groups`, `metrics` (others besides p@1, always
+    right), `seed` (of the worked examples), `say` (a line to print), `tear` (how many sample lines
+    of each task are cut in half), `prompts` (by task).
     """
     from lm_eval_runs import FakeTask, lines, samples_file, write_run
 
@@ -153,6 +154,9 @@ def main(arguments: Sequence[str]) -> int:
     if set(wishes.get("tasks", tasks)) & set(tasks) and wishes.get("exit"):
         return int(wishes["exit"])
     right = wishes.get("right", [1.0, 0.0] * 20)
+    if isinstance(right[0] if isinstance(right, list) else None, list):
+        # One for each run of the night.
+        right = right["confirm" in Path(_option(arguments, "--output_path")).parts]
     names = [leaf for task in tasks for leaf in wishes.get("groups", {}).get(task, [task])]
     runs = {}
     for name in names:

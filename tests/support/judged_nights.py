@@ -39,6 +39,7 @@ class JudgedNights:
 
     def __init__(self, folder: Path, rules: Rules) -> None:
         self.history, self.rules, self.count, self.begun = History(folder), rules, 0, START
+        self.fingerprints: dict[str, str | None] = {"iha": "f", "baseline": "g"}
 
     def night(
         self, iha: Sequence[Measure], baseline: Sequence[Measure] = (), days: int = 1
@@ -47,15 +48,17 @@ class JudgedNights:
         self.count += 1
         self.begun += timedelta(days=days, seconds=1)
         date = self.begun.isoformat()
-        nights = self.history.read().nights
-        verdict = judge(self.rules, iha, baseline, nights, self.history, date[:10])
+        entries = self.history.read()
+        night = f"n{self.count}"
+        measures = {"iha": iha, "baseline": baseline}
+        verdict = judge(self.rules, measures, entries, self.history, night, date, self.fingerprints)
         lines = []
-        for one in iha:
+        for model, one in [(m, one) for m, found in measures.items() for one in found]:
             found = level(one.scores)
             lines.append(
                 HistoryEntry(
                     date,
-                    "iha",
+                    model,
                     one.task,
                     "m",
                     mean=found.mean,
@@ -65,12 +68,18 @@ class JudgedNights:
                     settings=one.settings,
                     room=one.room,
                     watched=True,
-                    **judged("iha", one.key, verdict),
+                    fingerprint=self.fingerprints[model],
+                    threshold=verdict.alarm,
+                    **judged(model, one.key, verdict),
                 )
             )
             self.history.keep(one.documents, one.questions)
             self.history.keep(one.settings, one.asked)
-        scores = {score_key("iha", one.task, "m"): one.scores for one in iha}
+        scores = {
+            score_key(model, one.task, "m"): one.scores
+            for model, found in measures.items()
+            for one in found
+        }
         self.history.record(f"n{self.count}", lines, scores)
         return verdict
 
