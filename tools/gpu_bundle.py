@@ -93,13 +93,13 @@ def pack_wheel(wheel: Path, folder: Path) -> list[Path]:
     """The Python part of vLLM as one archive, and one for each library."""
     archives = [folder / "vllm.zip"]
     with zipfile.ZipFile(wheel) as source:
-        with zipfile.ZipFile(archives[0], "w", zipfile.ZIP_DEFLATED, compresslevel=9) as python:
+        with zipfile.ZipFile(archives[0], "w", zipfile.ZIP_DEFLATED) as python:
             for item in source.infolist():
                 if not item.is_dir() and not item.filename.endswith(LEFT_OUT):
                     python.writestr(item, source.read(item), zipfile.ZIP_DEFLATED)
         for name in LIBRARIES:
             archives.append(folder / f"{Path(name).name}.zip")
-            with zipfile.ZipFile(archives[-1], "w", zipfile.ZIP_DEFLATED, compresslevel=9) as one:
+            with zipfile.ZipFile(archives[-1], "w", zipfile.ZIP_DEFLATED) as one:
                 one.writestr(name, source.read(name))
     return archives
 
