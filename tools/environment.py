@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,10 +206,10 @@ def pip(what: str, arguments: Sequence[str]) -> None:
     """
     if arguments[0] == "install":
         say(f"installing {what}; the first time this takes minutes")
-    settings = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    settings = ["--disable-pip-version-check", "--no-input"]
     if arguments[0] == "install":
         # Python compiles what it imports; pip would compile all of it, which takes a minute.
-        settings.append("--no-compile")
+        settings += ["--progress-bar=off", "--no-compile"]
     command = [str(VENV / "bin" / "python"), "-m", "pip", *arguments, *settings]
     if watch(command) != 0:
         raise SetupError(f"pip could not {arguments[0]} {what}; its message is above")
@@ -243,7 +244,7 @@ def watch(command: Sequence[str]) -> int:
     )
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=read_lines, args=(process, lines), daemon=True).start()
-    errors = []
+    errors, last = [], deque[str](maxlen=20)
     while True:
         try:
             line = lines.get(timeout=PATIENCE)
@@ -256,9 +257,10 @@ def watch(command: Sequence[str]) -> int:
             print(f"   {shown}", flush=True)
         elif line.startswith("ERROR"):
             errors.append(line)
+        last.append(line)
     code = process.wait()
     if code != 0:
-        print("".join(errors), file=sys.stderr, end="")
+        print("".join(errors or last), file=sys.stderr, end="")
     return code
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
-from iha_eval.models.source import locate
-from iha_eval.models.vllm.engine_arguments import ITEM_BYTES
+from iha_eval.models.source import ITEM_BYTES, locate
 from model_adapters import checkpoint, default_checkpoint
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.cost import (

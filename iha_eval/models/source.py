@@ -18,6 +18,9 @@ from model_adapters.errors import AdapterError
 # Weights in any other format are not read, so they are not fetched either.
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*", "NOTICE*")
 
+#: Bytes of one number, by the type of weights.
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -101,6 +104,12 @@ def locate(name: str, revision: str | None = None, hf_token: str | None = None) 
             f"{neither}, nor in the hub's local cache, and the hub cannot be reached: give the "
             "path of a checkpoint folder."
         ) from error
+
+
+def compute_dtype(found: checkpoint.Checkpoint, asked: str) -> str:
+    """The type to compute in: vLLM's own "auto" would turn float32 weights into bfloat16."""
+    own = found.weights_dtype
+    return asked if asked != "auto" or own not in ITEM_BYTES else own
 
 
 def _instead(file: Path) -> str:

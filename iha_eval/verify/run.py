@@ -12,7 +12,6 @@ from iha_eval.errors import UserError
 from iha_eval.models import source
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.tokenizer import PromptTokenizer
-from iha_eval.models.vllm import engine_arguments
 from iha_eval.models.vllm.devices import free_memory
 from iha_eval.verify import naive_model, prompts, vllm_model
 from iha_eval.verify.compare import (
@@ -111,7 +110,7 @@ class _Verification:
         self.checkpoint: Checkpoint = found.checkpoint
         self.config: Any = found.checkpoint.config
         self.text = PromptTokenizer(found, ModelArguments())
-        own = engine_arguments.dtype(self.checkpoint, "auto")
+        own = source.compute_dtype(self.checkpoint, "auto")
         self.dtype = "float32" if request.dtype == "float32" else own
         self.report = VerifyReport(found.name, self.checkpoint.fingerprint, self.dtype)
         self.base = None if request.against is None else self._find_base(request.against)

@@ -251,3 +251,15 @@ def test_two_calls_at_once_take_turns(made, tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(timeout=0.5)
     assert other.communicate()[0] == "in\n"
+
+
+def test_an_error_that_is_not_called_one_is_shown_too(made, capfd):
+    assert made.watch([sys.executable, "-c", "print('no such option'); exit(2)"]) == 2
+    assert capfd.readouterr().err == "no such option\n"
+
+
+def test_pip_takes_the_options_that_it_is_given(made, monkeypatch):
+    """By the real pip, which refuses an unknown option before it does anything."""
+    monkeypatch.setattr(made, "VENV", Path(sys.prefix))
+    made.pip("nothing", ["uninstall", "-y", "a-package-that-is-not-there"])
+    made.pip("pip", ["install", "pip"])

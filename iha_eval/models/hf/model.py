@@ -14,13 +14,13 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 # Registers IHA's configuration and model with Transformers.
 import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
+from iha_eval.models import source
 from iha_eval.models.arguments import refuse_unknown
 from iha_eval.models.base import HarnessModel
 from iha_eval.models.hf import generate
 from iha_eval.models.provenance import device_name
 from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.models.run_stats import CallStats, Progress
-from iha_eval.models.vllm import engine_arguments
 from iha_eval.models.vllm.worker import non_finite_rows
 from iha_eval.util.log import logger
 
@@ -60,7 +60,7 @@ class IHAHF(HarnessModel):
         if self._model is not None:
             return
         found = self.source.checkpoint
-        kind = engine_arguments.dtype(found, self.arguments.dtype)
+        kind = source.compute_dtype(found, self.arguments.dtype)
         logger.info("Loading %s in %s on %s", found.path, kind, self._device)
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
@@ -150,7 +150,7 @@ class IHAHF(HarnessModel):
     def _engine_facts(self) -> dict[str, Any]:
         facts = {
             "backend": "transformers",
-            "dtype": engine_arguments.dtype(self.source.checkpoint, self.arguments.dtype),
+            "dtype": source.compute_dtype(self.source.checkpoint, self.arguments.dtype),
             "device": device_name(self._device),
         }
         if self._model is None:

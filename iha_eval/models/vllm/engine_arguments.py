@@ -14,6 +14,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import INSTEAD, ModelArguments, count, refuse_unknown
+from iha_eval.models.source import ITEM_BYTES, compute_dtype
 from iha_eval.models.vllm.devices import free_memory
 from iha_eval.util.redact import without_secrets
 from model_adapters.checkpoint import Checkpoint
@@ -43,7 +44,6 @@ COMMON = (*COUNTS, "enable_prefix_caching", "enforce_eager", "gpu_memory_utiliza
 FIXED = ("disable_log_stats", "worker_extension_cls")
 RESERVED = (*FIXED, "model", "skip_tokenizer_init", "tokenizer_revision")
 EXTENSION = "iha_eval.models.vllm.worker.WorkerExtension"
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # vLLM's own default on a CPU, for how many requests it runs at once.
 CPU_SEQUENCES = 256
 CPU_BLOCK = 128
@@ -87,12 +87,6 @@ def check(model: str, given: Mapping[str, Any]) -> None:
     refuse_unknown(model, given, known)
 
 
-def dtype(checkpoint: Checkpoint, asked: str) -> str:
-    """The type to compute in: vLLM's own "auto" would turn float32 weights into bfloat16."""
-    own = checkpoint.weights_dtype
-    return asked if asked != "auto" or own not in ITEM_BYTES else own
-
-
 def build(
     checkpoint: Checkpoint,
     tokenizer: Path,
@@ -121,7 +115,7 @@ def build(
     engine: dict[str, Any] = {
         "model": str(checkpoint.path),
         "tokenizer": str(tokenizer),
-        "dtype": dtype(checkpoint, arguments.dtype),
+        "dtype": compute_dtype(checkpoint, arguments.dtype),
         "max_model_len": max_model_len,
         "seed": arguments.seed,
         "trust_remote_code": arguments.trust_remote_code,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import Sampling
+from iha_eval.models import source
 from iha_eval.models.arguments import count
 from iha_eval.models.base import HarnessModel
 from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, ScoreRequest
@@ -209,7 +210,7 @@ class IHAVLLM(HarnessModel):
         return None if self._engine is None else self._engine.kv_cache()
 
     def _engine_facts(self) -> dict[str, Any]:
-        dtype = engine_arguments.dtype(self.source.checkpoint, self.arguments.dtype)
+        dtype = source.compute_dtype(self.source.checkpoint, self.arguments.dtype)
         if self._engine is None:
             return {"backend": "vllm", "dtype": dtype}
         return {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from iha_eval.errors import UserError
+from iha_eval.models import source
 from iha_eval.models.arguments import parse
 from iha_eval.models.vllm import engine, engine_arguments
 from iha_eval.util import versions
@@ -32,7 +33,7 @@ def test_the_checkpoints_own_type_is_spelled_out(llama: Path) -> None:
 
 def test_types_that_nothing_computes_in_are_left_to_vllm(llama: Path) -> None:
     odd = replace(checkpoint.read(llama), weights_dtype="float8_e4m3fn")
-    assert engine_arguments.dtype(odd, "auto") == "auto"
+    assert source.compute_dtype(odd, "auto") == "auto"
 
 
 def test_a_batch_size_bounds_the_requests_at_once(llama: Path) -> None:
@@ -150,7 +151,7 @@ def test_a_kv_cache_that_was_sized_is_left_alone(llama: Path, name: str) -> None
 def test_a_kv_cache_of_unknown_size_is_left_to_vllm(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_arguments, "dtype", lambda *_: "auto")
+    monkeypatch.setattr(engine_arguments, "compute_dtype", lambda *_: "auto")
     assert "kv_cache_memory_bytes" not in build(llama)
 
 
