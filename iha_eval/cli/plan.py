@@ -14,7 +14,7 @@ from iha_eval.cli._argument_types import positive, positive_real
 from iha_eval.errors import UserError
 
 if TYPE_CHECKING:
-    from iha_eval.compare.analysis.run_plan import Need
+    from iha_eval.compare.analysis.run_plan import RequiredQuestions
 
 SUMMARY = "plan --difference POINTS: questions, answers, hours and tokens that a comparison needs"
 
@@ -63,7 +63,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--power {options.power:g}: give a chance from 0.05 to 1, such as 0.8.")
 
 
-def _lines(needs: Sequence["Need"], options: argparse.Namespace) -> list[str]:
+def _lines(needs: Sequence["RequiredQuestions"], options: argparse.Namespace) -> list[str]:
     many = f", corrected for {options.comparisons} comparisons" * (options.comparisons > 1)
     lines = [
         f"To show a difference of {options.difference:g} points with a chance of "
@@ -80,7 +80,7 @@ def _answers(count: int) -> str:
     return "1 answer" if count == 1 else f"{count} answers"
 
 
-def _of_runs(need: "Need") -> list[str]:
+def _of_runs(need: "RequiredQuestions") -> list[str]:
     from iha_eval.util.numbers import duration, plain_points
 
     lines = []
@@ -99,7 +99,7 @@ def _of_runs(need: "Need") -> list[str]:
     return lines
 
 
-def _notes(needs: Sequence["Need"], *, by_runs: bool) -> list[str]:
+def _notes(needs: Sequence["RequiredQuestions"], *, by_runs: bool) -> list[str]:
     from iha_eval.compare.analysis.run_plan import DRAW, SIZES, SUITS
 
     most = max((need.questions or 0 for need in needs), default=0)

@@ -37,7 +37,7 @@ _NEXT = 256
 
 
 @dataclass(frozen=True)
-class Question:
+class QAQuestion:
     """A question of a set.
 
     Attributes:
@@ -63,12 +63,12 @@ class QuestionSet:
         provenance: For the results.
     """
 
-    questions: list[Question]
+    questions: list[QAQuestion]
     pool: list[str]
     provenance: dict[str, Any]
 
 
-def _squad(loaded: Loaded) -> tuple[list[Question], list[str]]:
+def _squad(loaded: Loaded) -> tuple[list[QAQuestion], list[str]]:
     """SQuAD's answerable questions; a row is a paragraph, rows of an article stand together."""
     pool = sorted({row["context"] for row in loaded.rows})
     place = {text: number for number, text in enumerate(pool)}
@@ -80,17 +80,17 @@ def _squad(loaded: Loaded) -> tuple[list[Question], list[str]]:
         gold = place[row["context"]]
         near = tuple(dict.fromkeys(i for i in articles[row["title"]] if i != gold))
         questions += [
-            Question(query, list(answers), (gold,), near) for query, answers in row["questions"]
+            QAQuestion(query, list(answers), (gold,), near) for query, answers in row["questions"]
         ]
     return questions, pool
 
 
-def _hotpotqa(loaded: Loaded) -> tuple[list[Question], list[str]]:
+def _hotpotqa(loaded: Loaded) -> tuple[list[QAQuestion], list[str]]:
     """HotpotQA's questions, each with its ten paragraphs, two of which are needed."""
     pool = sorted({text for row in loaded.rows for text in row["paragraphs"]})
     place = {text: number for number, text in enumerate(pool)}
     questions = [
-        Question(
+        QAQuestion(
             row["question"],
             [row["answer"]],
             tuple(dict.fromkeys(place[text] for text in row["paragraphs"])),
@@ -111,7 +111,7 @@ class QuestionTask(Definition):
 
     name: str
     file: DataFile
-    read: Callable[[Loaded], tuple[list[Question], list[str]]]
+    read: Callable[[Loaded], tuple[list[QAQuestion], list[str]]]
 
     new_tokens: ClassVar[int] = 32
 
@@ -167,7 +167,7 @@ class QuestionMaterial(Material):
         """The question set."""
         return dict(self.set.provenance)
 
-    def question(self, index: int) -> Question:
+    def question(self, index: int) -> QAQuestion:
         """The question of document `index`; none comes twice before all have come."""
         return self.set.questions[self._order[index % len(self._order)]]
 
@@ -222,7 +222,7 @@ class QuestionDraft(Draft):
         self.minimum = len(question.gold)
         self._taken = self._drawn(question, len(material.set.pool), max(length // 16, 64))
 
-    def _drawn(self, question: Question, pool: int, most: int) -> npt.NDArray[np.int64]:
+    def _drawn(self, question: QAQuestion, pool: int, most: int) -> npt.NDArray[np.int64]:
         """Paragraphs: those of the question, of its article, and of the whole pool."""
         stream = Stream(*self._parts)
         near = [question.near[i] for i in stream.sample(len(question.near), len(question.near))]

@@ -42,7 +42,7 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredQuestions:
     """What one way of measuring needs.
 
     Attributes:
@@ -66,7 +66,7 @@ class Need:
 
 def needs_by_accuracy(
     points: float, accuracy: float, samples: Sequence[int], power: float, comparisons: int
-) -> list[Need]:
+) -> list[RequiredQuestions]:
     """Questions by number of answers to each, for an expected accuracy.
 
     Args:
@@ -80,7 +80,7 @@ def needs_by_accuracy(
     single = middle * (1 - middle)
     alpha = ALPHA / comparisons
     return [
-        Need(
+        RequiredQuestions(
             "P@1, the mean over the answers" if k > 1 else "one answer a question",
             k,
             _questions(points, 2 * single * (SUITS + DRAW / k), k == 1, alpha, power),
@@ -92,7 +92,7 @@ def needs_by_accuracy(
 
 def needs_by_runs(
     pairing: Pairing, points: float, samples: Sequence[int], power: float, comparisons: int
-) -> list[Need]:
+) -> list[RequiredQuestions]:
     """The same from two earlier runs, for each row by which a benchmark is judged.
 
     Args:
@@ -127,7 +127,7 @@ def _of_row(
     samples: Sequence[int],
     power: float,
     alpha: float,
-) -> list[Need]:
+) -> list[RequiredQuestions]:
     scores = row_scores(pairing, row)
     both = ~(np.isnan(scores["iha"]) | np.isnan(scores["baseline"]))
     a, b = scores["iha"][both], scores["baseline"][both]
@@ -148,7 +148,7 @@ def _of_row(
         questions = _questions(points, variance, binary, alpha, power)
         answers = None if questions is None else questions * k
         needs.append(
-            Need(
+            RequiredQuestions(
                 what,
                 k,
                 questions,

@@ -142,10 +142,10 @@ def _fit(
     settings: TrainingSettings,
     say: Say,
     kept: Path,
-) -> "Watch":
+) -> "TrainingWatch":
     """Train until patience or epochs are at their end."""
     optimizer = torch.optim.Adam(trained.parameters(), lr=rate, fused=True)
-    watch = Watch(trained, splits, settings, say)
+    watch = TrainingWatch(trained, splits, settings, say)
     if state := progress.load(kept, settings):
         trained.load_state_dict(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
@@ -174,7 +174,7 @@ def _fit(
     return watch
 
 
-class Watch:
+class TrainingWatch:
     """Evaluates in good time, keeps the best weights, and says when to stop.
 
     Attributes:
