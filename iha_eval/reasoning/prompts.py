@@ -34,6 +34,13 @@ class Layout:
     until: tuple[str, ...]
 
 
+CHAT_STOPS = (
+    *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>"),
+    *("\nUser:", "\nHuman:"),
+)
+"""What ends an answer of a chat besides the token that ends its turn, for a model that writes that
+token in letters or the next turn itself. Nothing behind these counts in the answer anyway."""
+
 PLAIN = Layout(
     name="plain",
     description=f"{_PLAIN_INSTRUCTION}\n\n",
@@ -49,8 +56,7 @@ CHAT = Layout(
     description="",
     question=f"{{{{problem}}}}\n\n{_CHAT_INSTRUCTION}",
     example=f"{{{{problem}}}}\n\n{_CHAT_INSTRUCTION}",
-    # The token that ends a turn ends the answer.
-    until=(),
+    until=CHAT_STOPS,
 )
 """Worked examples, if any, as turns of the chat."""
 
@@ -59,7 +65,7 @@ CHAT_ONE_TURN = Layout(
     description="",
     question=f"Problem: {{{{problem}}}}\n\n{_CHAT_INSTRUCTION}",
     example="Problem: {{problem}}\nSolution:",
-    until=(),
+    until=CHAT_STOPS,
 )
 """Worked examples and the question in one message of the user."""
 

@@ -8,7 +8,7 @@ import pytest
 from scripted_model import Script, ScriptedModel
 
 from iha_eval.reasoning.fewshot import GSM8K_EXAMPLES, MATH_EXAMPLES
-from iha_eval.reasoning.prompts import CHAT, CHAT_ONE_TURN, PLAIN, choose
+from iha_eval.reasoning.prompts import CHAT, CHAT_ONE_TURN, CHAT_STOPS, PLAIN, choose
 
 QUESTION = "Shelf 0 (test) has two rows of 500 jars. How many jars?"
 PLAIN_INSTRUCTION = (
@@ -69,7 +69,7 @@ def test_chat_zero_shot(model: ScriptedModel, run: Callable[..., Any]) -> None:
         {"role": "user", "content": f"{QUESTION}{CHAT_INSTRUCTION}"},
         {"role": "assistant"},
     ]
-    assert model.arguments[0]["until"] == []
+    assert model.arguments[0]["until"] == [*CHAT_STOPS]
 
 
 def test_chat_few_shot_as_turns(model: ScriptedModel, run: Callable[..., Any]) -> None:
@@ -95,7 +95,7 @@ def test_chat_few_shot_in_one_turn(model: ScriptedModel, run: Callable[..., Any]
         },
         {"role": "assistant"},
     ]
-    assert model.arguments[0]["until"] == []
+    assert model.arguments[0]["until"] == [*CHAT_STOPS]
 
 
 def test_a_system_prompt_without_chat_comes_first(

@@ -13,7 +13,7 @@ from scripted_model import Script, ScriptedModel
 
 from iha_eval import current_model
 from iha_eval.errors import UserError
-from iha_eval.reasoning.prompts import PLAIN
+from iha_eval.reasoning.prompts import CHAT_STOPS, PLAIN
 from iha_eval.reasoning.task import MathTask
 
 TASKS = Path(__file__).parents[2] / "tasks"
@@ -305,7 +305,7 @@ def test_one_task_object_can_be_run_twice(manager: Callable[..., Any]) -> None:
             limit=1, apply_chat_template=chat, chat_template=lambda chat, **options: str(chat)
         )
         untils.append(task.instances[0].args[1]["until"])
-    assert untils == [[*PLAIN.until], [], [*PLAIN.until]]
+    assert untils == [[*PLAIN.until], [*CHAT_STOPS], [*PLAIN.until]]
 
 
 def test_a_task_of_the_users_own_keeps_its_stop_strings(data: Path) -> None:
