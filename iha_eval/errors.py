@@ -10,10 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from iha_eval.util.text import clean
+from iha_eval.util.text import clean, shorten
 
 EXIT_CODE = 2
 """What a command exits with after a mistake of the user; the same as argparse's."""
+
+
+MOST_CHARACTERS = 2000
+"""Of a sentence on a terminal; a path or a value in it may be as long as anybody likes."""
 
 
 class UserError(ValueError):
@@ -28,7 +32,8 @@ def user_message(error: BaseException) -> str | None:
     """
     for link in _causes(error):
         if isinstance(link, _user_error_types()):
-            return " ".join(str(link).split())
+            # What a file says may stand in it: no escape sequence reaches a terminal.
+            return " ".join(clean(shorten(str(link), MOST_CHARACTERS)).split())
     return None
 
 

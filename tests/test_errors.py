@@ -84,3 +84,13 @@ def test_escape_sequences_do_not_reach_the_terminal(capsys):
     with pytest.raises(SystemExit):
         exit_on_user_error(fail)
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_sentences_are_short_and_send_a_terminal_nothing() -> None:
+    message = user_message(UserError(f"no \x1b[2Jtask \x1b]0;t\x07 {'x' * 300_000} there"))
+    assert message is not None
+    assert len(message) < 2100
+    assert message.startswith("no \u241b[2Jtask \u241b]0;t\u2407 xxx")
+    assert message.endswith("xxx there")
+    assert "characters left out" in message
+    assert message.isprintable()

@@ -210,6 +210,28 @@ class TrendSeries(TypedDict):
     """`iha` or `baseline`."""
 
 
+class DifferenceNight(TypedDict):
+    """The paired difference of one night."""
+
+    date: str
+    points: float
+    """IHA less baseline."""
+    low: float
+    """95% interval, of the mean of the questions' differences."""
+    high: float
+    n: int
+    """Questions that both models have a score for."""
+
+
+class TrendDifference(TypedDict):
+    """The paired difference of both models in one metric of one task over the nights."""
+
+    task: str
+    metric: str
+    nights: list[DifferenceNight]
+    """Nights on which both models answered the same questions; oldest first."""
+
+
 class LayerMaps(TypedDict):
     """Magnitudes of one layer's mixing weights and collapse, as matrices."""
 
@@ -353,6 +375,7 @@ class Report(TypedDict):
     """A sample of the questions that neither model got right."""
     trend: list[TrendSeries] | None
     """Of nightly reports: what is watched, over the nights."""
+    trend_differences: NotRequired[list[TrendDifference]]
     maps: AlphaMaps | None
     warnings: list[str]
     provenance: Provenance

@@ -22,7 +22,7 @@ from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.missing import sentences
 from iha_eval.nightly.night import Night
 from iha_eval.nightly.record import NightOutcome
-from iha_eval.nightly.trends import all_series, report_form
+from iha_eval.nightly.trends import all_series, paired_differences, report_form
 from iha_eval.statistics import MARGIN
 from iha_eval.util.files import write_whole
 
@@ -163,7 +163,9 @@ def make_report(
     except UserError as error:
         report, refusal = _bare(night, outcome), error
     left_out = report["provenance"]["pairing"]["tasks_not_compared"] if report["tables"] else []
-    report["trend"] = trend(history.read().nights, history) or None
+    nights = history.read().nights
+    report["trend"] = trend(nights, history) or None
+    report["trend_differences"] = paired_differences(nights, history)
     report["warnings"] = [
         *(check.sentence for check in outcome.verdict.regressions),
         *(run.sentence for run in outcome.missing),

@@ -10,6 +10,7 @@ Not for: reading the history (`history.py`), nor for finding drops.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from iha_eval.nightly.config import Rules
 from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.missing import RULE_NAMES
 from iha_eval.statistics import Step, Trend, find_steps, threshold
+from iha_eval.util.numbers import there
 
 # Characters of a fingerprint or commit that tell it from others.
 SHORT = 12
@@ -212,6 +214,8 @@ def report_form(series: MetricSeries, label: str) -> dict[str, Any]:
     trend = series.trend()
     return {
         "label": label,
+        "task": series.task,
+        "model": series.model,
         "metric": series.metric,
         "nights": [
             {
@@ -432,3 +436,41 @@ def _night(name: str, lines: Sequence[HistoryEntry]) -> dict[str, Any]:
             for rule, reason in line.not_judged.items()
         ],
     }
+
+
+def paired_differences(
+    nights: Mapping[str, Sequence[HistoryEntry]], history: History
+) -> list[dict[str, Any]]:
+    """What is watched as differences of both models by night, in the form of report.json.
+
+    Nights count on which both models have scores for the same questions.
+
+    Args:
+        nights: the lines of each night, oldest first.
+        history: where the scores of the questions lie.
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for lines in nights.values():
+        sides = {(line.model, *line.key): line for line in lines if line.watched and line.metric}
+        for (model, task, metric), line in sides.items():
+            other = sides.get(("baseline", task, metric))
+            if model == "iha" and other and (night := _paired(line, other, history)):
+                found.setdefault((task, metric), []).append(night)
+    return [
+        {"task": task, "metric": metric, "nights": kept} for (task, metric), kept in found.items()
+    ]
+
+
+def _paired(line: HistoryEntry, other: HistoryEntry, history: History) -> dict[str, Any] | None:
+    """One night's difference in points with its interval; None without two questions."""
+    if line.documents is None or line.documents != other.documents:
+        return None
+    ours, theirs = history.scores(line) or [], history.scores(other) or []
+    if len(ours) != len(theirs):
+        return None
+    gaps = [100 * (a - b) for a, b in zip(ours, theirs, strict=True) if there(a) and there(b)]
+    if len(gaps) < 2:
+        return None
+    mean, reach = fmean(gaps), 1.96 * stdev(gaps) / len(gaps) ** 0.5
+    ends = {"points": mean, "low": mean - reach, "high": mean + reach}
+    return {"date": line.date, **ends, "n": len(gaps)}

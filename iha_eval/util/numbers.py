@@ -4,7 +4,7 @@ For: the template's filters; a number that does not exist is an en dash.
 Not for: computing anything but a change of unit.
 """
 
-import math
+import sys
 from typing import Any, TypeGuard
 
 #: Stands for a number that does not exist.
@@ -17,7 +17,10 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 def there(value: Any) -> TypeGuard[float]:
     """Whether the value is a number, and a finite one."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # An integer may be too large for a float.
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def percent(score: Any, digits: int = 1) -> str:

@@ -13,6 +13,8 @@ import pytest
 from lm_eval_runs import FakeTask, line, lines, ruler_task, samples_file, voting_task, write_run
 
 from iha_eval.compare import build_report, to_markdown
+from iha_eval.compare.render import page
+from iha_eval.compare.render.tables import to_terminal
 from iha_eval.errors import UserError
 
 Report = Callable[..., dict[str, Any]]
@@ -181,3 +183,37 @@ def test_the_package_has_no_other_names() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = iha_eval.compare.nothing
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400), 10**4000])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("config", "model_num_parameters"),
+        ("config", "iha_eval", "seed"),
+        ("config", "iha_eval", "kv_cache", "tokens"),
+        ("config", "iha_eval", "kv_cache", "bytes"),
+        ("configs", "quiz", "repeats"),
+        ("configs", "quiz", "generation_kwargs", "max_gen_toks"),
+        ("date",),
+        ("versions", "quiz"),
+        ("max_length",),
+    ],
+    ids=".".join,
+)
+def test_integers_too_large_for_a_float_end_in_a_report(
+    runs: Callable[..., tuple[Path, Path]], place: tuple[str, ...], huge: int
+) -> None:
+    quiz = {"quiz": FakeTask(lines("acc", [1.0, 0.0]))}
+    files = runs(quiz, quiz)
+    for file in files:
+        results = json.loads(file.read_bytes())
+        inner = results
+        for name in place[:-1]:
+            inner = inner[name]
+        inner[place[-1]] = huge
+        file.write_text(json.dumps(results))
+    made = build_report(*files)
+    assert to_markdown(made)
+    assert to_terminal(made)
+    assert page.render(made)

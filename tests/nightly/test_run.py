@@ -1,5 +1,6 @@
 """Whole nights, with real processes: going on, crashes, regressions, exit codes, the report."""
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import fake_nights
+import jsonschema
 import pytest
 from fake_nights import BAD, BOTH, DAY, GOOD, NOON, FakeNights, recorded, report
 
 from iha_eval.nightly.history import History
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
+from tools.report_schema import FILE
 
 FIRST_NIGHT = "Nothing was held against an earlier night: there is no earlier night with a result."
 
@@ -38,6 +41,12 @@ def test_a_fine_night(nights: FakeNights) -> None:
         "standing": [],
         "remarks": [FIRST_NIGHT],
     }
+    [difference] = found["trend_differences"]
+    assert (difference["task"], difference["metric"]) == ("math", "p@1")
+    [gap] = difference["nights"]
+    assert (gap["points"], gap["n"]) == (25.0, 60)
+    assert gap["low"] < 25 < gap["high"] < 45
+    jsonschema.validate(found, json.loads(FILE.read_text(encoding="utf-8")))
     assert FIRST_NIGHT in said
     assert FIRST_NIGHT in found["warnings"]
     assert (nights.output / "latest" / "report.md").samefile(folder / "report.md")

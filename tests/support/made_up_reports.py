@@ -116,6 +116,23 @@ def _full() -> dict[str, Any]:
         ]
         made: dict[str, Any] = build_report(*sides, command=["iha-eval", "compare", "a b", "b"])
     made["trend"] = trend()
+    made["trend_differences"] = [
+        {
+            "task": "gsm8k_maj",
+            "metric": "p@1",
+            "nights": [
+                {
+                    "date": iha["date"],
+                    "points": 100 * (iha["mean"] - baseline["mean"]),
+                    "low": 100 * (iha["mean"] - baseline["mean"]) - 2.5,
+                    "high": 100 * (iha["mean"] - baseline["mean"]) + 2.5,
+                    "n": 200,
+                }
+                for iha, baseline in zip(*(one["nights"] for one in trend()), strict=True)
+                if not iha["failed"]
+            ],
+        }
+    ]
     made["night"] = {
         "id": "2026-02-18",
         "started": "2026-02-18T03:00:00+00:00",

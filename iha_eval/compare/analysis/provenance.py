@@ -4,7 +4,6 @@ For: the entries `models` and `provenance` of a report, of runs by our model cla
 lm-eval's own, which say less. Not for: scores.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -14,6 +13,7 @@ from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.compare.inputs.settings import arguments
 from iha_eval.statistics import ALPHA, CONFIDENCE, POWER
+from iha_eval.util.numbers import there
 from iha_eval.util.redact import without_secrets
 
 FAMILIES = (
@@ -270,9 +270,8 @@ def _resumed(calls: Sequence[Mapping[str, Any]]) -> str:
 
 def _number(value: object) -> int | float | None:
     """A number of a file that anybody may have changed; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+    # Larger numbers are no counts or sizes, and integers may be too large for a float.
+    return value if there(value) and abs(value) < 1e18 else None
 
 
 def _text(value: object) -> str | None:
@@ -292,7 +291,7 @@ def _unparseable(pairing: Pairing, side: Side) -> float | None:
     share = weight = 0.0
     for task in pairing.tasks:
         repeats = pairing.runs[side].part("configs", task.name).get("repeats")
-        answers = repeats if isinstance(repeats, int) else 1
+        answers = _number(repeats) or 1
         for sample in task.side(side).values():
             value = sample.scores.get("unparseable")
             # NaN is not equal to itself.

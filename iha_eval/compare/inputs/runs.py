@@ -7,7 +7,7 @@ Not for: reading samples (samples.py), nor for judging whether two runs are comp
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,15 @@ def load_run(place: Path | str) -> Run:
     Raises:
         UserError: There is none, it is broken, or it has no samples.
     """
-    path = Path(place).expanduser()
-    if not path.exists():
+    path = Path(place)
+    try:
+        # A name that no file system takes, or the home of a user who does not exist.
+        path = path.expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be looked up ({reason}): name a results file.") from error
+    if not there:
         raise UserError(f"{path} does not exist: name a results_*.json of lm-eval, or its folder.")
     warnings: list[str] = []
     file = _newest(path, warnings) if path.is_dir() else path
@@ -82,7 +89,53 @@ def load_run(place: Path | str) -> Run:
         )
     samples = _samples(file, found[1], list(results["configs"]), warnings)
     _note_unfinished(file, warnings)
-    return Run(file, results, found[1], samples, tuple(warnings))
+    run = Run(file, results, found[1], samples, tuple(warnings))
+    cached = _cached_answers(run)
+    return replace(run, warnings=(*warnings, cached)) if cached else run
+
+
+def _cached_answers(run: Run) -> str:
+    """A warning if a run had lm-eval's cache of answers, which does not tell models apart.
+
+    Raises:
+        UserError: One of our models gave fewer answers than the run has: the others are those of
+            whatever model filled the cache.
+    """
+    cache = run.part("config").get("use_cache")
+    if not cache:
+        return ""
+    calls = run.part("config", "iha_eval").get("summary")
+    if isinstance(calls, list):
+        own = sum(
+            count
+            for call in calls
+            if isinstance(call, dict)
+            for name in ("requests", "recalled_from_journal")
+            if isinstance(count := call.get(name), int)
+        )
+        asked = sum(
+            _answers(run.part("n-samples").get(task), run.part("configs", task))
+            for task in run.tasks
+        )
+        if own < asked:
+            raise UserError(
+                f"{run.path} has at least {asked} answers, of which its model gave {own}: the "
+                f"others come from lm-eval's cache (--use_cache {cache}), which takes one model's "
+                "answers for another's; run lm-eval again without it."
+            )
+    return (
+        f"{run.path.name} was run with --use_cache: lm-eval's cache takes one model's answers for "
+        "another's where both were given the same file."
+    )
+
+
+def _answers(counts: Any, config: Mapping[str, Any]) -> int:
+    """Answers that a task needs at least: its documents times its repeats."""
+    documents = counts.get("effective") if isinstance(counts, dict) else None
+    repeats = config.get("repeats")
+    if not isinstance(documents, int):
+        return 0
+    return documents * (repeats if isinstance(repeats, int) and repeats > 0 else 1)
 
 
 def _newest(folder: Path, warnings: list[str]) -> Path:

@@ -219,7 +219,7 @@ def _seed(run: Run) -> Any:
     if ours:
         return ours.get("seed")
     given: Any = arguments(run).get("seed")
-    return int(given) if str(given).isdecimal() else given
+    return settled(given)
 
 
 def _written(name: str, value: object) -> str:

@@ -143,3 +143,37 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch) -> N
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied"):
         load_run(file)
+
+
+@pytest.mark.parametrize(
+    "place", ["x" * 300_000, f"{'x/' * 150_000}y", "~no-such-user-here/out", "a\0b"]
+)
+def test_paths_that_no_file_system_takes_are_refused_in_one_sentence(place: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be looked up|does not exist"):
+        load_run(place)
+
+
+CACHED = {"quiz": FakeTask(lines("acc", [1.0] * 20), {"repeats": 2})}
+
+
+def with_cache(folder: Path, *, ours: bool, effective: int) -> Path:
+    """A run that had lm-eval's cache; our classes made 10 answers in it."""
+    counts = {"quiz": {"original": 20, "effective": effective}}
+    file = write_run(folder, CACHED, ours=ours, **{"n-samples": counts})
+    results = json.loads(file.read_text())
+    results["config"]["use_cache"] = "cache/answers"
+    file.write_text(json.dumps(results))
+    return file
+
+
+def test_a_run_with_answers_of_another_model_is_refused(tmp_path: Path) -> None:
+    file = with_cache(tmp_path, ours=True, effective=20)
+    words = r"at least 40 answers, of which its model gave 10: .* \(--use_cache cache/answers\)"
+    with pytest.raises(UserError, match=words):
+        load_run(file)
+
+
+@pytest.mark.parametrize(("ours", "effective"), [(True, 5), (False, 20)])
+def test_a_run_that_may_have_them_is_told_of(tmp_path: Path, ours: bool, effective: int) -> None:
+    run = load_run(with_cache(tmp_path, ours=ours, effective=effective))
+    assert "was run with --use_cache" in run.warnings[-1]

@@ -159,6 +159,7 @@ def test_drawings_fit_a_phone_or_have_one_that_does(figures: dict[str, Figure]) 
         ("depth", "8k: 83 at 5%, 33 at 15%, 100 at 25%"),
         ("maj", "Maj@k against k, gsm8k_maj. IHA: 25.1% at k = 1"),
         ("trend", "1 without a result; step on 2026-02-12 from 61.0% to 52.0%, p <"),
+        ("trend", "Score over 18 nights, Baseline, gsm8k maj, p@1; first 34.5%"),
         ("throughput", "Prefill, tokens a second: IHA 400, Baseline 400."),
         ("kv", "KV cache, bytes a token: IHA 4\N{NO-BREAK SPACE}B"),
         ("alpha", "alpha, query: 4 by 4, mean"),
@@ -201,6 +202,24 @@ def test_models_differ_in_shape_and_line_not_only_in_color(figures: dict[str, Fi
     svg = drawings(figures["length"])[0]
     assert "stroke-dasharray" in svg
     assert "fill: var(--surface); stroke: var(--baseline)" in svg
+
+
+def test_both_models_share_a_trend_chart_and_their_difference_has_one() -> None:
+    figure = drawn("trend", made_up_reports.full())
+    chart, difference = figure.groups[0].panels
+    assert chart.title == "gsm8k maj, p@1"
+    for color in ("var(--iha)", "var(--baseline)"):
+        assert color in chart.svg
+    assert difference.title == "IHA less Baseline, points"
+    assert "Paired difference over 17 nights, gsm8k_maj, p@1; last +15" in difference.svg
+
+
+def test_series_of_earlier_reports_have_a_chart_each() -> None:
+    report = made_up_reports.full()
+    del report["trend_differences"]
+    for series in report["trend"]:
+        del series["task"], series["model"]
+    assert len(drawn("trend", report).groups[0].panels) == 2
 
 
 def test_missing_scores_leave_gaps() -> None:

@@ -1,22 +1,32 @@
-"""Scores over the nights, with steps and missing nights marked.
+"""Scores over the nights, both models in one chart, and their paired difference.
 
 For: reports with a history.
 Not for: finding the steps.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from iha_eval.compare.render.figures import axes, svg, theme
-from iha_eval.compare.render.figures.axes import numbers
-from iha_eval.compare.render.figures.figure import Figure, Panel, PanelGroup
-from iha_eval.compare.schema import Report, TrendNight, TrendSeries, TrendStep
-from iha_eval.util.numbers import p_value, percent, there
+from iha_eval.compare.render.figures.axes import MARKS
+from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
+from iha_eval.compare.schema import (
+    Report,
+    TrendDifference,
+    TrendNight,
+    TrendSeries,
+    TrendStep,
+)
+from iha_eval.util.numbers import interval, p_value, percent, points, there
 from iha_eval.util.text import one_line
 
 _WIDTH = 532.0
+_SIDES = dict(zip(("iha", "baseline"), ROLES, strict=True))
 
 
 def draw(report: Report) -> Figure | None:
@@ -24,95 +34,116 @@ def draw(report: Report) -> Figure | None:
     series = [s for s in report["trend"] or () if any(there(n["mean"]) for n in s["nights"])]
     if not series:
         return None
+    # Series of earlier reports do not say whose they are: each has a chart of its own.
+    together: dict[Any, list[TrendSeries]] = {}
+    for number, one in enumerate(series):
+        key = (one["task"], one["metric"]) if "task" in one and "model" in one else number
+        together.setdefault(key, []).append(one)
+    differences = {
+        (one["task"], one["metric"]): one for one in report.get("trend_differences") or ()
+    }
+    panels: list[Panel] = []
+    for number, (key, pair) in enumerate(together.items()):
+        panels.append(_panel(f"trend-{number}", pair))
+        if key in differences:
+            panels.append(_difference_panel(f"trend-{number}-difference", differences[key]))
     caption = (
-        "Mean score of each night with its 95% interval. A dashed line marks the first night of a "
-        "new level, thin lines the levels before and after it; a cross at the foot marks a night "
-        "without a result."
+        "Mean score of each night with its 95% interval; the axes do not start at 0. A dashed line "
+        "marks the first night of a new level, thin lines the levels before and after it; a cross "
+        "at the foot marks a night without a result. Differences are paired by question."
     )
-    panels = tuple(_panel(f"trend-{number}", one) for number, one in enumerate(series))
-    return Figure("trend", "Trend over nights", caption, (PanelGroup("", panels),))
+    group = PanelGroup("", tuple(panels))
+    return Figure("trend", "Trend over nights", caption, (group,), key="models")
 
 
-def _panel(name: str, one: TrendSeries) -> Panel:
-    title = one_line(f"{one['label']}, {one['metric']}".replace("_", " "), 56)
-    alt = _alt(title, one)
-    wide = _drawn(name, alt, one, _WIDTH, 5)
-    return Panel(title, wide, _drawn(f"{name}-narrow", alt, one, theme.WIDTH, 3))
+def _panel(name: str, pair: list[TrendSeries]) -> Panel:
+    first = pair[0]
+    whose = first["label"] if len(pair) == 1 else first.get("task", first["label"])
+    title = one_line(f"{whose}, {first['metric']}".replace("_", " "), 56)
+    alt = " ".join(_alt(title, one) for one in pair)
+    wide = _drawn(name, alt, pair, _WIDTH, 5)
+    return Panel(title, wide, _drawn(f"{name}-narrow", alt, pair, theme.WIDTH, 3))
 
 
-def _drawn(name: str, alt: str, one: TrendSeries, width: float, ticks: int) -> Markup:
-    nights, steps = one["nights"], one["steps"]
+def _drawn(name: str, alt: str, pair: list[TrendSeries], width: float, ticks: int) -> Markup:
+    dates = sorted({night["date"] for one in pair for night in one["nights"]})
     with svg.canvas(name, alt, width) as canvas:
         drawn = canvas.axes
-        _plot(drawn, nights)
-        for step in steps:
-            drawn.axvline(step["night"] - 0.5, color=theme.INK, linestyle="--", linewidth=1.1)
-        _levels(drawn, steps, len(nights))
-        _dates(drawn, [_day(night) for night in nights], ticks)
-        for step in steps:
-            _label(drawn, step)
+        ends: list[float] = []
+        for one in pair:
+            side = one.get("model", "iha")
+            places = [dates.index(night["date"]) for night in one["nights"]]
+            ends += _plot(drawn, side, places, one["nights"])
+            _levels(drawn, places, one["steps"])
+        axes.percent_axis(drawn, ends)
+        _dates(drawn, [_day(date) for date in dates], ticks)
+        for height, one in enumerate(pair):
+            for step in one["steps"]:
+                place = dates.index(one["nights"][step["night"]]["date"])
+                _label(drawn, one.get("model", "iha"), place, step, height)
     return canvas.svg
 
 
-def _plot(drawn: Axes, nights: list[TrendNight]) -> None:
-    there_are = [number for number, night in enumerate(nights) if there(night["mean"])]
-    means = numbers([nights[number]["mean"] for number in there_are])
-    errors = [_error(nights[number]) for number in there_are]
+def _plot(drawn: Axes, side: str, places: list[int], nights: list[TrendNight]) -> list[float]:
+    """One model's nights; returns all numbers drawn."""
+    mark = MARKS["baseline" if side == "baseline" else "iha"]
+    results = [
+        (place, 100 * night["mean"], 196 * (night["se"] or 0.0))
+        for place, night in zip(places, nights, strict=True)
+        if there(night["mean"])
+    ]
     drawn.errorbar(
-        there_are,
-        [100 * mean for mean in means],
-        yerr=[196 * error for error in errors],
-        color=theme.IHA,
-        marker="o",
+        [place for place, _, _ in results],
+        [mean for _, mean, _ in results],
+        yerr=[reach for _, _, reach in results],
+        color=mark.color,
+        linestyle=mark.line,
+        marker=mark.marker,
+        markerfacecolor=mark.face,
         linewidth=1.2,
         elinewidth=1.0,
         markersize=4,
     )
-    ends = [
-        100 * mean + side * 196 * error
-        for mean, error in zip(means, errors, strict=True)
-        for side in (-1, 1)
+    missing = [
+        place for place, night in zip(places, nights, strict=True) if not there(night["mean"])
     ]
-    axes.percent_axis(drawn, ends)
-    missing = [number for number, night in enumerate(nights) if not there(night["mean"])]
     foot = drawn.get_xaxis_transform()
-    drawn.plot(missing, [0.04] * len(missing), "x", color=theme.BASELINE, transform=foot)
+    drawn.plot(missing, [0.04] * len(missing), "x", color=mark.color, transform=foot)
+    return [mean + way * reach for _, mean, reach in results for way in (-1, 1)]
 
 
-def _day(night: TrendNight) -> str:
+def _day(date: object) -> str:
     """The date without the time of day."""
-    return one_line(str(night["date"])[:10])
+    return one_line(str(date)[:10])
 
 
-def _error(night: TrendNight) -> float:
-    return float(night["se"]) if there(night["se"]) else 0.0
-
-
-def _levels(drawn: Axes, steps: list[TrendStep], nights: int) -> None:
-    """The level of each stretch between steps."""
-    edges = [-0.5, *(step["night"] - 0.5 for step in steps), nights - 0.5]
+def _levels(drawn: Axes, places: list[int], steps: list[TrendStep]) -> None:
+    """The level of each stretch between steps, and where it begins."""
+    edges = [places[0] - 0.5, *(places[step["night"]] - 0.5 for step in steps), places[-1] + 0.5]
     heights = [step["before"] for step in steps[:1]] + [step["after"] for step in steps]
     for left, right, height in zip(edges, edges[1:], heights, strict=False):
         level = 100 * height if there(height) else math.nan
         drawn.plot([left, right], [level, level], color=theme.MUTED, linewidth=1.0)
+    for edge in edges[1:-1]:
+        drawn.axvline(edge, color=theme.INK, linestyle="--", linewidth=1.1)
 
 
-def _label(drawn: Axes, step: TrendStep) -> None:
+def _label(drawn: Axes, side: str, place: int, step: TrendStep, height: int) -> None:
     text = f"{percent(step['before'])} → {percent(step['after'])}"
-    left = step["night"] > sum(drawn.get_xlim()) / 2
+    left = place > sum(drawn.get_xlim()) / 2
     drawn.annotate(
         text,
-        (step["night"] - 0.5, 1.0),
+        (place - 0.5, 1.0),
         xycoords=drawn.get_xaxis_transform(),
-        xytext=(-4 if left else 4, -4),
+        xytext=(-4 if left else 4, -4 - 13 * height),
         textcoords="offset points",
         ha="right" if left else "left",
         va="top",
-        color=theme.INK,
+        color=MARKS["baseline" if side == "baseline" else "iha"].color,
     )
 
 
-def _dates(drawn: Axes, dates: list[str], ticks: int) -> None:
+def _dates(drawn: Axes, dates: Sequence[str], ticks: int) -> None:
     drawn.set_xlim(-0.6, len(dates) - 0.4)
     last = len(dates) - 1
     places = sorted({round(last * part / (ticks - 1)) for part in range(ticks)})
@@ -123,15 +154,56 @@ def _alt(title: str, one: TrendSeries) -> str:
     nights = one["nights"]
     missing = sum(not there(night["mean"]) for night in nights)
     shown = [night for night in nights if there(night["mean"])]
+    model = f"{_SIDES.get(one['model'], one['model'])}, " if "model" in one else ""
     said = [
-        f"Score over {len(nights)} nights, {title}",
-        f"first {percent(shown[0]['mean'])}% on {_day(shown[0])}",
-        f"last {percent(shown[-1]['mean'])}% on {_day(shown[-1])}",
+        f"Score over {len(nights)} nights, {model}{title}",
+        f"first {percent(shown[0]['mean'])}% on {_day(shown[0]['date'])}",
+        f"last {percent(shown[-1]['mean'])}% on {_day(shown[-1]['date'])}",
         f"{missing} without a result",
     ]
     said += [
-        f"step on {_day(nights[step['night']])} from {percent(step['before'])}% "
+        f"step on {_day(nights[step['night']]['date'])} from {percent(step['before'])}% "
         f"to {percent(step['after'])}%, p {p_value(step['p'])}"
         for step in one["steps"]
     ]
     return "; ".join(said) + "."
+
+
+def _difference_panel(name: str, difference: TrendDifference) -> Panel:
+    first, second = ROLES
+    title = f"{first} less {second}, points"
+    nights = difference["nights"]
+    last = nights[-1]
+    alt = (
+        f"Paired difference over {len(nights)} nights, {one_line(difference['task'], 56)}, "
+        f"{one_line(difference['metric'], 40)}; last {points(last['points'])} "
+        f"({interval(last['low'], last['high'])}) on {_day(last['date'])}."
+    )
+    wide = _difference(name, alt, difference, _WIDTH, 5)
+    return Panel(title, wide, _difference(f"{name}-narrow", alt, difference, theme.WIDTH, 3))
+
+
+def _difference(
+    name: str, alt: str, difference: TrendDifference, width: float, ticks: int
+) -> Markup:
+    nights = difference["nights"]
+    with svg.canvas(name, alt, width) as canvas:
+        drawn = canvas.axes
+        places = range(len(nights))
+        drawn.axhline(0, color=theme.MUTED, linewidth=1.0)
+        drawn.fill_between(
+            places,
+            [night["low"] for night in nights],
+            [night["high"] for night in nights],
+            color=theme.IHA,
+            alpha=0.18,
+            linewidth=0,
+        )
+        drawn.plot(places, [night["points"] for night in nights], "o-", color=theme.IHA)
+        drawn.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+        drawn.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: points(value, 0 if value % 1 == 0 else 1))
+        )
+        drawn.grid(axis="x", visible=False)
+        _dates(drawn, [_day(night["date"]) for night in nights], ticks)
+    return canvas.svg
