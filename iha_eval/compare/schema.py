@@ -344,6 +344,24 @@ class Provenance(TypedDict):
     statistics: StatisticsFacts
 
 
+class NightCheck(TypedDict):
+    """One comparison of tonight's IHA run that a rule made."""
+
+    rule: str
+    task: str
+    metric: str
+    against: str
+    """Id of the night, or `baseline`."""
+    points: float
+    """Tonight less the other; below 0 is worse."""
+    pairs: int
+    """Questions that it rests on."""
+    worse: bool
+    """Whether a drop stands."""
+    regression: bool
+    """Whether it counts as one tonight."""
+
+
 class ReportNight(TypedDict):
     """What `iha-eval nightly` adds to the report of a night."""
 
@@ -354,6 +372,7 @@ class ReportNight(TypedDict):
     not_judged: list[str]
     standing: list[Any]
     remarks: list[str]
+    checks: NotRequired[list[NightCheck]]
 
 
 class Report(TypedDict):

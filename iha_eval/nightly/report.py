@@ -284,6 +284,19 @@ def _told(night: Night, outcome: NightOutcome) -> dict[str, Any]:
         "not_judged": list(sentences(gap for gap in outcome.verdict.gaps if gap.rule)),
         "standing": list(outcome.verdict.standing),
         "remarks": list(outcome.verdict.all_remarks),
+        "checks": [
+            {
+                "rule": check.rule,
+                "task": check.task,
+                "metric": check.metric,
+                "against": check.against,
+                "points": check.points,
+                "pairs": check.pairs,
+                "worse": check.worse,
+                "regression": check.regression,
+            }
+            for check in outcome.verdict.checks
+        ],
     }
 
 

@@ -32,6 +32,7 @@ def test_a_fine_night(nights: FakeNights) -> None:
     assert found["title"].endswith(", night 2026-03-01")
     assert found["tables"][0]["rows"][0]["iha"] == 0.75
     assert [one["label"] for one in found["trend"]] == ["math, IHA", "math, baseline"]
+    assert all(check["against"] == "baseline" for check in found["night"].pop("checks"))
     assert found["night"] == {
         "id": "2026-03-01",
         "started": "2026-03-01T12:00:00+00:00",

@@ -141,6 +141,22 @@ def _full() -> dict[str, Any]:
         "not_judged": [],
         "standing": [],
         "remarks": [],
+        "checks": [
+            {
+                "rule": rule,
+                "task": "gsm8k_maj",
+                "metric": "p@1",
+                "against": against,
+                "points": points,
+                "pairs": 120,
+                "worse": points < 0,
+                "regression": points < 0,
+            }
+            for rule, against, points in (
+                ("last_good", "2026-02-11", -9.0),
+                ("baseline", "baseline", 16.0),
+            )
+        ],
     }
     return made
 

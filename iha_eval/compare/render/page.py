@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from iha_eval.compare.render.figures import ROLES, draw_all
 from iha_eval.compare.render.marks import marked
-from iha_eval.compare.schema import Question, Report
+from iha_eval.compare.schema import NightCheck, Question, Report
 from iha_eval.util import numbers
 from iha_eval.util.paths import reports_dir
 from iha_eval.util.text import visible
@@ -77,6 +77,7 @@ def render(report: Report) -> str:
         badges=BADGES,
         matching=_matching(report),
         regressions=_regressions(report),
+        checks=_checks(report),
         policy=_policy(script),
         # Files of our own, the only texts beside the figures that are not escaped.
         script=Markup(script),
@@ -208,6 +209,11 @@ def _both_wrong(report: Report) -> list[Question]:
 def _regressions(report: Report) -> list[str]:
     """What a night found worse; such sentences stand above everything else."""
     return report["night"]["regressions"] if "night" in report else []
+
+
+def _checks(report: Report) -> list[NightCheck]:
+    """What a night was held against; nights of earlier versions do not say."""
+    return report["night"].get("checks", []) if "night" in report else []
 
 
 def _groups(rows: Iterable[Question]) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ def outline(request: pytest.FixtureRequest, pages: dict[str, str]) -> Outline:
 def test_parts_stand_in_order(pages: dict[str, str]) -> None:
     assert Outline(pages["full"]).texts("h2") == [
         "▼ Regression, night 2026-02-18",
+        "Tonight against earlier nights",
         "Summary",
         "Scores",
         "Figures",
@@ -318,6 +319,18 @@ def test_gold_answers_and_differing_words_are_marked(pages: dict[str, str]) -> N
     marked = {e.text for e in found.all("mark")}
     assert "1234501" in marked
     assert next(found.all("u")).parents[-3:] == ("dl", "dd", "pre") or len(list(found.all("u"))) > 1
+
+
+def test_a_night_shows_what_it_was_held_against(pages: dict[str, str]) -> None:
+    cells = [" ".join(e.text.split()) for e in Outline(pages["full"]).all("th", "td")]
+    start = cells.index("2026-02-11")
+    assert cells[start - 2 : start + 4] == [
+        *("gsm8k_maj", "p@1", "2026-02-11", "\N{MINUS SIGN}9.0", "120", "▼ regression")
+    ]
+    assert cells[start + 6 : start + 10] == ["baseline", "+16.0", "120", "no drop"]
+    report = made_up_reports.full()
+    del report["night"]["checks"]
+    assert "against earlier nights" not in page.render(report)
 
 
 def test_a_regression_stands_first_and_is_no_warning(pages: dict[str, str]) -> None:
