@@ -148,7 +148,7 @@ class DepthMap(TypedDict):
     baseline: list[list[float | None]]
 
 
-class Question(TypedDict):
+class ReportQuestion(TypedDict):
     """One question with what was asked and what both models wrote, cut to a size for a page."""
 
     task: str
@@ -164,12 +164,12 @@ class Question(TypedDict):
     baseline_score: float
 
 
-class Questions(TypedDict):
+class ReportQuestions(TypedDict):
     """Some questions, and how many there are in all."""
 
     total: int
     shown: int
-    rows: list[Question]
+    rows: list[ReportQuestion]
 
 
 class TrendNight(TypedDict):
@@ -388,9 +388,9 @@ class Report(TypedDict):
     tables: list[ReportTable]
     curves: list[VoteCurve]
     depth: list[DepthMap]
-    disagreements: Questions
+    disagreements: ReportQuestions
     """Questions that the two models score differently."""
-    both_wrong: NotRequired[Questions]
+    both_wrong: NotRequired[ReportQuestions]
     """A sample of the questions that neither model got right."""
     trend: list[TrendSeries] | None
     """Of nightly reports: what is watched, over the nights."""

@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from iha_eval.compare.render.figures import ROLES, draw_all
 from iha_eval.compare.render.marks import marked
-from iha_eval.compare.schema import NightCheck, Question, Report
+from iha_eval.compare.schema import NightCheck, Report, ReportQuestion
 from iha_eval.util import numbers
 from iha_eval.util.paths import reports_dir
 from iha_eval.util.text import visible
@@ -201,7 +201,7 @@ def distinct(rows: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
     return [value for value in dict.fromkeys(row[key] for row in rows) if value is not None]
 
 
-def _both_wrong(report: Report) -> list[Question]:
+def _both_wrong(report: Report) -> list[ReportQuestion]:
     # Reports of earlier versions have none.
     return report["both_wrong"]["rows"] if "both_wrong" in report else []
 
@@ -216,7 +216,7 @@ def _checks(report: Report) -> list[NightCheck]:
     return report["night"].get("checks", []) if "night" in report else []
 
 
-def _groups(rows: Iterable[Question]) -> list[dict[str, Any]]:
+def _groups(rows: Iterable[ReportQuestion]) -> list[dict[str, Any]]:
     """Questions by task, in order of first appearance, with who is ahead how often."""
     by_task: dict[str, list[dict[str, Any]]] = {}
     taken: set[str] = set()
@@ -232,7 +232,7 @@ def _groups(rows: Iterable[Question]) -> list[dict[str, Any]]:
     ]
 
 
-def _identifier(row: Question, taken: set[str]) -> str:
+def _identifier(row: ReportQuestion, taken: set[str]) -> str:
     """The question's place on the page, of task and document: the same in every report."""
     name = f"{_NOT_IN_IDENTIFIERS.sub('-', row['task'])[:80]}-{row['doc_id']}"
     number = 2

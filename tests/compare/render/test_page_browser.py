@@ -319,7 +319,7 @@ def test_link_to_a_question_opens_it(
         question = page.locator(f"[id='{name}']")
         box = question.bounding_box()
         assert box is not None
-        assert 0 <= box["y"] < SIZES["desktop"][1]
+        assert -0.5 <= box["y"] < SIZES["desktop"][1]
         if script:
             assert question.get_attribute("open") is not None
             assert focus(opened)["below"] >= -0.5
