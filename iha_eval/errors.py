@@ -50,8 +50,7 @@ def exit_on_user_error(function: Callable[..., Any], *args: Any, **kwargs: Any) 
         if message is None:
             raise
         sys.stdout.flush()
-        # Names of tensors and templates come from files of anybody.
-        print(f"iha-eval: {clean(message)}", file=sys.stderr)  # noqa: T201
+        print(f"iha-eval: {message}", file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_CODE) from None
 
 
