@@ -12,21 +12,21 @@ from typing import ClassVar
 from setuptools import Command
 from setuptools.command.build import build as _build
 
+#: Stem of the start-up files; sorts after `__editable__*`, which must run first.
 STARTUP_STEM = "iha_eval_startup"
-"""Stem of the start-up files; sorts after `__editable__*`, which must run first."""
 
+#: The line `site` executes; swallows failures, so that no unrelated Python start is disturbed.
 PTH_LINE = (
     "import sys; exec("
     '"try:\\n from iha_eval.lm_eval_plugin.startup import install\\n install()\\n'
     'except Exception:\\n pass")\n'
 )
-"""The line `site` executes; swallows failures, so that no unrelated Python start is disturbed."""
 
+#: The same for Python 3.15 on (PEP 829), which ignores the `.pth` line when it finds this.
 START_LINE = "iha_eval.lm_eval_plugin.startup:install\n"
-"""The same for Python 3.15 on (PEP 829), which ignores the `.pth` line when it finds this."""
 
+#: Top-level folders of the checkout that install inside the package `iha_eval`.
 DATA_FOLDERS = ("tasks", "reports")
-"""Top-level folders of the checkout that install inside the package `iha_eval`."""
 
 
 class build(_build):  # noqa: N801 - the class name is the command's name in error messages

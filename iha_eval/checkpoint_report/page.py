@@ -47,9 +47,9 @@ class Grid:
     """A heat map that is a table: a row a layer.
 
     Attributes:
-        title: what sets it apart from its neighbors.
-        columns: what stands above, such as "head"; the columns are numbered from 0.
-        rows: number of the layer and its cells.
+        title: What sets it apart from its neighbors.
+        columns: What stands above, such as "head"; the columns are numbered from 0.
+        rows: Number of the layer and its cells.
     """
 
     title: str
@@ -70,11 +70,11 @@ def write_page(found: Inspection, file: Path) -> None:
     """Write the page in one step.
 
     Args:
-        found: what is shown.
-        file: where to; its folder must exist.
+        found: What is shown.
+        file: Where to; its folder must exist.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: The file cannot be written.
     """
     page = render(found)
     try:

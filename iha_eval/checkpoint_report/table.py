@@ -142,8 +142,8 @@ def show(facts: Facts, console: Console) -> None:
     """Print everything.
 
     Args:
-        facts: as `Inspection.as_dict` has them.
-        console: where to.
+        facts: As `Inspection.as_dict` has them.
+        console: Where to.
     """
     context = f"{facts['context']:,} tokens"
 

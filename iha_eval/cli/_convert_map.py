@@ -33,7 +33,7 @@ def read_map(file: Path) -> tuple[StateDictMap, Path | None]:
         relative to the map.
 
     Raises:
-        UserError: it cannot be read, or a key is unknown or has a value that cannot be meant.
+        UserError: It cannot be read, or a key is unknown or has a value that cannot be meant.
     """
     if not file.is_file():
         raise UserError(f"{file} is not there: give the path of a map, see examples/map.yaml.")

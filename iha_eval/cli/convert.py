@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         0.
 
     Raises:
-        UserError: options do not go together, or the map cannot be read.
-        AdapterError: what is asked for cannot be done; nothing is left behind.
+        UserError: Options do not go together, or the map cannot be read.
+        AdapterError: What is asked for cannot be done; nothing is left behind.
         SystemExit: SIGTERM came; nothing is left behind either.
     """
     options = _parser().parse_args(arguments)
@@ -263,7 +263,7 @@ def shown(console: "Console") -> "Iterator[output.Progress]":
     """Draw a bar while the block runs, and take it away afterwards.
 
     Args:
-        console: where to.
+        console: Where to.
 
     Yields:
         What a conversion is to tell its progress.
@@ -283,7 +283,7 @@ def teller(bar: "Progress") -> "output.Progress":
     A line without a total pulses, so that a phase of one long step is seen to be alive.
 
     Args:
-        bar: the bar.
+        bar: The bar.
     """
     from rich.filesize import decimal
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "run ruler_mk on the two embedded checkpoints, a few documents, and compare them"
 
+#: Folder of a run -> the checkpoint's name; None is the default.
 RUNS = {"iha": None, "baseline": "embedded-baseline"}
-"""Folder of a run -> the checkpoint's name; None is the default."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         0, whatever it shows.
 
     Raises:
-        UserError: there is no such folder, or no such night to accept.
+        UserError: There is no such folder, or no such night to accept.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
     from rich.console import Console
@@ -117,9 +117,9 @@ def table(rows: list[SeriesRow], title: str, width: int) -> Table:
     """A row for each series, those of a task together; scores in percent, with standard errors.
 
     Args:
-        rows: what to show.
-        title: what stands above.
-        width: columns of the terminal; what names and numbers leave of it, the trend gets.
+        rows: What to show.
+        title: What stands above.
+        width: Columns of the terminal; what names and numbers leave of it, the trend gets.
     """
     order = {task: place for place, task in enumerate(row.series.task for row in rows[::-1])}
     ranked = sorted(rows, key=lambda row: (-order[row.series.task], row.series.metric))

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         128 and its number.
 
     Raises:
-        UserError: the configuration is wrong, another night is under way, or a folder cannot be
+        UserError: The configuration is wrong, another night is under way, or a folder cannot be
             written.
     """
     # Slow to import, and not needed for the help of `iha-eval`.

@@ -10,8 +10,8 @@ from iha_eval.doctor.machine import Machine
 from iha_eval.errors import UserError
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
+#: From best to worst: as it should be; worth knowing; costs something; something cannot work.
 STATUSES = (OK, NOTE, WARNING, PROBLEM)
-"""From best to worst: as it should be; worth knowing; costs something; something cannot work."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        name: the thing.
-        status: one of `STATUSES`.
-        what: what was found.
-        remedy: what to do about it; empty where there is nothing to do.
+        name: The thing.
+        status: One of `STATUSES`.
+        what: What was found.
+        remedy: What to do about it; empty where there is nothing to do.
     """
 
     name: str
@@ -31,16 +31,16 @@ class Finding:
     remedy: str = ""
 
 
+#: A check yields any number of findings; none where it does not apply.
 Check = Callable[[Machine], Iterable[Finding]]
-"""A check yields any number of findings; none where it does not apply."""
 
 
 def run(checks: Sequence[Check], machine: Machine) -> list[Finding]:
     """The findings of all checks, in order; a check that fails is a finding itself.
 
     Args:
-        checks: what to look at.
-        machine: where to look.
+        checks: What to look at.
+        machine: Where to look.
     """
     found: list[Finding] = []
     for check in checks:

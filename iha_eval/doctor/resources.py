@@ -14,11 +14,11 @@ from iha_eval.models.vllm.devices import free_memory
 GIB = 2**30
 COMPILERS = ("cc", "gcc", "clang")
 
+#: Python with torch and vLLM takes 2 GiB, a small model with its cache the rest.
 LEAST_MEMORY = 4 * GIB
-"""Python with torch and vLLM takes 2 GiB, a small model with its cache the rest."""
 
+#: What vLLM's processes exchange; containers give 64 MiB by default.
 LEAST_SHARED = GIB
-"""What vLLM's processes exchange; containers give 64 MiB by default."""
 
 
 def device(machine: Machine) -> Iterator[Finding]:

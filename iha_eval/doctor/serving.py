@@ -11,28 +11,28 @@ from dataclasses import dataclass
 from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
 
+#: Head dimensions of CPU_ATTN.
 CPU_WIDTHS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Head dimensions of CPU_ATTN."""
 
+#: Head dimensions of FLASHINFER.
 FLASHINFER_WIDTHS = (64, 128, 256, 512)
-"""Head dimensions of FLASHINFER."""
 
+#: FLASH_ATTN's head dimensions: multiples of the one up to the other (512 with FlashAttention 4,
+#: which cannot be seen from here).
 FLASH_STEP, FLASH_WIDEST = 8, 256
-"""FLASH_ATTN's head dimensions: multiples of the one up to the other (512 with FlashAttention 4,
-which cannot be seen from here)."""
 
+#: Least head dimension of TRITON_ATTN.
 TRITON_LEAST = 32
-"""Least head dimension of TRITON_ATTN."""
 
+#: Tokens per cache block that vLLM takes where it is not told, and what the states in a block have
+#: to be a multiple of; on a GPU, 16 and 16.
 BLOCKS = {"CPU_ATTN": (128, 32)}
-"""Tokens per cache block that vLLM takes where it is not told, and what the states in a block have
-to be a multiple of; on a GPU, 16 and 16."""
 
+#: Major compute capability on which vLLM prefers FLASHINFER.
 BLACKWELL = 10
-"""Major compute capability on which vLLM prefers FLASHINFER."""
 
+#: Least compute capability of FLASH_ATTN.
 FLASH = (8, 0)
-"""Least compute capability of FLASH_ATTN."""
 
 SET_FLASH = "--model_args attention_backend=FLASH_ATTN"
 SET_TRITON = "--model_args attention_backend=TRITON_ATTN"
@@ -44,9 +44,9 @@ class BackendChoice:
     """A backend with the reason for it.
 
     Attributes:
-        backend: its name in vLLM.
-        why: what decides.
-        instead: what to do instead, where this one cannot serve IHA; empty where it can.
+        backend: Its name in vLLM.
+        why: What decides.
+        instead: What to do instead, where this one cannot serve IHA; empty where it can.
     """
 
     backend: str
@@ -60,9 +60,9 @@ def choose(
     """What vLLM takes where it is not told; None without vLLM, or where it would not start.
 
     Args:
-        machine: what it runs on.
-        dtype: type to compute in.
-        width: head dimension d; None for one that every backend has a kernel for.
+        machine: What it runs on.
+        dtype: Type to compute in.
+        width: Head dimension d; None for one that every backend has a kernel for.
     """
     if machine.vllm is None:
         return None
@@ -118,8 +118,8 @@ def head_width(machine: Machine, width: int) -> Iterator[Finding]:
     """Whether the CPU's only backend has kernels for a head dimension; GPUs have others.
 
     Args:
-        machine: what it runs on.
-        width: d.
+        machine: What it runs on.
+        width: D.
     """
     chosen = choose(machine)
     if chosen is None or chosen.backend != "CPU_ATTN" or width in CPU_WIDTHS:
@@ -136,9 +136,9 @@ def blocks(machine: Machine, pseudo_heads: int, mixed: bool) -> Iterator[Finding
     """Cache blocks that plain and IHA layers in one model have to share.
 
     Args:
-        machine: what it runs on.
+        machine: What it runs on.
         pseudo_heads: P.
-        mixed: whether the model has plain and IHA layers.
+        mixed: Whether the model has plain and IHA layers.
     """
     chosen = choose(machine)
     if chosen is None:

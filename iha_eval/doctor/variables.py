@@ -19,11 +19,11 @@ class Variable:
     """One that is worth a line when it is set.
 
     Attributes:
-        name: of the variable.
-        when: whether a value of it is worth the line.
-        status: of the finding.
-        what: what it does.
-        remedy: what to do about it.
+        name: Of the variable.
+        when: Whether a value of it is worth the line.
+        status: Of the finding.
+        what: What it does.
+        remedy: What to do about it.
     """
 
     name: str

@@ -99,8 +99,8 @@ def multi_head_bank(matrix: Tensor, count: int, width: int) -> Layer:
 
     Args:
         matrix: A, [N, N].
-        count: k, the number of powers.
-        width: d, features of a token besides its position.
+        count: K, the number of powers.
+        width: D, features of a token besides its position.
     """
     patterns = powers(matrix, count)
     value = torch.eye(width + len(matrix), width, dtype=matrix.dtype)
@@ -116,9 +116,9 @@ def interleaved_bank(matrix: Tensor, count: int, width: int, value_scale: float 
 
     Args:
         matrix: A, [N, N].
-        count: k, the number of powers that are wanted.
-        width: d.
-        value_scale: factor on the values; hard attention shares its weight among c keys.
+        count: K, the number of powers that are wanted.
+        width: D.
+        value_scale: Factor on the values; hard attention shares its weight among c keys.
     """
     side = square_side(count)
     coarse = powers(torch.linalg.matrix_power(matrix, side), side)
@@ -173,8 +173,8 @@ def parameter_formula(tokens: int, width: int, count: int) -> tuple[int, int]:
 
     Args:
         tokens: N.
-        width: d.
-        count: k.
+        width: D.
+        count: K.
     """
     side, features = square_side(count), tokens + width
     multi_head = 2 * tokens * features * count + width * features * count

@@ -116,7 +116,7 @@ def count(layer: bank.Layer, values: Tensor, modulus: int, factor: int) -> Tenso
 
     Args:
         layer: One of `build`.
-        values: x, whole numbers from 0 to M-1, [n] with n at most N_max.
+        values: X, whole numbers from 0 to M-1, [n] with n at most N_max.
         modulus: M.
         factor: G.
 

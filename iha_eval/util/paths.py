@@ -8,8 +8,8 @@ from pathlib import Path
 
 from iha_eval.errors import UserError
 
+#: The folder of the package `iha_eval`.
 PACKAGE = Path(__file__).resolve().parent.parent
-"""The folder of the package `iha_eval`."""
 
 
 def tasks_dir() -> Path:

@@ -53,7 +53,7 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Our environment for a child: it imports what we do, and nothing from its working folder.
 
     Args:
-        changes: variables that are set in it besides; they win.
+        changes: Variables that are set in it besides; they win.
     """
     given = dict(os.environ)
     known = [_absolute(path) for path in given.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -84,8 +84,8 @@ class Tree:
         """End the child with all that it started: first asked, then made to.
 
         Args:
-            child: the child; may have ended already, and leave others.
-            grace: seconds between SIGTERM and SIGKILL.
+            child: The child; may have ended already, and leave others.
+            grace: Seconds between SIGTERM and SIGKILL.
         """
         if child.poll() is None:
             _signal_group(child.pid, signal.SIGTERM)

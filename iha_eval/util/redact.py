@@ -128,8 +128,8 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
     """A text in which the values of secrets are stars.
 
     Args:
-        text: a log, a command line, JSON, lm-eval's `name=value,...`.
-        known: secrets that are stars wherever they stand; very short ones are passed over.
+        text: A log, a command line, JSON, lm-eval's `name=value,...`.
+        known: Secrets that are stars wherever they stand; very short ones are passed over.
     """
     for value in sorted(known, key=len, reverse=True):
         if len(value) >= _KNOWN_LEAST:

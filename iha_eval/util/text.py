@@ -7,8 +7,8 @@ Not for: escaping, which depends on where a text goes and is done there.
 import re
 from typing import Any
 
+#: Stands where a text was cut.
 GAP = "\n[... {count:,} characters left out ...]\n"
-"""Stands where a text was cut."""
 
 _UNFIT = re.compile(
     # Controls but tab and line feed; what has no picture or reorders text; fillers; half

@@ -24,12 +24,12 @@ class Section:
     """A mapping whose keys are known.
 
     Args:
-        value: what the file holds there.
-        where: file and key, such as "nightly.yaml: models.iha"; begins every error.
-        known: all keys that there are.
+        value: What the file holds there.
+        where: File and key, such as "nightly.yaml: models.iha"; begins every error.
+        known: All keys that there are.
 
     Raises:
-        UserError: it is no mapping, or has a key that is not known.
+        UserError: It is no mapping, or has a key that is not known.
     """
 
     def __init__(self, value: Any, where: str, known: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ class Section:
         """The value, which must be there.
 
         Raises:
-            UserError: it is not.
+            UserError: It is not.
         """
         if self.get(key) is None:
             raise UserError(f"{self.at(key)} is missing: {remedy}")
@@ -72,7 +72,7 @@ class Section:
         """A non-empty text.
 
         Raises:
-            UserError: it is another thing, or missing without a default.
+            UserError: It is another thing, or missing without a default.
         """
         value = self.get(key) if default is not None else self.need(key, remedy)
         if value is None:
@@ -85,7 +85,7 @@ class Section:
         """A list of texts, one text standing for itself; numbers are taken as texts.
 
         Raises:
-            UserError: it is another thing, or empty.
+            UserError: It is another thing, or empty.
         """
         value = self.get(key)
         if value is None:
@@ -100,7 +100,7 @@ class Section:
         """True or false.
 
         Raises:
-            UserError: it is neither.
+            UserError: It is neither.
         """
         value = self.get(key)
         if value is not None and not isinstance(value, bool):
@@ -111,7 +111,7 @@ class Section:
         """A number between two others, inclusive.
 
         Raises:
-            UserError: it is none, or lies outside.
+            UserError: It is none, or lies outside.
         """
         value = self.get(key)
         if value is None:
@@ -124,7 +124,7 @@ class Section:
         """A mapping with texts for keys, of which nothing else is known.
 
         Raises:
-            UserError: it is another thing.
+            UserError: It is another thing.
         """
         value = self.get(key)
         if value is None:
@@ -137,7 +137,7 @@ class Section:
         """A duration in seconds; the file may say 90m, 8h or 1d.
 
         Raises:
-            UserError: it is none, or not above zero.
+            UserError: It is none, or not above zero.
         """
         value = self.get(key)
         if value is None:
@@ -153,7 +153,7 @@ def load(path: Path) -> Any:
     """What a YAML file holds.
 
     Raises:
-        UserError: it cannot be read, is no YAML, or has a key twice.
+        UserError: It cannot be read, is no YAML, or has a key twice.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from iha_eval.verify.reading import Reading, ReadingRow, Sequence
 
+#: Nats, in float32. Implementations sum in different orders, and with depth that grows: the
+#: embedded models, on prose that they were not trained on, differ by up to 3e-4 at one token of a
+#: thousand (6e-6 in the mean), a real one of 30 layers by 5e-5. A mask or position that is wrong by
+#: one token shows as 1e-2 and more.
 TOLERANCE = 1e-3
-"""Nats, in float32. Implementations sum in different orders, and with depth that grows: the
-embedded models, on prose that they were not trained on, differ by up to 3e-4 at one token of a
-thousand (6e-6 in the mean), a real one of 30 layers by 5e-5. A mask or position that is wrong by
-one token shows as 1e-2 and more."""
 
+#: In a narrower type, an implementation may be this many times as far from the float32 reference as
+#: Transformers in the same type is: in the mean, which is stable over hundreds of tokens, and at
+#: the worst token, which is not.
 MEAN_FACTOR, LARGEST_FACTOR = 2.0, 4.0
-"""In a narrower type, an implementation may be this many times as far from the float32 reference
-as Transformers in the same type is: in the mean, which is stable over hundreds of tokens, and at
-the worst token, which is not."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Limit:
     """What two readings may differ by.
 
     Attributes:
-        largest: at any token, in nats.
-        mean: over all tokens, in nats.
-        tie: gap within which two tokens are as likely, in nats.
+        largest: At any token, in nats.
+        mean: Over all tokens, in nats.
+        tie: Gap within which two tokens are as likely, in nats.
     """
 
     largest: float
@@ -47,9 +47,9 @@ def measured_limit(largest: float, mean: float, tolerance: float = TOLERANCE) ->
     """The limit in a narrower type, from what that type does to Transformers.
 
     Args:
-        largest: largest difference of Transformers in this type from itself in float32, in nats.
-        mean: the mean difference.
-        tolerance: the least limit, for types that change nothing.
+        largest: Largest difference of Transformers in this type from itself in float32, in nats.
+        mean: The mean difference.
+        tolerance: The least limit, for types that change nothing.
 
     Returns:
         The limit; that of float32 where the type is too narrow for the model, so that what it
@@ -70,14 +70,14 @@ class ReadingDifference:
     """Two readings of one sequence.
 
     Attributes:
-        first: name of a reading.
-        second: name of the other.
-        prompt: name of the prompt.
-        largest: largest difference in log-probability, in nats; inf where one is not a number.
-        mean: mean of the differences.
-        token: index of the token where it is largest.
-        count: number of tokens compared; 0 where no token was read by both.
-        limit: what is allowed; None where nothing is judged.
+        first: Name of a reading.
+        second: Name of the other.
+        prompt: Name of the prompt.
+        largest: Largest difference in log-probability, in nats; inf where one is not a number.
+        mean: Mean of the differences.
+        token: Index of the token where it is largest.
+        count: Number of tokens compared; 0 where no token was read by both.
+        limit: What is allowed; None where nothing is judged.
     """
 
     first: str
@@ -100,11 +100,11 @@ class GreedyChoice:
     """Where a reading prefers another token than the reference's greedy one.
 
     Attributes:
-        reading: its name.
-        prompt: name of the prompt.
-        step: which generated token, from 0.
-        gap: by how much it prefers the other, in nats.
-        tie: whether both are as likely as the allowed difference can tell.
+        reading: Its name.
+        prompt: Name of the prompt.
+        step: Which generated token, from 0.
+        gap: By how much it prefers the other, in nats.
+        tie: Whether both are as likely as the allowed difference can tell.
     """
 
     reading: str
@@ -124,11 +124,11 @@ def differences(
     """Compare two readings sequence by sequence.
 
     Args:
-        first: one.
-        second: the other.
-        sequences: what both read.
-        limit: what is allowed; None to compare without judging.
-        last: index of the last token to compare; None for all.
+        first: One.
+        second: The other.
+        sequences: What both read.
+        limit: What is allowed; None to compare without judging.
+        last: Index of the last token to compare; None for all.
     """
     found = []
     for sequence, one, two in zip(sequences, first.rows, second.rows, strict=True):
@@ -156,10 +156,10 @@ def choices(
     """Where greedy text would part from the reference's, teacher-forced on the latter.
 
     Args:
-        reading: what is asked.
-        sequences: with the reference's greedy continuations.
-        tie: gap up to which two tokens are as likely as each other.
-        last: index of the last token to ask about; None for all.
+        reading: What is asked.
+        sequences: With the reference's greedy continuations.
+        tie: Gap up to which two tokens are as likely as each other.
+        last: Index of the last token to ask about; None for all.
     """
     found = []
     for sequence, row in zip(sequences, reading.rows, strict=True):

@@ -54,8 +54,8 @@ def reach(config: IHAConfig, free: int) -> int:
     """Most tokens it may read at once.
 
     Args:
-        config: the configuration.
-        free: bytes of memory that are free.
+        config: The configuration.
+        free: Bytes of memory that are free.
     """
     scores = min(MOST, SHARE * free) / (4 * COPIES * config.num_attention_heads)
     widest = max(map(config.pseudo_heads, range(config.num_hidden_layers)))
@@ -69,10 +69,10 @@ def read(
     """Read every sequence, up to `most` tokens of it.
 
     Args:
-        checkpoint: where the weights are.
-        config: see `configuration`.
-        sequences: what to read.
-        most: see `reach`.
+        checkpoint: Where the weights are.
+        config: See `configuration`.
+        sequences: What to read.
+        most: See `reach`.
     """
     start = time.perf_counter()
     weights = {

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from iha_eval.errors import UserError
 from iha_eval.models.tokenizer import PromptTokenizer
 
+#: Lengths in tokens: a single one, and both sides of a cache block's border.
 SHORT = (1, 63, 129)
-"""Lengths in tokens: a single one, and both sides of a cache block's border."""
 
+#: Several cache blocks and several chunks of prefill.
 LONG = 1000
-"""Several cache blocks and several chunks of prefill."""
 
+#: Tokens by which the last prompt is longer than the window.
 BEYOND = 65
-"""Tokens by which the last prompt is longer than the window."""
 
+#: Longest prompt that is made for a window's sake.
 MOST = 8192
-"""Longest prompt that is made for a window's sake."""
 
 _PEOPLE = ("Ada", "Bruno", "Chidi", "Dagny", "Emre", "Farah", "Goro", "Hanna", "Imani", "Joris")
 _DEEDS = ("carried", "counted", "painted", "sold", "borrowed", "repaired", "weighed", "lost")
@@ -36,8 +36,8 @@ class Prompt:
     """One prompt.
 
     Attributes:
-        name: what it is called in tables.
-        ids: its token ids.
+        name: What it is called in tables.
+        ids: Its token ids.
     """
 
     name: str
@@ -50,7 +50,7 @@ def lengths(kind: str, window: int | None, room: int) -> list[int]:
     Args:
         kind: "short", or "all" for a long one too, and one beyond the window.
         window: W in tokens, or None.
-        room: most tokens a prompt may have.
+        room: Most tokens a prompt may have.
     """
     wanted = list(SHORT)
     if kind == "all":
@@ -64,12 +64,12 @@ def make(text: PromptTokenizer, wanted: Sequence[int], vocabulary: int) -> list[
     """Prompts of the wanted lengths, begun as the tokenizer begins a text.
 
     Args:
-        text: the checkpoint's tokenizer.
-        wanted: lengths in tokens.
-        vocabulary: rows of the embedding.
+        text: The checkpoint's tokenizer.
+        wanted: Lengths in tokens.
+        vocabulary: Rows of the embedding.
 
     Raises:
-        UserError: the tokenizer has tokens that the embedding has no row for.
+        UserError: The tokenizer has tokens that the embedding has no row for.
     """
     check_vocabulary(text, vocabulary)
     return [Prompt(_name(length), _ids(text, length)) for length in wanted]
@@ -79,7 +79,7 @@ def check_vocabulary(text: PromptTokenizer, vocabulary: int) -> None:
     """Refuse a tokenizer whose tokens the model cannot read.
 
     Raises:
-        UserError: it has tokens that the embedding has no row for.
+        UserError: It has tokens that the embedding has no row for.
     """
     largest = max(text.tokenizer.get_vocab().values(), default=-1)
     if largest >= vocabulary:

@@ -17,8 +17,8 @@ class Sequence:
     """A prompt with the greedy continuation that the reference gave it.
 
     Attributes:
-        prompt: the prompt.
-        answer: the continuation's token ids.
+        prompt: The prompt.
+        answer: The continuation's token ids.
     """
 
     prompt: Prompt
@@ -35,9 +35,9 @@ class ReadingRow:
     """How likely the tokens of one sequence were found, from one of them on.
 
     Attributes:
-        first: index in the sequence of the first token that is spoken of.
+        first: Index in the sequence of the first token that is spoken of.
         logprobs: log-probability of each token, given those before it.
-        best: highest log-probability of any token at the same places.
+        best: Highest log-probability of any token at the same places.
     """
 
     first: int
@@ -59,11 +59,11 @@ class Reading:
     """One implementation's rows.
 
     Attributes:
-        name: the implementation, as tables call it.
-        dtype: type it computed in, such as "float32".
-        rows: a row for each sequence, in their order.
-        seconds: how long it took, loading included.
-        whole: whether it read sequences in one piece, as opposed to token by token.
+        name: The implementation, as tables call it.
+        dtype: Type it computed in, such as "float32".
+        rows: A row for each sequence, in their order.
+        seconds: How long it took, loading included.
+        whole: Whether it read sequences in one piece, as opposed to token by token.
     """
 
     name: str
@@ -91,8 +91,8 @@ def row_of_logits(logits: torch.Tensor, ids: list[int], first: int = 1) -> Readi
 
     Args:
         logits: [n, vocabulary], whose last one follows the last token but one of `ids`.
-        ids: the sequence.
-        first: index of the first token to speak of; `len(ids) - first` logits are looked at.
+        ids: The sequence.
+        first: Index of the first token to speak of; `len(ids) - first` logits are looked at.
     """
     count = len(ids) - first
     logprobs = logits[len(logits) - count :].float().log_softmax(-1)

@@ -16,8 +16,8 @@ from rich.table import Table
 from iha_eval.verify.compare import LARGEST_FACTOR, MEAN_FACTOR, ReadingDifference, pooled_mean
 from iha_eval.verify.run import VerifyReport
 
+#: Nats by which a token is clearly preferred: nobody would call the texts the same.
 CLEAR = 1.0
-"""Nats by which a token is clearly preferred: nobody would call the texts the same."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class VerifyVerdict:
     """The outcome.
 
     Attributes:
-        agree: whether every value is finite, every judged pair within its limit, in the mean
+        agree: Whether every value is finite, every judged pair within its limit, in the mean
             too, and greedy text parts nowhere but at ties.
-        sentence: the same in words, with what was not checked.
+        sentence: The same in words, with what was not checked.
     """
 
     agree: bool

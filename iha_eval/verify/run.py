@@ -30,8 +30,8 @@ from iha_eval.verify.transformers_model import KINDS, TransformersModel
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.hf.modeling import cache_problem
 
+#: Tokens that are generated after each prompt.
 ANSWER = 16
-"""Tokens that are generated after each prompt."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Request:
     """What is to be verified.
 
     Attributes:
-        checkpoint: folder, hub name, or name of an embedded checkpoint.
-        against: the same of a plain base that it was converted from; None without.
+        checkpoint: Folder, hub name, or name of an embedded checkpoint.
+        against: The same of a plain base that it was converted from; None without.
         dtype: "float32", or "checkpoint" for the type of its weights.
         prompts: "short" or "all".
-        tolerance: what implementations may differ by in float32, in nats.
-        vllm: whether vLLM takes part, if it is installed.
+        tolerance: What implementations may differ by in float32, in nats.
+        vllm: Whether vLLM takes part, if it is installed.
     """
 
     checkpoint: str
@@ -60,18 +60,18 @@ class VerifyReport:
     """What was found.
 
     Attributes:
-        name: the checkpoint, as the user called it.
-        fingerprint: of its weights and configuration.
-        dtype: type that was asked for.
-        against: the base, as the user called it; None without.
-        sequences: what was read.
-        readings: by whom; the reference first.
-        limit: what was allowed.
-        differences: of the judged pairs, and of a base's prompts beyond the window.
-        choices: where greedy text parts.
-        within: index of the last token that a base was judged at; None for all.
-        notes: what else is to be said, in sentences.
-        unchecked: what was not looked at or not judged, and why, in words.
+        name: The checkpoint, as the user called it.
+        fingerprint: Of its weights and configuration.
+        dtype: Type that was asked for.
+        against: The base, as the user called it; None without.
+        sequences: What was read.
+        readings: By whom; the reference first.
+        limit: What was allowed.
+        differences: Of the judged pairs, and of a base's prompts beyond the window.
+        choices: Where greedy text parts.
+        within: Index of the last token that a base was judged at; None for all.
+        notes: What else is to be said, in sentences.
+        unchecked: What was not looked at or not judged, and why, in words.
     """
 
     name: str
@@ -92,11 +92,11 @@ def verify(request: Request, say: Callable[[str], None] = lambda _: None) -> Ver
     """Read with every implementation, one at a time, and compare.
 
     Args:
-        request: what to verify.
-        say: told what is about to be done.
+        request: What to verify.
+        say: Told what is about to be done.
 
     Raises:
-        UserError: a checkpoint cannot be read, or an implementation refuses it.
+        UserError: A checkpoint cannot be read, or an implementation refuses it.
     """
     found = source.find_checkpoint(request.checkpoint)
     return _Verification(request, found, say).run()

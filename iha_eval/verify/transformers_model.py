@@ -32,9 +32,9 @@ class TransformersModel:
     """A loaded model; freed at the end of a `with` block.
 
     Attributes:
-        folder: the checkpoint.
-        dtype: type to compute in, such as "float32".
-        label: what its readings are called.
+        folder: The checkpoint.
+        dtype: Type to compute in, such as "float32".
+        label: What its readings are called.
     """
 
     folder: Path
@@ -82,8 +82,8 @@ class TransformersModel:
         """Continue each prompt greedily with the key/value cache, past any end of text.
 
         Args:
-            prompts: what to continue.
-            tokens: how many tokens to generate.
+            prompts: What to continue.
+            tokens: How many tokens to generate.
 
         Returns:
             The sequences, and how likely the generated tokens were found on the way.
@@ -100,8 +100,8 @@ class TransformersModel:
         """Read each sequence in one piece, without a cache.
 
         Args:
-            sequences: what to read.
-            kind: attention implementation, one of `KINDS`.
+            sequences: What to read.
+            kind: Attention implementation, one of `KINDS`.
         """
         start = time.perf_counter()
         self._model.set_attn_implementation(kind)

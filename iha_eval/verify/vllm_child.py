@@ -18,8 +18,8 @@ from iha_eval.models.vllm.engine import Engine, Output, scoring_params, set_envi
 from model_adapters import checkpoint
 from model_adapters.errors import AdapterError
 
+#: Tokens a step: prompts longer than this are read in chunks.
 CHUNK = 256
-"""Tokens a step: prompts longer than this are read in chunks."""
 
 # Most that vLLM lists of a place without being told otherwise.
 LISTED = 20
@@ -52,7 +52,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         UserError: vLLM refuses.
-        AdapterError: the checkpoint is not as it should be.
+        AdapterError: The checkpoint is not as it should be.
     """
     found = checkpoint.read(request["checkpoint"])
     cpu = set_environment(1)

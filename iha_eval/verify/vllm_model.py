@@ -27,11 +27,11 @@ class Served:
     """What vLLM said.
 
     Attributes:
-        whole: its reading of whole sequences, prefilled in chunks.
-        stepwise: its own greedy decoding, from prompts that the prefix cache knows.
-        prefix_hits: prompt tokens that came out of the prefix cache.
-        attention: names of the attention backends that ran.
-        device: what it ran on.
+        whole: Its reading of whole sequences, prefilled in chunks.
+        stepwise: Its own greedy decoding, from prompts that the prefix cache knows.
+        prefix_hits: Prompt tokens that came out of the prefix cache.
+        attention: Names of the attention backends that ran.
+        device: What it ran on.
     """
 
     whole: Reading
@@ -52,11 +52,11 @@ def read(
     """Let vLLM read the sequences and continue their prompts.
 
     Args:
-        folder: the checkpoint.
-        tokenizer: folder of its tokenizer.
-        dtype: type to compute in, such as "float32".
-        sequences: what to read.
-        label: what its readings are called.
+        folder: The checkpoint.
+        tokenizer: Folder of its tokenizer.
+        dtype: Type to compute in, such as "float32".
+        sequences: What to read.
+        label: What its readings are called.
 
     Raises:
         UserError: vLLM refuses the checkpoint, or crashes.
@@ -91,11 +91,11 @@ def ask(command: Items[str], request: dict[str, Any]) -> dict[str, Any]:
     """Run a process that takes a request and leaves a reply.
 
     Args:
-        command: what to run.
-        request: goes to its standard input as JSON, with the `reply` file's path added.
+        command: What to run.
+        request: Goes to its standard input as JSON, with the `reply` file's path added.
 
     Raises:
-        UserError: it ended without a reply; with the last line that it printed.
+        UserError: It ended without a reply; with the last line that it printed.
     """
     with tempfile.TemporaryDirectory(prefix="iha-eval-verify-") as scratch:
         reply, log = Path(scratch) / "reply.json", Path(scratch) / "log.txt"

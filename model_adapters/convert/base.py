@@ -18,10 +18,10 @@ from model_adapters.convert.shards import Weights
 from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import describe_mismatch
 
+#: Model types whose layers are Llama's -> the one class of each that can be converted.
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
-"""Model types whose layers are Llama's -> the one class of each that can be converted."""
+#: More is a slip of the keyboard, and would fill the memory.
 MOST_PSEUDO_HEADS = 1024
-"""More is a slip of the keyboard, and would fill the memory."""
 WEIGHT_TYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -30,9 +30,9 @@ class Base:
     """A plain model that can become an IHA model, as far as its configuration tells.
 
     Attributes:
-        folder: where it lies.
-        fields: its `config.json`, in the terms of Llama's.
-        config: the same, parsed.
+        folder: Where it lies.
+        fields: Its `config.json`, in the terms of Llama's.
+        config: The same, parsed.
     """
 
     folder: Path
@@ -44,8 +44,8 @@ def open_base(folder: Path) -> Base:
     """Read the configuration of a folder.
 
     Raises:
-        ConversionError: it describes something else than a plain Llama.
-        CheckpointError: it is missing or broken.
+        ConversionError: It describes something else than a plain Llama.
+        CheckpointError: It is missing or broken.
     """
     config = checkpoint.read_config(folder)
     raw = stored_fields(folder)
@@ -62,8 +62,8 @@ def check_weights(base: Base) -> checkpoint.Checkpoint:
     """Check the weights; every one is read once.
 
     Raises:
-        ConversionError: they are sound, but of a type that cannot be converted.
-        CheckpointError: they are broken, or not safetensors.
+        ConversionError: They are sound, but of a type that cannot be converted.
+        CheckpointError: They are broken, or not safetensors.
     """
     found = checkpoint.read(base.folder)
     if found.weights_dtype not in WEIGHT_TYPES:
@@ -95,15 +95,15 @@ def iha_fields(
     """A base's `config.json` with what makes it an IHA model's.
 
     Args:
-        base: the base.
+        base: The base.
         pseudo_heads: P.
-        kinds: the schedule, as `schedule.layer_kinds` reads it.
+        kinds: The schedule, as `schedule.layer_kinds` reads it.
         window: W in tokens, or None to derive it.
         train_length: N in tokens, for W; None takes the base's longest context.
         pseudo_rope: "virtual" or "token".
 
     Raises:
-        ConversionError: schedule and window do not go with the base, or P is out of bounds.
+        ConversionError: Schedule and window do not go with the base, or P is out of bounds.
     """
     if not 1 <= pseudo_heads <= MOST_PSEUDO_HEADS:
         raise ConversionError(
@@ -128,7 +128,7 @@ def iha_config(fields: dict[str, Any], where: Path) -> IHAConfig:
     """Parse the fields of a new IHA configuration.
 
     Raises:
-        AdapterError: a field has a value that cannot be meant; `where` is named.
+        AdapterError: A field has a value that cannot be meant; `where` is named.
     """
     try:
         return IHAConfig.from_dict(fields)

@@ -59,15 +59,15 @@ def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
     """Write the plain Llama that computes what an IHA checkpoint does.
 
     Args:
-        source: folder of the IHA checkpoint.
-        out: a folder that does not exist yet.
-        progress: told phases and bytes.
+        source: Folder of the IHA checkpoint.
+        out: A folder that does not exist yet.
+        progress: Told phases and bytes.
 
     Returns:
         What was made.
 
     Raises:
-        AdapterError: there is no such Llama, or the folder does not do; nothing is left behind.
+        AdapterError: There is no such Llama, or the folder does not do; nothing is left behind.
     """
     progress(CHECKING, 0, shards.size_on_disk(source))
     found = checkpoint.read(source)
@@ -103,7 +103,7 @@ def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing
     """What the mixing of one layer comes down to.
 
     Raises:
-        ConversionError: it has no plain form; the text names the layer and says why.
+        ConversionError: It has no plain form; the text names the layer and says why.
     """
     query, key, value, matrix = (
         weights[f"model.layers.{layer}.self_attn.{name}"].double() for name in IHA_TENSORS

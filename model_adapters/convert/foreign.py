@@ -38,8 +38,8 @@ from model_adapters.convert.output import (
 from model_adapters.convert.rules import Move, NameMap, assign, some
 from model_adapters.layout import expected_shapes
 
+#: No shard is larger than this, unless one tensor is.
 SHARD_BYTES = 5_000_000_000
-"""No shard is larger than this, unless one tensor is."""
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
@@ -50,7 +50,7 @@ class MapMixing:
     Attributes:
         pseudo_heads: P.
         pseudo_rope: "virtual" or "token".
-        schedule: the kind of each layer, as `schedule.layer_kinds` reads it.
+        schedule: The kind of each layer, as `schedule.layer_kinds` reads it.
         window: W in tokens, or None to derive it.
         train_length: N in tokens, for W.
     """
@@ -67,9 +67,9 @@ class StateDictMap:
     """All that a map file says.
 
     Attributes:
-        names: how names become ours, and tensors with them.
-        inside: keys that lead to the state dict in the file.
-        mixing: what a plain configuration lacks; None with an IHA configuration.
+        names: How names become ours, and tensors with them.
+        inside: Keys that lead to the state dict in the file.
+        mixing: What a plain configuration lacks; None with an IHA configuration.
     """
 
     names: NameMap
@@ -89,19 +89,19 @@ def from_state_dict(
     """Write a checkpoint from a state dict under other names.
 
     Args:
-        file: the state dict, `.safetensors` or of `torch.save`.
-        shape: a `config.json`, or the folder it lies in, of an IHA model or of the plain Llama of
+        file: The state dict, `.safetensors` or of `torch.save`.
+        shape: A `config.json`, or the folder it lies in, of an IHA model or of the plain Llama of
             the same shape; tokenizer and license beside it go along, weights do not.
-        out: a folder that does not exist yet.
-        plan: the map.
-        shard_bytes: largest size of a shard.
-        progress: told phases and bytes.
+        out: A folder that does not exist yet.
+        plan: The map.
+        shard_bytes: Largest size of a shard.
+        progress: Told phases and bytes.
 
     Returns:
         What was made, with every move.
 
     Raises:
-        AdapterError: a tensor has no place, a place no tensor, or one of the files does not do;
+        AdapterError: A tensor has no place, a place no tensor, or one of the files does not do;
             nothing is left behind.
     """
     folder = _shape_folder(shape)
@@ -263,11 +263,11 @@ def open_state_dict(file: Path, inside: tuple[str, ...] = ()) -> Mapping[str, Te
     """Open a file; nothing of a tensor is read before it is used.
 
     Args:
-        file: with the ending `.safetensors`, `.pt`, `.pth` or `.bin`.
-        inside: keys that lead to the state dict, for a training checkpoint with more in it.
+        file: With the ending `.safetensors`, `.pt`, `.pth` or `.bin`.
+        inside: Keys that lead to the state dict, for a training checkpoint with more in it.
 
     Raises:
-        ConversionError: it cannot be read, or holds no state dict there.
+        ConversionError: It cannot be read, or holds no state dict there.
     """
     if not file.is_file():
         raise ConversionError(f"{file} is not there: give the file of a state dict.")

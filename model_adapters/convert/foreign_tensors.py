@@ -26,7 +26,7 @@ def check(move: Move, tensor: Tensor) -> None:
     """Refuse what can be known to be wrong without looking at values.
 
     Raises:
-        ConversionError: an IHA tensor without axes, axes for another one, or a foreign tensor that
+        ConversionError: An IHA tensor without axes, axes for another one, or a foreign tensor that
             does not hold its values one by one.
     """
     kind = _unreadable(tensor)
@@ -53,16 +53,16 @@ def make(move: Move, tensor: Tensor, config: IHAConfig, wanted: tuple[int, ...])
     """One of our tensors.
 
     Args:
-        move: what is done.
-        tensor: the foreign one.
-        config: for the sizes.
-        wanted: shape of ours.
+        move: What is done.
+        tensor: The foreign one.
+        config: For the sizes.
+        wanted: Shape of ours.
 
     Returns:
         A contiguous tensor of that shape.
 
     Raises:
-        ConversionError: its shape or type does not do; the text names it.
+        ConversionError: Its shape or type does not do; the text names it.
     """
     if not tensor.is_floating_point():
         raise ConversionError(
@@ -179,8 +179,8 @@ def check_split(split: tuple[str, ...], grouped: bool) -> str | None:
     return None
 
 
+#: How the checkpoint format keeps them.
 OUR_AXES = {"alpha": "mhp", "collapse": "h(mp)"}
-"""How the checkpoint format keeps them."""
 _GROUP = re.compile(r"([mhp])|\(([mhp]{2,3})\)")
 
 
@@ -189,8 +189,8 @@ class AxisOrder:
     """An order of axes.
 
     Attributes:
-        text: as it was written.
-        groups: the letters of each axis.
+        text: As it was written.
+        groups: The letters of each axis.
     """
 
     text: str
@@ -206,7 +206,7 @@ def parse_axes(text: str) -> AxisOrder:
     """Read letters such as `hpm`, `hp` or `h(mp)`.
 
     Raises:
-        ConversionError: they are no order of axes.
+        ConversionError: They are no order of axes.
     """
     groups = tuple(found[1] or found[2] for found in _GROUP.finditer(text))
     letters = "".join(groups)
@@ -224,8 +224,8 @@ def rearrange(tensor: Tensor, axes: AxisOrder, name: str, heads: int, pseudo_hea
     """A tensor in our order.
 
     Args:
-        tensor: as it was kept.
-        axes: its order.
+        tensor: As it was kept.
+        axes: Its order.
         name: "collapse", or one of the alphas; chooses the order it is brought into.
         heads: M, the heads that it mixes.
         pseudo_heads: P.
@@ -234,7 +234,7 @@ def rearrange(tensor: Tensor, axes: AxisOrder, name: str, heads: int, pseudo_hea
         [M, M, P] for an alpha, [M, M*P] for the collapse.
 
     Raises:
-        ConversionError: its shape does not go with the letters.
+        ConversionError: Its shape does not go with the letters.
     """
     sizes = {"m": heads, "h": heads, "p": pseudo_heads}
     wanted = [math.prod(sizes[letter] for letter in group) for group in axes.groups]

@@ -46,7 +46,7 @@ def check(file: Path, dtype: str) -> None:
     """Refuse early what cannot be unpacked.
 
     Raises:
-        ConversionError: there is no such file or type, or what reads it is not installed.
+        ConversionError: There is no such file or type, or what reads it is not installed.
     """
     if dtype not in WEIGHT_TYPES:
         raise ConversionError(f"dtype is {dtype!r}: use one of {', '.join(WEIGHT_TYPES)}.")
@@ -63,12 +63,12 @@ def unpack(file: Path, folder: Path, dtype: str) -> None:
     """Write weights, configuration and tokenizer as a Hugging Face folder.
 
     Args:
-        file: the GGUF file.
-        folder: where to.
-        dtype: type of the weights.
+        file: The GGUF file.
+        folder: Where to.
+        dtype: Type of the weights.
 
     Raises:
-        ConversionError: it cannot be read, is no Llama, or holds what would be lost.
+        ConversionError: It cannot be read, is no Llama, or holds what would be lost.
     """
     named = {"gguf_file": file.name}
     try:

@@ -19,8 +19,8 @@ from model_adapters import checkpoint
 from model_adapters.convert.errors import ConversionError
 from model_adapters.errors import AdapterError
 
+#: Says where a converted checkpoint came from; no loader reads it, no fingerprint counts it.
 PROVENANCE = "iha_conversion.json"
-"""Says where a converted checkpoint came from; no loader reads it, no fingerprint counts it."""
 
 # Tokenizer, prompts and terms of use; a model card would speak of another model.
 COMPANIONS = (
@@ -47,7 +47,7 @@ def appearing(out: Path) -> Iterator[Path]:
     """A scratch folder that becomes `out` when the block ends well, and is gone otherwise.
 
     Args:
-        out: what must not exist yet, or be an empty folder.
+        out: What must not exist yet, or be an empty folder.
 
     Yields:
         The folder to write to, on the same file system as `out`; what lies beside it is removed.
@@ -79,8 +79,8 @@ def _check_free(out: Path) -> None:
     """Refuse what exists, an empty folder apart.
 
     Raises:
-        ConversionError: it exists.
-        OSError: nothing of that name can exist.
+        ConversionError: It exists.
+        OSError: Nothing of that name can exist.
     """
     if Path.cwd().is_relative_to(os.path.realpath(out)):
         raise ConversionError(
@@ -105,11 +105,11 @@ def check_room(folder: Path, size: int) -> None:
     """Refuse to begin what would fill the disk.
 
     Args:
-        folder: where it is to be written.
-        size: bytes, about.
+        folder: Where it is to be written.
+        size: Bytes, about.
 
     Raises:
-        ConversionError: there is not that much room.
+        ConversionError: There is not that much room.
     """
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -128,10 +128,10 @@ def write_provenance(folder: Path, kind: str, source: Mapping[str, Any], **optio
     """Note down what was converted and how.
 
     Args:
-        folder: the new checkpoint.
-        kind: which conversion it was.
-        source: what is known of what it was made from.
-        **options: what was asked for.
+        folder: The new checkpoint.
+        kind: Which conversion it was.
+        source: What is known of what it was made from.
+        **options: What was asked for.
     """
     content = {
         "conversion": kind,
@@ -162,10 +162,10 @@ def copy_companions(source: Path, target: Path) -> tuple[list[str], list[str]]:
     return copied, left
 
 
+#: Told the phase, the bytes just done in it (0 where it begins) and its bytes in all.
 Progress = Callable[[str, int, int], None]
-"""Told the phase, the bytes just done in it (0 where it begins) and its bytes in all."""
+#: The phases; all but writing are told only where they begin.
 UNPACKING, CHECKING, WRITING, READING = "unpacking", "checking", "writing", "reading back"
-"""The phases; all but writing are told only where they begin."""
 
 
 @dataclass(frozen=True)
@@ -173,13 +173,13 @@ class Outcome:
     """A finished conversion.
 
     Attributes:
-        made: the new checkpoint.
-        source: the old one; None for a state dict.
-        copied: names of the files that went along.
-        left: names of those that did not.
-        facts: what it is, name and value.
-        notes: sentences that the user should read.
-        moves: what went where, tensor by tensor, for a state dict.
+        made: The new checkpoint.
+        source: The old one; None for a state dict.
+        copied: Names of the files that went along.
+        left: Names of those that did not.
+        facts: What it is, name and value.
+        notes: Sentences that the user should read.
+        moves: What went where, tensor by tensor, for a state dict.
     """
 
     made: checkpoint.Checkpoint
@@ -200,11 +200,11 @@ def checked(folder: Path, out: Path) -> checkpoint.Checkpoint:
     """Read back what was written, as whoever evaluates it will.
 
     Args:
-        folder: where it lies now.
-        out: where it is going to lie.
+        folder: Where it lies now.
+        out: Where it is going to lie.
 
     Raises:
-        ConversionError: it could not be served.
+        ConversionError: It could not be served.
     """
     try:
         return replace(checkpoint.read(folder), path=out)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from model_adapters.convert.errors import ConversionError
 
+#: What a stacked projection may hold.
 PARTS = ("q", "k", "v", "gate", "up")
-"""What a stacked projection may hold."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # An error names no more tensors than this.
 _SHOWN = 4
@@ -23,14 +23,14 @@ class Rule:
     """One line of a map.
 
     Attributes:
-        source: template of a foreign name: `{layer}` stands for a number, any other `{word}` for
+        source: Template of a foreign name: `{layer}` stands for a number, any other `{word}` for
             text without a dot; or a regular expression with named groups.
-        target: template of our name; `{part}` stands for each part of a stacked tensor.
-        regex: whether `source` is a regular expression.
-        transpose: whether the weight is kept as [inputs, outputs].
-        split: the parts stacked along the outputs, in order.
-        grouped: whether they are stacked anew for each key head, and not each as a whole.
-        axes: letters for an IHA tensor (see `axes.py`).
+        target: Template of our name; `{part}` stands for each part of a stacked tensor.
+        regex: Whether `source` is a regular expression.
+        transpose: Whether the weight is kept as [inputs, outputs].
+        split: The parts stacked along the outputs, in order.
+        grouped: Whether they are stacked anew for each key head, and not each as a whole.
+        axes: Letters for an IHA tensor (see `axes.py`).
         rope: "halves" or "pairs", which dimensions of a head rotary embedding turns together.
     """
 
@@ -49,11 +49,11 @@ class NameMap:
     """How foreign names become ours.
 
     Attributes:
-        rules: one of them has to fit each name, and each of them some name.
-        ignore: patterns with `*` of names that are dropped on purpose.
-        strip_prefix: what names may begin with that means nothing.
-        first_layer: number of the first layer.
-        same_names: whether names that are ours already need no rule.
+        rules: One of them has to fit each name, and each of them some name.
+        ignore: Patterns with `*` of names that are dropped on purpose.
+        strip_prefix: What names may begin with that means nothing.
+        first_layer: Number of the first layer.
+        same_names: Whether names that are ours already need no rule.
     """
 
     rules: tuple[Rule, ...]
@@ -68,10 +68,10 @@ class Move:
     """One of our tensors and where it comes from.
 
     Attributes:
-        source: name in the state dict.
-        target: our name.
-        rule: what is done on the way.
-        part: which part of a stacked tensor, or empty.
+        source: Name in the state dict.
+        target: Our name.
+        rule: What is done on the way.
+        part: Which part of a stacked tensor, or empty.
     """
 
     source: str
@@ -86,16 +86,16 @@ def assign(
     """Find the source of each of our tensors.
 
     Args:
-        sources: all names of the state dict.
-        wanted: all names of ours.
-        optional: those of them that may be missing.
-        names: the map.
+        sources: All names of the state dict.
+        wanted: All names of ours.
+        optional: Those of them that may be missing.
+        names: The map.
 
     Returns:
         The moves in the order of `wanted`, and the ignored names with the pattern of each.
 
     Raises:
-        ConversionError: a name is not mapped, mapped twice or missing, or a rule fits nothing.
+        ConversionError: A name is not mapped, mapped twice or missing, or a rule fits nothing.
     """
     patterns = [_compile(rule) for rule in names.rules]
     moves: dict[str, Move] = {}

@@ -22,10 +22,10 @@ def layer_kinds(text: str, layers: int) -> list[str]:
         text: `A:B` for A sliding IHA layers and then B plain ones, again and again (the paper's
             hybrid is 4:1, and App. C counts its fifth layer as plain); `all` for IHA without a
             window everywhere; or kinds between commas, each with `*N` for N in a row.
-        layers: number of layers; a pattern that is shorter starts again, and may end in the midst.
+        layers: Number of layers; a pattern that is shorter starts again, and may end in the midst.
 
     Raises:
-        ConversionError: the text is none of these, or is longer than the model.
+        ConversionError: The text is none of these, or is longer than the model.
     """
     runs = _runs(text.strip())
     described = sum(count for _, count in runs)
@@ -50,9 +50,9 @@ def window(
     """W in tokens, or None where no layer has a window.
 
     Args:
-        kinds: the kind of each layer.
+        kinds: The kind of each layer.
         pseudo_heads: P.
-        context: the base's longest context, which stands for the training length if none is given.
+        context: The base's longest context, which stands for the training length if none is given.
         tokens: W itself, if the user chose it.
         train_length: N in tokens, for W = N / (2 P^2) (section 3, FLOP matching).
 

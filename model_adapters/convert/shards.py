@@ -16,10 +16,10 @@ from torch import Tensor
 from model_adapters.checkpoint import INDEX, SINGLE
 from model_adapters.convert.output import write_json
 
+#: Adds, replaces and removes tensors of one shard, in place.
 Edit = Callable[[dict[str, Tensor]], None]
-"""Adds, replaces and removes tensors of one shard, in place."""
+#: Told the number of bytes that were just written.
 Written = Callable[[int], None]
-"""Told the number of bytes that were just written."""
 # Loaders tell by it that the tensors are PyTorch's.
 FORMAT = {"format": "pt"}
 
@@ -68,10 +68,10 @@ def rewrite(source: Path, target: Path, edit: Edit, progress: Written) -> None:
     """Write every shard again, changed; a shard that is left empty is left out.
 
     Args:
-        source: folder with sound weights.
-        target: folder to write to.
-        edit: the change.
-        progress: told about each shard.
+        source: Folder with sound weights.
+        target: Folder to write to.
+        edit: The change.
+        progress: Told about each shard.
     """
     places: dict[str, str] = {}
     added = {"total_size": 0, "total_parameters": 0}

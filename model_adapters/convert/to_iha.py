@@ -46,12 +46,12 @@ class Recipe:
 
     Attributes:
         pseudo_heads: P.
-        schedule: the kind of each layer, as `schedule.layer_kinds` reads it.
+        schedule: The kind of each layer, as `schedule.layer_kinds` reads it.
         window: W in tokens, or None to derive it.
         train_length: N in tokens, for W = N / (2 P^2); None takes the base's longest context.
         init: "exact", "paper" or "noisy".
-        noise: standard deviation of what is added to alpha and collapse; None for the usual one.
-        seed: of the noise; None for 0.
+        noise: Standard deviation of what is added to alpha and collapse; None for the usual one.
+        seed: Of the noise; None for 0.
     """
 
     pseudo_heads: int
@@ -74,18 +74,18 @@ def upcycle(
     """Write an IHA checkpoint made from a plain one.
 
     Args:
-        base: a checkpoint folder, or a GGUF file, which Transformers unpacks first (in memory of
+        base: A checkpoint folder, or a GGUF file, which Transformers unpacks first (in memory of
             the whole model, and on disk beside `out` for the while).
-        out: a folder that does not exist yet.
-        recipe: what to make of it.
-        dtype: type of the weights of a GGUF file once unpacked; others keep theirs.
-        progress: told phases and bytes.
+        out: A folder that does not exist yet.
+        recipe: What to make of it.
+        dtype: Type of the weights of a GGUF file once unpacked; others keep theirs.
+        progress: Told phases and bytes.
 
     Returns:
         What was made.
 
     Raises:
-        AdapterError: the base, the recipe or the folder does not do; nothing is left behind.
+        AdapterError: The base, the recipe or the folder does not do; nothing is left behind.
     """
     noise, seed = check_init(recipe.init, recipe.noise, recipe.seed)
     recipe = replace(recipe, noise=noise, seed=seed)
@@ -155,7 +155,7 @@ def plan(base: Base, recipe: Recipe) -> tuple[IHAConfig, dict[str, object]]:
     """The new configuration, parsed and as `config.json` holds it.
 
     Raises:
-        AdapterError: the recipe does not go with the base.
+        AdapterError: The recipe does not go with the base.
     """
     fields = iha_fields(
         base,
@@ -206,17 +206,17 @@ def _notes(config: IHAConfig, recipe: Recipe) -> list[str]:
 
 
 INITS = ("exact", "paper", "noisy")
+#: How virtual tokens are rotated for each start; only with "token" is the base's function kept.
 ROPES = {"exact": "token", "paper": "virtual", "noisy": "token"}
-"""How virtual tokens are rotated for each start; only with "token" is the base's function kept."""
+#: Standard deviation of the noise where none is given; the last is Llama's usual init range.
 NOISE = {"exact": 0.0, "paper": 0.0, "noisy": 0.02}
-"""Standard deviation of the noise where none is given; the last is Llama's usual init range."""
 
 
 def check_init(init: str, noise: float | None, seed: int | None = None) -> tuple[float, int]:
     """The noise to add and its seed, 0 where none is given.
 
     Raises:
-        ConversionError: there is no such start, or it does not go with the noise or the seed.
+        ConversionError: There is no such start, or it does not go with the noise or the seed.
     """
     if init not in INITS:
         raise ConversionError(f"init is {init!r}: use one of {', '.join(INITS)}.")
@@ -258,12 +258,12 @@ def layer_tensors(
     """The four tensors of one IHA layer, by their last name.
 
     Args:
-        config: for H, G and P.
-        layer: index of the layer.
-        init: one of `INITS`.
-        noise: standard deviation of what is added to each of the four, drawn in float32.
-        seed: of the noise.
-        dtype: of the tensors.
+        config: For H, G and P.
+        layer: Index of the layer.
+        init: One of `INITS`.
+        noise: Standard deviation of what is added to each of the four, drawn in float32.
+        seed: Of the noise.
+        dtype: Of the tensors.
 
     Returns:
         `alpha_q` [H, H, P], `alpha_k` and `alpha_v` [G, G, P], `collapse` [H, H*P].

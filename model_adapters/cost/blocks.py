@@ -19,11 +19,11 @@ class Paging:
     """An engine's settings that bear on its KV cache.
 
     Attributes:
-        block_size: tokens per block of a plain layer.
-        unit: what the attention backend wants the states in a block to be a multiple of: 16 for
+        block_size: Tokens per block of a plain layer.
+        unit: What the attention backend wants the states in a block to be a multiple of: 16 for
             FLASH_ATTN, 32 on a CPU.
         batched_tokens: max_num_batched_tokens, tokens computed in one step.
-        batches: steps under way at once: 2 with asynchronous scheduling, else 1.
+        batches: Steps under way at once: 2 with asynchronous scheduling, else 1.
     """
 
     block_size: int = 16
@@ -42,8 +42,8 @@ class _CacheGroup:
     """Layers that share a table of blocks.
 
     Attributes:
-        block: tokens per block.
-        kept: tokens that stay, the newest included; None for all.
+        block: Tokens per block.
+        kept: Tokens that stay, the newest included; None for all.
     """
 
     block: int
@@ -66,13 +66,13 @@ class BlockPool:
     """The KV cache of one model, whose layers draw blocks of one size from one pool.
 
     Args:
-        model: the sizes.
-        item: bytes per number in the cache.
-        paging: the engine's settings.
+        model: The sizes.
+        item: Bytes per number in the cache.
+        paging: The engine's settings.
 
     Attributes:
-        paging: the same.
-        block_bytes: bytes of a block, over the layers that share it.
+        paging: The same.
+        block_bytes: Bytes of a block, over the layers that share it.
     """
 
     def __init__(self, model: ModelShape, item: int, paging: Paging) -> None:
@@ -119,7 +119,7 @@ class BlockPool:
         """Requests that a cache holds while they generate; one block is vLLM's own.
 
         Args:
-            blocks: of the whole cache.
+            blocks: Of the whole cache.
             context: N in tokens, of every request.
         """
         return max(0, blocks - 1) // self.held_blocks(context)
@@ -131,7 +131,7 @@ class BlockPool:
         `scheduler_reserve_full_isl`), and where `max_num_seqs` is no less.
 
         Args:
-            blocks: of the whole cache.
+            blocks: Of the whole cache.
             context: N in tokens, of every request, which is also max_model_len.
         """
         if blocks < self.starting_blocks(context):
@@ -155,9 +155,9 @@ def block_tokens(paging: Paging, pseudo_heads: int, mixed: bool) -> tuple[int, i
     1/P of the tokens, and both are enlarged to what the backend can run.
 
     Args:
-        paging: the engine's settings.
+        paging: The engine's settings.
         pseudo_heads: P.
-        mixed: whether the model has plain and IHA layers.
+        mixed: Whether the model has plain and IHA layers.
     """
     if not mixed or pseudo_heads == 1:
         return paging.block_size, paging.block_size
@@ -188,9 +188,9 @@ class Device:
     """A GPU.
 
     Attributes:
-        memory: bytes.
-        bandwidth: bytes per second.
-        utilization: share of the memory that weights and KV cache get.
+        memory: Bytes.
+        bandwidth: Bytes per second.
+        utilization: Share of the memory that weights and KV cache get.
     """
 
     memory: float
@@ -203,12 +203,12 @@ class Capacity:
     """What a device holds of a model.
 
     Attributes:
-        weight_bytes: the weights.
-        cache_bytes: what is left for the KV cache; 0 where the weights do not fit.
-        requests: requests of the context that are generated for at once, by the blocks they fill.
-        admitted: of those, what vLLM lets run (see `BlockPool.let_in`).
-        single_rate: tokens per second of one request, bound by bandwidth; None where none fits.
-        full_rate: tokens per second of all `requests` together; None where none fits.
+        weight_bytes: The weights.
+        cache_bytes: What is left for the KV cache; 0 where the weights do not fit.
+        requests: Requests of the context that are generated for at once, by the blocks they fill.
+        admitted: Of those, what vLLM lets run (see `BlockPool.let_in`).
+        single_rate: Tokens per second of one request, bound by bandwidth; None where none fits.
+        full_rate: Tokens per second of all `requests` together; None where none fits.
     """
 
     weight_bytes: int
@@ -225,11 +225,11 @@ def capacity(
     """What a device holds of a model at a context.
 
     Args:
-        model: the sizes.
+        model: The sizes.
         context: N in tokens, of every request.
-        item: bytes per number, of weights and cache alike.
-        device: the device.
-        paging: the engine's settings.
+        item: Bytes per number, of weights and cache alike.
+        device: The device.
+        paging: The engine's settings.
     """
     weights = model.parameters * item
     room = max(0, int(device.memory * device.utilization) - weights)

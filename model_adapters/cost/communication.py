@@ -18,10 +18,10 @@ class Exchange:
     """What one layer exchanges for one token over n ranks, in numbers of the compute dtype.
 
     Attributes:
-        ranks: n.
-        all_reduced: length of what the output projection and the MLP each sum over all ranks.
-        gathered: length of the projected heads, every rank's, copies included; 0 if none are.
-        scattered: length of the collapsed heads that are summed and dealt out; 0 if none are.
+        ranks: N.
+        all_reduced: Length of what the output projection and the MLP each sum over all ranks.
+        gathered: Length of the projected heads, every rank's, copies included; 0 if none are.
+        scattered: Length of the collapsed heads that are summed and dealt out; 0 if none are.
     """
 
     ranks: int
@@ -45,10 +45,10 @@ def exchange(config: IHAConfig, layer: int, ranks: int, *, folded: bool = False)
     """What a layer exchanges.
 
     Args:
-        config: the model's.
-        layer: its index.
+        config: The model's.
+        layer: Its index.
         ranks: tensor-parallel ranks; `serving_rules.check_parallelism` says which do.
-        folded: whether alphas and collapse are folded into the projections.
+        folded: Whether alphas and collapse are folded into the projections.
     """
     plain = config.layer_kinds[layer] not in IHA_KINDS
     if ranks == 1 or plain or folded:

@@ -18,7 +18,7 @@ class LayerShape:
     """One layer's kind.
 
     Attributes:
-        kind: one of `model_adapters.config.LAYER_KINDS`.
+        kind: One of `model_adapters.config.LAYER_KINDS`.
         pseudo_heads: P, cache states per token; 1 in a plain layer.
         window: W in tokens, or None where the layer sees everything.
     """
@@ -57,13 +57,13 @@ class ModelShape:
         hidden: D.
         heads: H.
         kv_heads: G.
-        head_dim: d.
-        intermediate: width of the gated MLP.
-        vocabulary: rows of the embedding.
-        tied: whether the output shares the embedding.
-        attention_bias: whether the four projections have biases.
-        mlp_bias: whether the MLP's three have.
-        layers: one entry a layer.
+        head_dim: D.
+        intermediate: Width of the gated MLP.
+        vocabulary: Rows of the embedding.
+        tied: Whether the output shares the embedding.
+        attention_bias: Whether the four projections have biases.
+        mlp_bias: Whether the MLP's three have.
+        layers: One entry a layer.
     """
 
     hidden: int
@@ -126,7 +126,7 @@ class ModelShape:
         """Bytes of one KV state of one layer: key and value of every key head.
 
         Args:
-            item: bytes per number.
+            item: Bytes per number.
         """
         return 2 * self.kv_heads * self.head_dim * item
 
@@ -135,7 +135,7 @@ class ModelShape:
 
         Args:
             context: N in tokens.
-            item: bytes per number.
+            item: Bytes per number.
         """
         return sum(layer.states(context) for layer in self.layers) * self.state_bytes(item)
 
@@ -144,7 +144,7 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
     """The sizes of a configuration.
 
     Raises:
-        ConfigError: it is of an architecture whose costs are not known here.
+        ConfigError: It is of an architecture whose costs are not known here.
     """
     if config.model_type not in ("llama", IHAConfig.model_type):
         raise ConfigError(
@@ -182,11 +182,11 @@ class Flops:
     """FLOPs per token.
 
     Attributes:
-        projections: query, key, value and output.
-        mixing: alpha and collapse.
-        attention: scores and weighted values, over the pairs that a query may see.
-        mlp: the gated MLP's three products.
-        head: logits of one token; an engine computes them for a prompt's last token alone.
+        projections: Query, key, value and output.
+        mixing: Alpha and collapse.
+        attention: Scores and weighted values, over the pairs that a query may see.
+        mlp: The gated MLP's three products.
+        head: Logits of one token; an engine computes them for a prompt's last token alone.
     """
 
     projections: float = 0
@@ -214,8 +214,8 @@ def layer_flops(model: ModelShape, layer: LayerShape, pairs: float) -> Flops:
     """FLOPs per token of one layer.
 
     Args:
-        model: the sizes.
-        layer: the layer.
+        model: The sizes.
+        layer: The layer.
         pairs: query-key pairs per head and token.
     """
     width = model.heads * model.head_dim
@@ -233,7 +233,7 @@ def prefill_flops(model: ModelShape, context: int) -> Flops:
     """FLOPs per token of a prompt, on average over its tokens.
 
     Args:
-        model: the sizes.
+        model: The sizes.
         context: N in tokens, at least 1.
     """
     return _sum(model, [layer.pairs(context) / context for layer in model.layers])
@@ -243,7 +243,7 @@ def decode_flops(model: ModelShape, context: int) -> Flops:
     """FLOPs of one token that is the last of `context`.
 
     Args:
-        model: the sizes.
+        model: The sizes.
         context: N in tokens, at least 1; the token itself is one of them.
     """
     return _sum(model, [layer.last_pairs(context) for layer in model.layers])

@@ -29,7 +29,7 @@ class LayerTensors:
     """The four tensors of one IHA layer, in float64.
 
     Attributes:
-        layer: index of the layer.
+        layer: Index of the layer.
         alpha_q: [H, H, P], source head, destination head, pseudo-head.
         alpha_k: [G, G, P].
         alpha_v: [G, G, P].
@@ -57,10 +57,10 @@ def read_layers(folder: Path) -> list[LayerTensors]:
     """The IHA layers of a checkpoint in order; none of a plain one.
 
     Args:
-        folder: a checkpoint folder that `checkpoint.read` has found good.
+        folder: A checkpoint folder that `checkpoint.read` has found good.
 
     Raises:
-        CheckpointError: a file is not readable, or a layer has not all four tensors.
+        CheckpointError: A file is not readable, or a layer has not all four tensors.
     """
     found: dict[int, dict[str, Tensor]] = {}
     for layer, name, tensor in _mixing(folder):
@@ -94,7 +94,7 @@ def magnitudes(tensor: Tensor) -> list[list[float]]:
     """A tensor as a matrix without signs, rounded to four figures.
 
     Args:
-        tensor: alpha [M, M, P], of which the root mean square over pseudo-heads is taken, or
+        tensor: Alpha [M, M, P], of which the root mean square over pseudo-heads is taken, or
             collapse [H, H*P].
 
     Returns:

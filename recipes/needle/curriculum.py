@@ -19,12 +19,12 @@ class Stage:
     """Some steps of training.
 
     Attributes:
-        length: tokens of the longest texts.
-        steps: how many.
-        essays: in percent, texts of `multikey_1`.
-        uuids: in percent, texts of `multikey_3`; the rest are `multikey_2`.
-        shorter: in percent, batches of a shorter length, so that it is not forgotten.
-        drills: if not 0, all texts are drills of so many needles at most.
+        length: Tokens of the longest texts.
+        steps: How many.
+        essays: In percent, texts of `multikey_1`.
+        uuids: In percent, texts of `multikey_3`; the rest are `multikey_2`.
+        shorter: In percent, batches of a shorter length, so that it is not forgotten.
+        drills: If not 0, all texts are drills of so many needles at most.
     """
 
     length: int
@@ -44,12 +44,12 @@ def batch(
     """Token ids and targets of a step, [B, T] both; T is the length, B * T about `tokens`.
 
     Args:
-        writer: writes the texts.
-        stage: what kinds of texts.
-        tokens: of a batch.
-        seed: of the run.
-        step: counted over the whole run.
-        pad: id that fills rows up; they are never targets and come last, so need no mask.
+        writer: Writes the texts.
+        stage: What kinds of texts.
+        tokens: Of a batch.
+        seed: Of the run.
+        step: Counted over the whole run.
+        pad: Id that fills rows up; they are never targets and come last, so need no mask.
     """
     dice = Stream(PURPOSE, "train", seed, step)
     length = stage.length

@@ -22,11 +22,11 @@ def draw_curves(runs: dict[str, Path], figure: Path) -> None:
     """Loss and exact answers over tokens, in two panels.
 
     Args:
-        runs: folder of each run by the name it has in the figure.
+        runs: Folder of each run by the name it has in the figure.
         figure: SVG file to write.
 
     Raises:
-        UserError: a folder holds no run, or the figure cannot be written.
+        UserError: A folder holds no run, or the figure cannot be written.
     """
     with plt.rc_context({"svg.hashsalt": "needle", "svg.fonttype": "none"}):
         canvas, (above, below) = plt.subplots(2, 1, figsize=(8, 7), sharex=True)

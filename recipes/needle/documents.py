@@ -32,10 +32,10 @@ class Text:
     """One training text.
 
     Attributes:
-        ids: token ids, no padding.
-        targets: for each position the id itself where it is to be learned, else `IGNORED`.
+        ids: Token ids, no padding.
+        targets: For each position the id itself where it is to be learned, else `IGNORED`.
         needles: (key, value) of every needle.
-        prompt: how many of the ids are the evaluation's prompt, up to the first answer.
+        prompt: How many of the ids are the evaluation's prompt, up to the first answer.
     """
 
     ids: list[int]
@@ -60,10 +60,10 @@ class Writer:
         """A text of `length` tokens at most.
 
         Args:
-            variant: which of RULER's forms.
-            length: tokens.
-            share: of the tokens, how many may go to answers; there is always one answer.
-            stream: where everything random comes from.
+            variant: Which of RULER's forms.
+            length: Tokens.
+            share: Of the tokens, how many may go to answers; there is always one answer.
+            stream: Where everything random comes from.
         """
         needles = _needles(variant, stream, max(length // 16, 8))
         fixed = len(self._prompt(variant, "", *needles[0])) + 2
@@ -98,10 +98,10 @@ class Writer:
         the line's own words, which is the easier one to find.
 
         Args:
-            variant: which of RULER's forms; its prose is left out.
-            length: tokens at most.
-            most: so many needles at most, and two at least.
-            stream: where everything random comes from.
+            variant: Which of RULER's forms; its prose is left out.
+            length: Tokens at most.
+            most: So many needles at most, and two at least.
+            stream: Where everything random comes from.
         """
         needles = _needles(variant, stream, 2 + stream.integer(most - 1))
         lines = [_cut(variant.needle(key, value)) for key, value in needles]

@@ -31,15 +31,15 @@ def export(folder: Path, out: Path, hardware: str) -> checkpoint.Checkpoint:
     """Write the checkpoint of a run.
 
     Args:
-        folder: the run's.
-        out: where to, a new folder or an older export.
-        hardware: what it was trained on, in words, for the card.
+        folder: The run's.
+        out: Where to, a new folder or an older export.
+        hardware: What it was trained on, in words, for the card.
 
     Returns:
         What was written, read back.
 
     Raises:
-        UserError: there is no run, or it has saved no state yet.
+        UserError: There is no run, or it has saved no state yet.
     """
     settings = read_settings(folder)
     run = TrainingRun(folder, settings["model"], settings["preset"], settings["seed"])

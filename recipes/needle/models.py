@@ -38,7 +38,7 @@ def config(kind: str, preset: Preset, tokenizer: PreTrainedTokenizerFast) -> Lla
     """The configuration of one of `KINDS`.
 
     Raises:
-        UserError: there is no such kind.
+        UserError: There is no such kind.
     """
     if kind not in KINDS:
         raise UserError(f"there is no model {kind!r}: use one of {', '.join(KINDS)}.")

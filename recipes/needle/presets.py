@@ -15,21 +15,21 @@ class Preset:
     """One recipe.
 
     Attributes:
-        layers: of each model; a multiple of five for the hybrid.
+        layers: Of each model; a multiple of five for the hybrid.
         width: D.
         heads: H; G is the same.
-        head_width: d.
-        hidden: of the feed-forward network.
-        theta: rotary base; high, so that most of a head can match keys at any distance.
-        tokens: of a batch.
+        head_width: D.
+        hidden: Of the feed-forward network.
+        theta: Rotary base; high, so that most of a head can match keys at any distance.
+        tokens: Of a batch.
         matrix_rate: Muon's, for matrices.
         other_rate: AdamW's, for norms and IHA's own tensors.
         word_rate: AdamW's, for the embedding and the head.
-        warmup: steps of linear rise.
-        decay: the last part of the steps, in percent, in which rates fall linearly to a twentieth.
-        stages: the curriculum.
+        warmup: Steps of linear rise.
+        decay: The last part of the steps, in percent, in which rates fall linearly to a twentieth.
+        stages: The curriculum.
         held_out: (variant, length) of the texts of the evaluation on the way.
-        questions: asked there, at least, of each.
+        questions: Asked there, at least, of each.
     """
 
     layers: int

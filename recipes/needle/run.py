@@ -25,12 +25,12 @@ class TrainingRun:
     """One model's training.
 
     Attributes:
-        folder: where its files are.
+        folder: Where its files are.
         kind: `iha` or `baseline`.
-        preset_name: one of `PRESETS`.
-        seed: of weights and data.
-        every: steps from one saved state, and line of the log, to the next.
-        evaluate_every: saved states from one evaluation to the next.
+        preset_name: One of `PRESETS`.
+        seed: Of weights and data.
+        every: Steps from one saved state, and line of the log, to the next.
+        evaluate_every: Saved states from one evaluation to the next.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class TrainingRun:
         """Make the folder, or see that it holds this very run.
 
         Raises:
-            UserError: it holds another one, or cannot be written.
+            UserError: It holds another one, or cannot be written.
         """
         file = self.folder / SETTINGS
         try:
@@ -104,7 +104,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run's folder.
 
     Raises:
-        UserError: there is no run.
+        UserError: There is no run.
     """
     try:
         settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))

@@ -159,9 +159,9 @@ def train(run: TrainingRun, device: torch.device, until: int | None = None) -> T
     """Train to the end.
 
     Args:
-        run: what, and where its files are.
-        device: where.
-        until: stop after so many steps, of the whole run; it can go on later.
+        run: What, and where its files are.
+        device: Where.
+        until: Stop after so many steps, of the whole run; it can go on later.
     """
     trainer = Trainer(run, device)
     last = min(run.preset.steps, until or run.preset.steps)

@@ -17,11 +17,11 @@ from iha_eval.errors import UserError
 from iha_eval.reasoning.fewshot import from_gsm8k
 from iha_eval.reasoning.prompts import CHAT
 
+#: `role` (system, user or assistant) and `content`.
 Message = dict[str, str]
-"""`role` (system, user or assistant) and `content`."""
 
+#: `prompt`: what comes before the last answer; `completion`: that answer, which is learned.
 Dialogue = dict[str, list[Message]]
-"""`prompt`: what comes before the last answer; `completion`: that answer, which is learned."""
 
 HUB = "hub:"
 _ROLES = {
