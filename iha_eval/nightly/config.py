@@ -135,7 +135,29 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: something in it is wrong; the sentence names the key, its value and the remedy.
     """
-    top = Section(load(path), path.name, _KEYS)
+    try:
+        return _read(path)
+    except UserError:
+        raise
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        # What YAML reads as a date, a number or a name, and Python cannot.
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the configuration {path.name} holds a value that cannot be read ({why}): compare it "
+            "with examples/nightly.yaml."
+        ) from error
+    except (OSError, RuntimeError) as error:
+        why = "it holds itself" if isinstance(error, RecursionError) else str(error)[:200]
+        raise UserError(
+            f"the configuration {path.name} cannot be used ({why}): compare it with "
+            "examples/nightly.yaml."
+        ) from error
+
+
+def _read(path: Path) -> Config:
+    content = load(path)
+    _check_texts(content, path.name, ())
+    top = Section(content, path.name, _KEYS)
     file = path.absolute()
     models = Section(
         top.need("models", "name the models iha and baseline."), top.at("models"), ROLES
@@ -158,6 +180,25 @@ def read_config(path: Path) -> Config:
     )
 
 
+def _check_texts(value: Any, where: str, above: tuple[int, ...]) -> None:
+    """Refuse what no command line, variable or file name can hold, and what holds itself."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise UserError(
+                f"{where} has a text with a character that no command can be given, "
+                f"{shown(value)}: take it out."
+            )
+    elif isinstance(value, dict | list):
+        if id(value) in above:
+            raise UserError(f"{where} holds itself, by an anchor: write it out.")
+        if isinstance(value, dict) and len({type(key) for key in value}) > 1:
+            raise UserError(f"{where} mixes texts and numbers as keys, {shown(value)}: quote them.")
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            _check_texts(key, where, ())
+            _check_texts(item, where, (*above, id(value)))
+
+
 def _model(models: Section, role: Role) -> Model:
     where = models.at(role)
     given = models.need(role, "give its model_args, such as {pretrained: my-checkpoint}.")
@@ -171,6 +212,9 @@ def _model(models: Section, role: Role) -> Model:
         if word.partition("=")[0] in TAKEN or word in TAKEN_SHORT:
             raise section.wrong("arguments", f"leave {word} out: other keys decide it.")
     environment = section.mapping("environment", "give a mapping such as {OMP_NUM_THREADS: 2}.")
+    for name in environment or {}:
+        if not name or "=" in name:
+            raise section.wrong("environment", f"{name!r} cannot be the name of a variable.")
     return Model(
         role=role,
         model=section.text("model", "give lm-eval's name of a model class.", "iha-vllm"),
@@ -254,7 +298,10 @@ def _template(section: Section) -> str | bool | None:
 
 def _folder(top: Section, key: str, base: Path) -> Path:
     remedy = "give the path of a folder."
-    return base / Path(top.text(key, remedy)).expanduser()
+    folder = base / Path(top.text(key, remedy)).expanduser()
+    # A name that is too long is told now, and not at night.
+    folder.exists()
+    return folder
 
 
 def _rules(top: Section) -> Rules:

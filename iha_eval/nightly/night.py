@@ -22,11 +22,14 @@ from iha_eval.errors import UserError
 from iha_eval.nightly.config import ROLES, Config, Model, NightTask, Role
 from iha_eval.util.files import compact, sha256, write_whole
 from iha_eval.util.redact import redact_words
+from iha_eval.util.text import shorten
 
 # Model arguments that name a folder or something on a hub.
 _PLACES = ("pretrained", "tokenizer", "peft")
 # Not imported from `model_adapters.default_checkpoint`, which takes seconds.
 EMBEDDED = ("embedded-iha", "embedded-baseline")
+# What can be a name on a hub, or an address.
+_HUB_NAME = re.compile(r"\w[\w.-]{0,95}(/\w[\w.-]{0,95})?(@[\w.-]+)?|\w+://\S+")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,16 @@ def _place(name: str, value: object, base: Path) -> object:
     """A folder that exists, absolute; the name of anything else as it stands."""
     if name not in _PLACES or not isinstance(value, str):
         return value
-    folder = base / Path(value).expanduser()
+    try:
+        folder = base / Path(value).expanduser()
+        there = folder.exists()
+    except (OSError, RuntimeError):
+        folder, there = base, False
+    if name == "pretrained" and not there and not _HUB_NAME.fullmatch(value):
+        raise UserError(
+            f"pretrained {shorten(value, 200)!r} is no folder or file below {base}, and cannot be "
+            "a name on the hub (owner/name): mend the path."
+        )
     return str(folder) if folder.is_dir() and value not in EMBEDDED else value
 
 
@@ -136,6 +148,8 @@ def _file_name(task: str) -> str:
 STATE = "night.json"
 # An unfinished night is gone on with for less than the time to the next one.
 STALE = timedelta(hours=20)
+# A clock that was set back by less goes on with its night.
+_AHEAD = timedelta(hours=1)
 
 State = Literal["running", "failed", "unreported", "finished", "given up"]
 
@@ -226,7 +240,8 @@ def open_night(
     Returns:
         The night, and older ones that will never be finished now.
     """
-    known = nights_in(output)
+    # A night that a wrong clock has dated in the future is not the newest.
+    known = [night for night in nights_in(output) if night.begun - now < _AHEAD]
     plan, newest = plan_sha256(jobs), known[-1] if known else None
     if newest and not fresh and _goes_on(newest, plan, now):
         return newest, [night for night in known[:-1] if night.state == "running"]

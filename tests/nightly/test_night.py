@@ -1,5 +1,6 @@
 """Which night a start is about, and what of it is done."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -161,3 +162,32 @@ def test_the_clock_of_the_user_counts(nights: FakeNights) -> None:
     east = datetime.fromisoformat("2026-03-02T01:00:00+09:00")
     night, _ = open_night(nights.output, jobs(nights), east)
     assert (night.id, night.started) == ("2026-03-02", "2026-03-02T01:00:00+09:00")
+
+
+def test_a_night_of_the_future_is_not_gone_on_with_and_hides_none(nights: FakeNights) -> None:
+    todo = jobs(nights)
+    ahead, _ = opened(nights, todo, hours=72_000)
+    ahead.put("running")
+    night, left = opened(nights, todo)
+    night.put("running")
+    again, _ = opened(nights, todo, hours=1)
+    assert (again.id, left) == (night.id, [])
+    assert night.id != ahead.id
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "fit"),
+    [("gpt2", True), ("org/name", True), ("a/b/c", False), ("./x", False), ("/no/such", False)],
+)
+def test_a_checkpoint_that_is_nowhere_is_refused_before_the_night(
+    pretrained: str, fit: bool, nights: FakeNights
+) -> None:
+    models = {
+        name: {"model_args": {"pretrained": value}}
+        for name, value in (("iha", pretrained), ("baseline", "gpt2"))
+    }
+    with contextlib.nullcontext() if fit else pytest.raises(UserError, match="is no folder or"):
+        jobs(nights, models=models)
+    if pretrained == "a/b/c":
+        (nights.folder / "a" / "b" / "c").mkdir(parents=True)
+        jobs(nights, models=models)
