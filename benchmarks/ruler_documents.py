@@ -1,9 +1,11 @@
-"""How long drawing the ruler_mk documents takes, how much memory, and how full they are.
+"""How long drawing RULER's documents takes, how much memory, and how full they are.
 
 For: a comparison of our generator, first and from its cache, with the one inside lm-eval, for the
-same three tasks, lengths, tokenizer and running text, each in a process of its own on one core.
+same three tasks, lengths, tokenizer and running text, each in a process of its own on one core; or,
+with --all, our generator alone for all tasks.
 Not for: scores.
 
+The question sets of the qa tasks are taken from --data; without it the other eleven tasks run.
 Run `python benchmarks/ruler_documents.py --help`. It needs no network. lm-eval's generator would
 download its essays and NLTK's sentence model; both sides hide their needles in the King James Bible
 instead, and lm-eval's cuts it with NLTK's untrained Punkt.
@@ -24,7 +26,7 @@ from typing import Any
 
 GENERATORS = ("ours, first", "ours, cached", "lm-eval")
 VARIANTS = ("multikey_1", "multikey_2", "multikey_3")
-BUDGET = 128
+NEW_TOKENS = 128
 MIB = 1024
 
 
@@ -60,16 +62,22 @@ def peak_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def ours(tokenizer: Any, lengths: Sequence[int]) -> Iterable[tuple[str, Any]]:
+def ours(
+    tokenizer: Any, lengths: Sequence[int], everything: bool, data: str | None
+) -> Iterable[tuple[str, Any]]:
     """Our documents, a task and length at a time."""
     from iha_eval import ruler
 
+    settings = ruler.RulerSettings(data=Path(data) if data else None)
+    named = ruler.TASKS if everything else ruler.VARIANTS
     for length in lengths:
-        for variant in VARIANTS:
-            cell = ruler.RulerCell(ruler.VARIANTS[variant], length, "kjv")
+        for name, task in named.items():
+            if name.startswith("qa") and not data:
+                continue
+            cell = ruler.RulerCell(task, length, "kjv", settings=settings)
             yield (
-                f"{variant} {length}",
-                ruler.load_documents(cell, tokenizer, ruler.plain_prompt, BUDGET),
+                f"{name} {length}",
+                ruler.load_documents(cell, tokenizer, ruler.plain_prompt, task.new_tokens),
             )
 
 
@@ -100,20 +108,24 @@ def lm_evals(folder: str, lengths: Sequence[int]) -> Iterable[tuple[str, Any]]:
             yield f"{variant} {length}", make(tokenizer=folder, max_seq_lengths=[length])["test"]
 
 
-def measure(generator: str, folder: str, lengths: Sequence[int], samples: int) -> Report:
+def measure(options: argparse.Namespace) -> Report:
     """Generate everything in this process, then encode some of it."""
+    generator, folder, lengths = options.child, options.tokenizer, options.lengths
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer("warm up")
     before, start = peak_kib(), time.perf_counter()
-    cells = lm_evals(folder, lengths) if generator == "lm-eval" else ours(tokenizer, lengths)
+    if generator == "lm-eval":
+        cells = lm_evals(folder, lengths)
+    else:
+        cells = ours(tokenizer, lengths, options.all, options.data)
     kept, count, ready, last = [], 0, 0.0, start
     for name, documents in cells:
         ready += time.perf_counter() - last
         for document in documents:
             count += 1
-            if document["index"] % (500 // samples) == 0:
+            if document["index"] % (500 // options.samples) == 0:
                 kept.append((name, document))
         last = time.perf_counter()
     seconds, peak = time.perf_counter() - start, peak_kib() - before
@@ -121,7 +133,7 @@ def measure(generator: str, folder: str, lengths: Sequence[int], samples: int) -
     for name, document in kept:
         # As a model gets it: with BOS and answer prefix.
         prompt = f"{document['input']} {document['gen_prefix']}"
-        tokens = len(tokenizer(prompt)["input_ids"]) + BUDGET
+        tokens = len(tokenizer(prompt)["input_ids"]) + budget_of(name)
         shares.setdefault(name, []).append(tokens / document["max_length"])
     return Report(
         generator=generator,
@@ -133,6 +145,14 @@ def measure(generator: str, folder: str, lengths: Sequence[int], samples: int) -
         too_long=sum(share > 1 for parts in shares.values() for share in parts),
         sampled=len(kept),
     )
+
+
+def budget_of(name: str) -> int:
+    """Tokens to be generated, by a task's name and length."""
+    from iha_eval import ruler
+
+    task = ruler.TASKS.get(name.split()[0])
+    return task.new_tokens if task else NEW_TOKENS
 
 
 def make_tokenizer(folder: Path) -> None:
@@ -172,6 +192,8 @@ def run_child(generator: str, folder: str, options: argparse.Namespace, cache: s
     lengths = [str(length) for length in options.lengths]
     command = [sys.executable, __file__, "--child", generator, "--tokenizer", folder]
     command += ["--samples", str(options.samples), "--lengths", *lengths]
+    command += ["--all"] if options.all else []
+    command += ["--data", options.data] if options.data else []
     environment = {
         **os.environ,
         "IHA_EVAL_CACHE": cache,
@@ -211,6 +233,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--tokenizer", help="folder or name; default: a small one, trained here")
     parser.add_argument("--lengths", type=int, nargs="+", default=[4096, 8192, 16384])
+    parser.add_argument("--all", action="store_true", help="all of RULER's tasks, ours alone")
+    parser.add_argument("--data", help="with --all: the folder of the qa tasks' question sets")
     parser.add_argument("--samples", type=int, default=20, help="documents to encode per task")
     parser.add_argument("--json", type=Path, help="file to write the measurements to")
     parser.add_argument("--child", choices=GENERATORS, help=argparse.SUPPRESS)
@@ -218,14 +242,15 @@ def main() -> None:
     if options.child:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        report = measure(options.child, options.tokenizer, options.lengths, options.samples)
+        report = measure(options)
         print(json.dumps(asdict(report)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.tokenizer or f"{scratch}/tokenizer"
         if options.tokenizer is None:
             make_tokenizer(Path(folder))
-        reports = [run_child(name, folder, options, f"{scratch}/cache") for name in GENERATORS]
+        names = GENERATORS[:2] if options.all else GENERATORS
+        reports = [run_child(name, folder, options, f"{scratch}/cache") for name in names]
     print(table(reports))
     if options.json:
         options.json.write_text(json.dumps([asdict(report) for report in reports], indent=2))
