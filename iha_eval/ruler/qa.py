@@ -288,9 +288,9 @@ class QuestionDraft(Draft):
         """The next paragraphs that fit into the rest, the longest first."""
         places = np.arange(size, min(size + _NEXT, len(self._taken)))
         costs = self._material.measured(self._taken[places], counter).sum(axis=0)
-        # Numbers of more digits than two take some tokens more.
+        # A number takes more tokens than was reckoned with where it has more digits than two.
         new = ~np.isin(self._taken[places], self._taken[:size])
-        fitting = places[new & (costs <= rest + 4)]
+        fitting = places[new & (costs <= rest)]
         longest = np.argsort(-costs[fitting - size], kind="stable")[:12]
         return [int(place) for place in fitting[longest]]
 

@@ -16,13 +16,17 @@ from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.errors import UserError
 from iha_eval.ruler.definition import length_label
-from iha_eval.ruler.scoring import METRICS
+from iha_eval.ruler.scoring import COMMON_METRICS, METRICS
+from iha_eval.ruler.suite import TASKS
 
 #: Metrics that say how a run went, not how good the model is.
 RUN_HEALTH_METRICS = ("unparseable", "cut", "undecided")
 
 RULER_NAME = "ruler_mk"
 RULER_LABEL = "RULER multi-key retrieval"
+
+SUITE_NAME = "ruler_all"
+SUITE_LABEL = "RULER"
 
 #: Name of a reasoning benchmark of ours -> its name for the reader.
 REASONING_LABELS = {"gsm8k": "GSM8K", "math500": "MATH-500"}
@@ -32,11 +36,14 @@ _RULER_DECIDES = METRICS[0]
 
 _RULER_CELL = re.compile(r"^ruler_mk_(multikey_[123])_(\d+)(k?)$")
 
+_SUITE_CELL = re.compile(rf"^ruler_({'|'.join(TASKS)})_(\d+)(k?)$")
+
 _REASONING_FILTER = "none"
 
 _LABELS = {
     "string_match": "string match",
     "first_answer": "first answer",
+    "strict_match": "strict match",
     "exact_match": "exact match",
     "p@1": "P@1",
 }
@@ -123,18 +130,22 @@ def plan(pairing: Pairing) -> list[PlannedBenchmark]:
     """
     run = pairing.runs["iha"]
     cells: list[Task] = []
+    suite: list[Task] = []
     ours: dict[str, list[Task]] = {name: [] for name in REASONING_LABELS}
     rest: dict[str, list[Task]] = {}
     for task in pairing.tasks:
         name, label = benchmark_of(run, task.name)
         if label == RULER_LABEL:
             cells.append(task)
+        elif label == SUITE_LABEL:
+            suite.append(task)
         # lm-eval's own task of that name has another label.
         elif REASONING_LABELS.get(name) == label:
             ours[name].append(task)
         else:
             rest.setdefault(name, []).append(task)
     found = [_lay_out_ruler(cells, pairing.not_compared)] if cells else []
+    found += [_lay_out_suite(suite, pairing.not_compared)] if suite else []
     found += [_lay_out_reasoning(name, tasks) for name, tasks in ours.items() if tasks]
     found += [_lay_out_generic(run, name, tasks) for name, tasks in rest.items()]
     _refuse_empty(found)
@@ -145,6 +156,8 @@ def benchmark_of(run: Run, task: str) -> tuple[str, str]:
     """The benchmark that a task of a run belongs to, and its name for the reader."""
     if ruler_cell(task):
         return RULER_NAME, RULER_LABEL
+    if suite_cell(task):
+        return SUITE_NAME, SUITE_LABEL
     ours = reasoning_benchmark(run, task)
     if ours:
         return ours, REASONING_LABELS[ours]
@@ -165,6 +178,61 @@ def ruler_cell(task: str) -> tuple[int, str] | None:
     """Length in tokens and variant of a task; None if it is no cell of ruler_mk."""
     found = _RULER_CELL.match(task)
     return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
+
+
+def suite_cell(task: str) -> tuple[int, str] | None:
+    """Length in tokens and name of one of RULER's thirteen tasks; None if it is none of them."""
+    found = _SUITE_CELL.match(task)
+    return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
+
+
+def _lay_out_suite(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> PlannedBenchmark:
+    """The benchmark of RULER's own tasks among some tasks; there is at least one.
+
+    Each length has its tasks in RULER's order and their mean, in which each document counts the
+    same, as all tasks have as many; a mean of fewer than thirteen tasks is called so.
+
+    Args:
+        tasks: What is compared.
+        left_out: Names of tasks that a run has and that are not compared.
+    """
+    order = list(TASKS)
+    cells = {place: task.name for task in tasks if (place := suite_cell(task.name))}
+    lost = [place[0] for name in left_out if (place := suite_cell(name))]
+    places = sorted(cells, key=lambda place: (place[0], order.index(place[1])))
+    tables = []
+    for metric in COMMON_METRICS:
+        rows = []
+        for length, group in groupby(places, key=lambda place: place[0]):
+            members, short = list(group), length_label(length)
+            columns = tuple(ScoreColumn(cells[place], "none", metric) for place in members)
+            rows += [
+                PlannedRow(column.task, f"{title}, {short}", metric, (column,), title, length)
+                for (_, title), column in zip(members, columns, strict=True)
+            ]
+            if len(members) > 1:
+                some = f"{len(members)} of {len(order)} tasks, {short}"
+                label = f"all {len(order)} tasks, {short}" if len(members) == len(order) else some
+                name = f"{SUITE_NAME}_{short}"
+                partial = length in lost
+                rows.append(PlannedRow(name, label, metric, columns, None, length, partial=partial))
+        columns = tuple(ScoreColumn(cells[place], "none", metric) for place in places)
+        most = len(order) * len({length for length, _ in places})
+        rows.append(
+            PlannedRow(
+                SUITE_NAME,
+                "all lengths and tasks"
+                if len(places) == most
+                else f"{len(places)} of {most} cells",
+                metric,
+                columns,
+                decides=metric == COMMON_METRICS[0],
+                partial=bool(lost),
+            )
+        )
+        label = metric_label(metric)
+        tables.append(PlannedTable(f"{SUITE_LABEL}: {label}", metric, label, rows))
+    return PlannedBenchmark(SUITE_NAME, SUITE_LABEL, tables)
 
 
 def _lay_out_ruler(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> PlannedBenchmark:

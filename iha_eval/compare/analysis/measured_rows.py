@@ -23,6 +23,7 @@ from iha_eval.compare.analysis.benchmarks import (
     metric_label,
     metrics_of,
     ruler_cell,
+    suite_cell,
     votes,
 )
 from iha_eval.compare.analysis.paper import reference
@@ -316,7 +317,7 @@ def _depth_places(
 ) -> dict[DepthPlace, list[float | None]]:
     found: dict[DepthPlace, list[float | None]] = {}
     for task in pairing.tasks:
-        cell = ruler_cell(task.name)
+        cell = ruler_cell(task.name) or suite_cell(task.name)
         keys = task.common if task.paired else list(task.side(side))
         for key in keys if cell else ():
             sample = task.side(side)[key]

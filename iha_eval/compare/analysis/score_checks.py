@@ -15,6 +15,7 @@ from iha_eval.compare.analysis.benchmarks import (
     metric_name,
     reasoning_benchmark,
     ruler_cell,
+    suite_cell,
 )
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, Task, broken_off
 from iha_eval.errors import UserError
@@ -85,7 +86,7 @@ def without_wrong_scores(pairing: Pairing) -> Pairing:
     ours = [
         task
         for task in pairing.tasks
-        if ruler_cell(task.name) or reasoning_benchmark(run, task.name)
+        if ruler_cell(task.name) or suite_cell(task.name) or reasoning_benchmark(run, task.name)
     ]
     wrong = {task.name: what for task in ours if (what := _wrong(task))}
     left = [task for task in pairing.tasks if task.name not in wrong]

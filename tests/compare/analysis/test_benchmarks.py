@@ -7,6 +7,7 @@ from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task
 from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, metric_label, plan
 from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.errors import UserError
+from iha_eval.ruler import TASKS, leaf_name
 
 Paired = Callable[..., Pairing]
 
@@ -164,3 +165,23 @@ def test_benchmarks_have_an_order(paired: Paired) -> None:
 )
 def test_metrics_have_labels(metric: str, label: str) -> None:
     assert metric_label(metric) == label
+
+
+def test_rulers_own_tasks_are_laid_out_by_length_in_rulers_order(paired: Paired) -> None:
+    names = [f"ruler_{t}_{n}" for n in ("8k", "4k") for t in ("vt", "niah_single_2", "qa_1")]
+    task = FakeTask([line(int(n), {"string_match": n, "strict_match": 1.0}) for n in (0.0, 1.0)])
+    [made] = _plan(paired, dict.fromkeys(names, task))
+    assert (made.name, made.label) == ("ruler_all", "RULER")
+    assert [table.metric for table in made.tables] == ["string_match", "strict_match"]
+    assert _rows(made) == [
+        *("niah_single_2, 4k", "vt, 4k", "qa_1, 4k", "3 of 13 tasks, 4k"),
+        *("niah_single_2, 8k", "vt, 8k", "qa_1, 8k", "3 of 13 tasks, 8k"),
+        "6 of 26 cells!",
+    ]
+
+
+def test_all_thirteen_tasks_are_called_so(paired: Paired) -> None:
+    task = FakeTask([line(0, {"string_match": 1.0, "strict_match": 1.0})])
+    tasks = {leaf_name(title, 4096): task for title in TASKS}
+    [made] = _plan(paired, tasks)
+    assert _rows(made)[-2:] == ["all 13 tasks, 4k", "all lengths and tasks!"]

@@ -16,6 +16,7 @@ from iha_eval.compare.schema import Report
 FIGURES: tuple[Callable[[Report], Figure | None], ...] = (
     forest.draw,
     curves.draw_length,
+    depth.draw_tasks,
     depth.draw,
     curves.draw_majority,
     curves.draw_pass,

@@ -1,6 +1,6 @@
-"""Accuracy by depth of the needle and length: both models and their difference.
+"""Accuracy by depth of the needle, or by task, and length: both models and their difference.
 
-For: tasks that hide a needle at a known depth.
+For: tasks that hide a needle at a known depth, and RULER's tasks side by side.
 Not for: matrices of weights, which have too many cells for numbers (maps.py).
 
 A cell is as opaque as its value is large, over the page's own background, so that one drawing is
@@ -13,10 +13,12 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
+from iha_eval.compare.analysis.benchmarks import SUITE_NAME
+from iha_eval.compare.inputs.pairing import SIDES, Side
 from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.axes import drawable
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
-from iha_eval.compare.schema import DepthMap, Report
+from iha_eval.compare.schema import DepthMap, Report, ReportRow
 from iha_eval.util.numbers import MISSING, count, percent, points, there, tokens
 from iha_eval.util.text import one_line
 
@@ -24,6 +26,7 @@ Grid = Sequence[Sequence[float | None]]
 
 _CELL = (54.0, 21.0)
 _LEFT, _BELOW = 66.0, 38.0
+_LETTER = 6.5
 
 #: Points that are at least the strongest color of a difference, so that noise stays faint.
 _LEAST_REACH = 20.0
@@ -37,7 +40,7 @@ def draw(report: Report) -> Figure | None:
     if not grids:
         return None
     groups = tuple(
-        PanelGroup(one_line(grid["metric"], 40).replace("_", " "), _panels(number, grid))
+        PanelGroup(one_line(grid["metric"], 40).replace("_", " "), _depth_panels(number, grid))
         for number, grid in enumerate(grids)
     )
     sentences = (
@@ -50,6 +53,44 @@ def draw(report: Report) -> Figure | None:
     return Figure("depth", "Accuracy by needle depth and length", caption, groups)
 
 
+def draw_tasks(report: Report) -> Figure | None:
+    """RULER's tasks by length; None where there are not two of them."""
+    groups: list[PanelGroup] = []
+    for table in report["tables"]:
+        cells = {
+            (row["variant"], row["length"]): row
+            for row in table["rows"]
+            if table["benchmark"] == SUITE_NAME and row["variant"] and row["length"]
+        }
+        names = list(dict.fromkeys(name for name, _ in cells))
+        lengths = sorted({length for _, length in cells if length})
+        grids = [
+            [[_score(cells.get((name, length)), side) for length in lengths] for name in names]
+            for side in SIDES
+        ]
+        if len(names) > 1 and drawable(_flat(grids[0]) + _flat(grids[1])):
+            panels = _panels(
+                f"tasks-{len(groups)}",
+                "task",
+                str(table["metric"]),
+                (grids[0], grids[1]),
+                [str(name) for name in names],
+                [tokens(length) for length in lengths],
+            )
+            groups.append(PanelGroup(one_line(str(table["metric_label"]), 40), panels))
+    if not groups:
+        return None
+    caption = (
+        "Mean score in percent by task and length, and the difference in points; the tables have "
+        "the intervals."
+    )
+    return Figure("tasks", "RULER's tasks by length", caption, tuple(groups))
+
+
+def _score(row: ReportRow | None, side: Side) -> float | None:
+    return row[side] if row is not None else None
+
+
 def _documents(grids: list[DepthMap]) -> str:
     sizes = sorted({n for grid in grids for n in _flat(grid["n"]) if there(n) and n})
     if not sizes:
@@ -59,30 +100,49 @@ def _documents(grids: list[DepthMap]) -> str:
     return f"Documents in a cell: {count(sizes[0])} to {count(sizes[-1])}."
 
 
-def _panels(number: int, grid: DepthMap) -> tuple[Panel, ...]:
+def _depth_panels(number: int, grid: DepthMap) -> tuple[Panel, ...]:
+    return _panels(
+        f"depth-{number}",
+        "depth",
+        grid["metric"],
+        (grid["iha"], grid["baseline"]),
+        [f"{depth:g}%" for depth in grid["depths"]],
+        [tokens(length) for length in grid["lengths"]],
+    )
+
+
+def _panels(
+    name: str,
+    what: str,
+    metric: str,
+    grids: tuple[Grid, Grid],
+    rows: list[str],
+    columns: list[str],
+) -> tuple[Panel, ...]:
+    """Both models' maps and their difference.
+
+    Args:
+        name: Begins the names of the drawings.
+        what: What rows are: `depth` or `task`.
+        metric: The metric's name.
+        grids: Scores of both models, a row for each of `rows`.
+        rows: Labels, top to bottom.
+        columns: Labels, left to right.
+    """
     first, second = ROLES
-    rows = [f"{depth:g}%" for depth in grid["depths"]]
-    columns = [tokens(length) for length in grid["lengths"]]
-    gap = _gap(grid["iha"], grid["baseline"])
+    gap = _gap(*grids)
     reach = max([_LEAST_REACH, *(abs(v) for v in _flat(gap) if v is not None)])
-    metric = one_line(grid["metric"], 40)
     titles = (first, second, f"{first} less {second}, points")
+    by = "needle depth" if what == "depth" else what
     alts = [
-        f"Heat map of accuracy by needle depth and length, {metric}, {title}. "
+        f"Heat map of accuracy by {by} and length, {one_line(metric, 40)}, {title}. "
         + _words(cells, rows, columns, difference=cells is gap)
-        for title, cells in zip(titles, (grid["iha"], grid["baseline"], gap), strict=True)
+        for title, cells in zip(titles, (*grids, gap), strict=True)
     ]
     svgs = [
-        _heat_map(f"depth-{number}-iha", alts[0], grid["iha"], rows, columns),
-        _heat_map(
-            f"depth-{number}-baseline",
-            alts[1],
-            grid["baseline"],
-            rows,
-            columns,
-            color=theme.BASELINE,
-        ),
-        _heat_map(f"depth-{number}-gap", alts[2], gap, rows, columns, difference=reach),
+        _heat_map(f"{name}-iha", alts[0], grids[0], rows, columns, what),
+        _heat_map(f"{name}-baseline", alts[1], grids[1], rows, columns, what, color=theme.BASELINE),
+        _heat_map(f"{name}-gap", alts[2], gap, rows, columns, what, difference=reach),
     ]
     return tuple(Panel(title, made) for title, made in zip(titles, svgs, strict=True))
 
@@ -116,6 +176,7 @@ def _heat_map(
     grid: Grid,
     rows: Sequence[str],
     columns: Sequence[str],
+    what: str,
     *,
     difference: float | None = None,
     color: str = theme.IHA,
@@ -129,11 +190,13 @@ def _heat_map(
             `difference`, points.
         rows: Labels, top to bottom.
         columns: Labels, left to right.
+        what: What rows are.
         difference: For a map of differences: the size, in points, of the strongest color; above 0
             in the first model's color, below 0 in the second's.
         color: For a map of scores: the color.
     """
-    width = _LEFT + _CELL[0] * max(2, len(columns))
+    left = max(_LEFT, _LETTER * max(map(len, rows)) + 24.0)
+    width = left + _CELL[0] * max(2, len(columns))
     with svg.canvas(name, alt, width, _BELOW + _CELL[1] * len(rows)) as canvas:
         axes = canvas.axes
         axes.grid(visible=False)
@@ -144,7 +207,7 @@ def _heat_map(
         axes.set_xticks([x + 0.5 for x in range(len(columns))], columns)
         axes.set_yticks([y + 0.5 for y in range(len(rows))], rows)
         axes.set_xlabel("tokens")
-        axes.set_ylabel("depth")
+        axes.set_ylabel(what)
         for y, row in enumerate(grid):
             for x, value in enumerate(row):
                 text, fill, opacity = _look(value, difference, color)
