@@ -99,7 +99,7 @@ def test_tangos_interval_covers_the_truth(n: int, share: float, lean: float) -> 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("n", "share", "lean"), SHARES)
-def test_tangos_interval_covers_better_than_the_others(n: int, share: float, lean: float) -> None:
+def test_tangos_interval_beside_the_others(n: int, share: float, lean: float) -> None:
     held = {
         name: covered(interval, n, share, lean, 2000)
         for name, interval in (("Tango", of_tango), ("BCa", of_bca), ("t", of_t))
