@@ -8,7 +8,7 @@ training run (seed) adds, how the method suits the question, and what is left; s
 are both samples of many. The variance of the difference is that of the means of the seeds, plus
 that of the questions' mean differences, less the rest that both of them hold (a crossed design with
 two random factors, as in Clark 1973). The interval is Student's t with Satterthwaite's degrees of
-freedom, but never more than the seeds have, plus the questions' share.
+freedom.
 """
 
 from collections.abc import Sequence
@@ -157,13 +157,15 @@ def _freedom(
     questions: float,
     variance: float,
 ) -> float:
-    """Satterthwaite's degrees of freedom, at least those of the runs."""
-    least = sum(group.runs - 1 for group in groups)
-    terms = [
-        (part[0] / group.runs) ** 2 / part[2] for part, group in zip(spread, groups, strict=True)
-    ]
+    """Satterthwaite's degrees of freedom; those of the runs where nothing varies."""
+    parts = [part[0] / group.runs for part, group in zip(spread, groups, strict=True)]
+    if 1 in (group.runs for group in groups):
+        # Both sides stand on the same runs, so that their errors add up.
+        terms = [sum(parts) ** 2 / spread[0][2]]
+    else:
+        terms = [value**2 / part[2] for value, part in zip(parts, spread, strict=True)]
     total = sum(terms) + questions**2 / (groups[0].scores.shape[1] - 1)
-    return max(float(least), variance**2 / total) if total else float(least)
+    return variance**2 / total if total else float(sum(group.runs - 1 for group in groups))
 
 
 def _enough(share: float, between: float, rest: float, questions: float) -> int | None:

@@ -249,7 +249,7 @@ def claims(seeds: tuple[int, int], n: int, between: float, shift: float, trials:
     return sum(one is not None and one.p <= ALPHA for one in found) / trials
 
 
-SEEDS = [((2, 2), 0.5), ((3, 3), 0.0), ((3, 3), 0.15), ((3, 3), 0.5), ((5, 5), 0.3)]
+SEEDS = [((3, 1), 0.5), ((2, 2), 0.5), ((3, 3), 0.0), ((3, 3), 0.15), ((3, 3), 0.5), ((5, 5), 0.3)]
 
 
 @pytest.mark.parametrize(("seeds", "between"), SEEDS)
@@ -258,17 +258,16 @@ def test_equal_methods_seldom_beat_each_other(seeds: tuple[int, int], between: f
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("seeds", "between"), [*SEEDS, ((3, 1), 0.5), ((3, 1), 0.15)])
+@pytest.mark.parametrize(("seeds", "between"), [*SEEDS, ((3, 1), 0.15)])
 def test_size_and_power_by_training_runs(seeds: tuple[int, int], between: float) -> None:
-    size = claims(seeds, 500, between, 0.0, 2000)
-    power = claims(seeds, 500, between, 0.6, 500)
+    size = claims(seeds, 500, between, 0.0, 1000)
+    power = claims(seeds, 500, between, 0.6, 200)
     pairs = np.random.default_rng(32)
-    single = [trained(pairs, (1, 1), 500, between, 0.0) for _ in range(500)]
-    alone = sum((compare_paired(a[0], b[0])[1].value or 1.0) <= ALPHA for a, b in single) / 500
+    single = [trained(pairs, (1, 1), 500, between, 0.0) for _ in range(200)]
+    alone = sum((compare_paired(a[0], b[0])[1].value or 1.0) <= ALPHA for a, b in single) / 200
     print(f"\n{seeds} runs that vary by {between}: size {size:.3f}, power {power:.2f}; ", end="")
     print(f"one run each, taken for the method: size {alone:.3f}")
-    # A single run on one side borrows the other side's spread.
-    assert size <= (0.09 if 1 in seeds else 0.06)
+    assert size <= 0.065
 
 
 def test_one_training_run_each_cannot_tell_methods_apart() -> None:
@@ -317,6 +316,6 @@ def test_the_interval_by_training_runs_is_welchs_where_questions_do_not_matter()
     assert found is not None
     expected = stats.ttest_ind(*levels, equal_var=False)
     assert found.question_error == 0.0
-    assert 100 * expected.confidence_interval().low < found.low
-    # Satterthwaite's degrees of freedom, raised to those of the runs, 3.
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(expected.statistic), 3), rel=1e-6)
+    ends = expected.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((100 * ends.low, 100 * ends.high))
+    assert found.p == pytest.approx(expected.pvalue)
