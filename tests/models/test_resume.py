@@ -5,6 +5,8 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +19,20 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+
 # 3 questions with 4 samples each, and 3 cells with 3 documents each.
 ANSWERS = 3 * 4 + 3 * 3
 KILLED_AT = (0, 1, 9, ANSWERS - 2)
+
+
+def arguments(folder: Path, output: str) -> list[str]:
+    """Of lm-eval's command, for results in a folder of that name."""
+    return [
+        *("--model", "iha-hf", "--batch_size", "auto", "--max_batch_size", "1"),
+        *("--tasks", "gsm8k_maj,ruler_mk_lengths", "--limit", "3", "--log_samples"),
+        *("--gen_kwargs", "max_gen_toks=12", "--output_path", str(folder / output)),
+        *("--metadata", json.dumps({"k": 4, "lengths": [512], "data": str(folder)})),
+    ]
 
 
 class Commands:
@@ -39,13 +52,7 @@ class Commands:
     def run(self, output: str, *more: str, kill_at: int | None = None) -> str:
         """Run the command, and kill it once the journal holds `kill_at` answers; its log."""
         log = self._folder / f"{output}.log"
-        words = [
-            *("--model", "iha-hf", "--batch_size", "auto", "--max_batch_size", "1"),
-            *("--tasks", "gsm8k_maj,ruler_mk_lengths", "--limit", "3", "--log_samples"),
-            *("--gen_kwargs", "max_gen_toks=12", "--output_path", str(self._folder / output)),
-            *("--metadata", json.dumps({"k": 4, "lengths": [512], "data": str(self._folder)})),
-            *more,
-        ]
+        words = [*arguments(self._folder, output), *more]
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([words, str(log)]) + "\n")
         self._process.stdin.flush()
@@ -159,3 +166,55 @@ def test_a_journal_with_other_parameters_is_not_used_and_that_is_said(
     assert f"{left.name} belongs to another run (dtype differ): it is not used" in log
     assert saved(folder / "other") == whole
     assert journals(folder / "other") == [left]
+
+
+STORM = 20
+
+
+def started(folder: Path, output: str) -> subprocess.Popen[bytes]:
+    """The command in a process group of its own, imports and all."""
+    words = [sys.executable, "-m", "lm_eval", "run", *arguments(folder, output)]
+    with (folder / f"{output}.log").open("ab") as log:
+        return subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+
+
+@pytest.mark.long
+def test_a_storm_of_kills_at_any_moment_changes_no_result(folder: Path) -> None:
+    """Whole processes, killed while they import, load, answer or score."""
+    start = time.monotonic()
+    assert started(folder, "calm").wait() == 0
+    seconds = time.monotonic() - start
+    expected = saved(folder / "calm")
+    rng = random.Random(0)
+    killed = finished = 0
+    while killed < STORM:
+        finished += _take(folder, expected)
+        process = started(folder, "storm")
+        try:
+            assert process.wait(rng.uniform(0, seconds)) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    finished += _take(folder, expected)
+    assert started(folder, "storm").wait() == 0
+    assert journals(folder / "storm") == []
+    assert _take(folder, expected) == 1
+    print(f"{killed} killed, {finished} ended before, {seconds:.0f} s for one in peace")
+
+
+def _take(folder: Path, expected: tuple[Any, dict[str, bytes]]) -> int:
+    """Whether a run had ended before its kill; its results count too, and the storm begins anew."""
+    if not list((folder / "storm").glob("*/results_*.json")):
+        return 0
+    left = journals(folder / "storm")
+    metrics, samples = saved(folder / "storm")
+    assert metrics == expected[0]
+    if left:
+        # Killed while it saved samples: the journal is there, and the next run goes on from it.
+        for place in folder.glob("storm/*/"):
+            shutil.rmtree(place)
+        return 0
+    assert samples == expected[1]
+    shutil.rmtree(folder / "storm")
+    return 1
