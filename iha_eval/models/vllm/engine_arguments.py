@@ -123,6 +123,8 @@ def build(
         "disable_log_stats": False,
         "worker_extension_cls": EXTENSION,
     }
+    if arguments.hf_token is not None:
+        engine["hf_token"] = arguments.hf_token
     if arguments.concurrency is not None:
         engine["max_num_seqs"] = arguments.concurrency
     if cpu:
