@@ -35,6 +35,7 @@ from iha_eval.util.files import write_whole
 from iha_eval.util.redact import redact, secret_values
 
 if TYPE_CHECKING:
+    from iha_eval.nightly.record import NightOutcome
     from iha_eval.nightly.regressions import NightVerdict
 
 FINE, REGRESSION, MISSING = 0, 1, 3
@@ -174,6 +175,13 @@ def _close(
         *outcome.verdict.notes,
     ):
         say(sentence)
+    for sentence in _scores(outcome):
+        say(sentence)
+    if not regressions and (checks := outcome.verdict.checks):
+        against = dict.fromkeys(
+            "the baseline" if check.rule == "baseline" else check.against for check in checks
+        )
+        say(f"compared with {', '.join(against)}: nothing new is worse")
     if outcome.verdict.alarm is not None and outcome.verdict.watches:
         say(budget(outcome.verdict, config.rules))
     state: State = "failed" if outcome.missing else "finished"
@@ -193,6 +201,16 @@ def _close(
     if regressions or given_up:
         return REGRESSION
     return FINE if complete else MISSING
+
+
+def _scores(outcome: "NightOutcome") -> Iterator[str]:
+    """What was measured tonight on all that is watched, a line each."""
+    for run in outcome.finished:
+        for one in run.measured.measures:
+            known = [score for score in one.scores if score is not None]
+            if one.watched and known:
+                mean = 100 * sum(known) / len(known)
+                yield f"{run.part.role}: {one.task} {one.metric} {mean:.1f}% of {len(known)}"
 
 
 def budget(verdict: "NightVerdict", rules: Rules) -> str:

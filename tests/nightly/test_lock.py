@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.lock import NAME, only_one
+from iha_eval.nightly.lock import FILE, NAME, only_one
 
 # Holds the lock, hands it to a child, says the child's number, and is killed.
 HOLDER = """
@@ -79,3 +79,28 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/h cannot be written \(Not a directory\)"):
         take(tmp_path / "file" / "h")
+
+
+def test_without_locks_a_file_keeps_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    path = tmp_path / FILE
+    with only_one(tmp_path, "today"):
+        holder = json.loads(path.read_text())
+        with pytest.raises(UserError, match=f"process {os.getpid()} on .*, since today: wait"):
+            take(tmp_path)
+    assert not path.exists()
+    # Left behind: of a process that is gone, or of an earlier boot of this host.
+    for changes in ({"pid": 2**22 + 1}, {"boot": "another"}):
+        path.write_text(json.dumps({**holder, **changes}))
+        take(tmp_path)
+    # Of another host, or broken: nobody here can know.
+    for text in (json.dumps({**holder, "host": "other", "pid": 2**22 + 1}), "{"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="if it is gone, remove "):
+            take(tmp_path)
+        path.unlink()

@@ -206,6 +206,14 @@ def test_a_drop_is_confirmed_by_a_second_run(nights: FakeNights) -> None:
     assert entry.mean == pytest.approx(45 / 60)
 
 
+def test_a_green_night_says_its_scores_and_what_it_was_held_against(nights: FakeNights) -> None:
+    nights.night()
+    code, said = nights.night(NOON + DAY)
+    assert code == FINE
+    assert "iha: math p@1 50.0% of 40" in said
+    assert "compared with 2026-03-01, the baseline: nothing new is worse" in said
+
+
 def test_the_error_budget_is_said(nights: FakeNights) -> None:
     [said] = [line for line in nights.night()[1] if line.startswith("error budget: ")]
     assert said == (
