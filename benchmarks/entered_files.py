@@ -10,6 +10,7 @@ calls in this process; what runs while a module is imported does not count.
 Not for: speed; counting slows everything down.
 """
 
+import argparse
 import sys
 import threading
 from collections import defaultdict
@@ -62,7 +63,9 @@ def count(arguments: list[str]) -> dict[str, set[str]]:
 
 def main() -> None:
     """Print each file with its functions, and the two counts."""
-    entered = count(sys.argv[1:] or DEFAULT)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    _, arguments = parser.parse_known_args()
+    entered = count(arguments or DEFAULT)
     for path, names in sorted(entered.items()):
         print(f"{path:45} {len(names):3}  {', '.join(sorted(names)[:6])}")
     print(f"{len(entered)} files, {sum(map(len, entered.values()))} functions")

@@ -22,12 +22,12 @@ from torch.nn import functional
 from iha_eval.cli._argument_types import positive
 from iha_eval.evidence.composition import blockwise, network
 from iha_eval.evidence.composition.plan import Plan
-from iha_eval.evidence.composition.relations import TASKS, Examples, Task, draw
-from iha_eval.evidence.composition.training import Settings, evaluate
+from iha_eval.evidence.composition.relations import TASKS, Examples, RelationTask, draw
+from iha_eval.evidence.composition.training import TrainingSettings, evaluate
 from iha_eval.models.provenance import processor
 from model_adapters import naive
 
-SETTINGS = Settings()
+SETTINGS = TrainingSettings()
 LARGEST = max(max(task.sizes) for task in TASKS)
 # Of validation, in examples.
 BATCHES = (SETTINGS.batch, 8 * SETTINGS.batch)
@@ -59,7 +59,9 @@ WAYS: dict[str, tuple[Attend, bool]] = {
 
 def examples(size: int, count: int) -> Examples:
     """Examples of one m; what is composed does not matter for time."""
-    return draw(Task("timed", 2, (size,), 0.325), count, torch.Generator().manual_seed(size))
+    return draw(
+        RelationTask("timed", 2, (size,), 0.325), count, torch.Generator().manual_seed(size)
+    )
 
 
 def make_step(model: str, size: int, attend: Attend, *, fused: bool) -> Act:

@@ -20,6 +20,7 @@ class Watched:
     """An engine that answers nothing, and looks how much memory is taken half way through."""
 
     max_model_len = 4096
+    non_finite = 0
 
     def __init__(self) -> None:
         self.taken = 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from wonderwords import RandomWord
 
-from iha_eval.ruler import draw as module
+from iha_eval.ruler import niah
 from iha_eval.ruler.draw import KeyWords, draw, key_words
 from iha_eval.ruler.niah import VARIANTS, draw_needles
 from iha_eval.ruler.stream import Stream
@@ -44,7 +44,7 @@ def test_no_key_or_value_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: Iterator[str] = iter(
         ["k1", "v1", "k1", "v2", "k3", "v1", "k4", "v4", "k5", "v5", "k6", "v6"]
     )
-    monkeypatch.setattr(module, "draw", lambda *args: [next(drawn)])
+    monkeypatch.setattr(niah, "draw", lambda *args: [next(drawn)])
     needles = draw_needles(Stream("x"), VARIANTS["multikey_1"])
     assert needles == [("k1", "v1"), ("k4", "v4"), ("k5", "v5"), ("k6", "v6")]
 

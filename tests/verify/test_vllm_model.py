@@ -57,7 +57,7 @@ def test_a_refusal_comes_back_as_the_sentence_that_it_is(
     """The child refuses a folder that is no checkpoint, in this process instead of another."""
 
     def here(command: list[str], request: dict[str, object]) -> dict[str, object]:
-        assert command == [sys.executable, "-m", "iha_eval.verify.vllm_child"]
+        assert command == [sys.executable, "-P", "-m", "iha_eval.verify.vllm_child"]
         reply = tmp_path / "reply.json"
         monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request | {"reply": str(reply)})))
         assert vllm_child.main() == 0

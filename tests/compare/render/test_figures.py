@@ -15,7 +15,9 @@ from made_up_reports import figures_of
 
 from iha_eval.compare.render.figures import FIGURES, Figure, draw_all
 
-NAMES = "forest length depth maj pass trend throughput kv alpha collapse".split()  # noqa: SIM905
+NAMES = (
+    "forest length tasks depth maj pass trend throughput kv alpha collapse".split()  # noqa: SIM905
+)
 
 
 DRAW = dict(zip(NAMES, FIGURES, strict=True))
@@ -45,7 +47,8 @@ def alt(figure: Figure, panel: int = 0) -> str:
 
 
 def test_all_figures_in_the_order_of_the_page(figures: dict[str, Figure]) -> None:
-    assert list(figures) == NAMES
+    # The made-up report has none of RULER's other tasks.
+    assert list(figures) == [name for name in NAMES if name != "tasks"]
     assert len(FIGURES) == len(NAMES)
 
 

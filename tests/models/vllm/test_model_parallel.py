@@ -20,6 +20,7 @@ class Recorded:
     """Stands for `Replicas`: keeps what it is started with, and ends with its first prompt."""
 
     max_model_len = 512
+    non_finite = 0
 
     def __init__(self, arguments: Any, parts: Sequence[Slice], *, batch_invariant: bool) -> None:
         self.arguments, self.parts, self.batch_invariant = arguments, parts, batch_invariant
