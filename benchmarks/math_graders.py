@@ -120,19 +120,33 @@ def solutions(documents: Sequence[dict[str, Any]], outputs: Sequence[str], title
             print(f"gold {row['answer']!r}, extracted {found!r}")
 
 
+def print_errors(
+    rows: Sequence[dict[str, Any]], verdicts: Sequence[dict[str, bool]], truth: str, right: str
+) -> None:
+    """A table of each grader's errors.
+
+    Args:
+        rows: What was graded.
+        verdicts: What each grader says of each row.
+        truth: The entry of a row that says whether it is right.
+        right: Heading of the last column, for the rows that a grader judges right.
+    """
+    lines = []
+    for name in GRADERS:
+        graded = list(zip(rows, verdicts, strict=True))
+        positives = sum(v[name] and not row[truth] for row, v in graded)
+        negatives = sum(row[truth] and not v[name] for row, v in graded)
+        lines.append((name, positives, negatives, len(rows) - positives - negatives))
+    print(table(("grader", "false positives", "false negatives", right), lines))
+
+
 def pairs() -> None:
     """Grade the fixture and print each grader's errors."""
     listed = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
     verdicts = [on_pair(pair) for pair in listed]
     equal = sum(pair["equal"] for pair in listed)
     print(f"\npairs: {equal} equal, {len(listed) - equal} different\n")
-    lines = []
-    for name in GRADERS:
-        graded = list(zip(listed, verdicts, strict=True))
-        positives = sum(v[name] and not pair["equal"] for pair, v in graded)
-        negatives = sum(pair["equal"] and not v[name] for pair, v in graded)
-        lines.append((name, positives, negatives, len(listed) - positives - negatives))
-    print(table(("grader", "false positives", "false negatives", "as listed"), lines))
+    print_errors(listed, verdicts, "equal", "as listed")
 
 
 def on_output(row: dict[str, Any]) -> dict[str, bool]:
@@ -167,13 +181,7 @@ def cases() -> None:
         verdicts = [_quietly(row) for row in listed]
         right = sum(row["expected"] for row in listed)
         print(f"\n{name}: {right} right outputs, {len(listed) - right} wrong ones\n")
-        lines = []
-        for grader in GRADERS:
-            graded = list(zip(listed, verdicts, strict=True))
-            positives = sum(v[grader] and not row["expected"] for row, v in graded)
-            negatives = sum(row["expected"] and not v[grader] for row, v in graded)
-            lines.append((grader, positives, negatives, len(listed) - positives - negatives))
-        print(table(("grader", "false positives", "false negatives", "as expected"), lines))
+        print_errors(listed, verdicts, "expected", "as expected")
 
 
 def _quietly(row: dict[str, Any]) -> dict[str, bool]:

@@ -192,10 +192,10 @@ def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
     text = _own(text)
     boxed, after = _boxes(text)
     if boxed is None or _CORRECTION.search(text, after, after + _LINE):
-        tag = _last(_TAGGED, text[max(after, len(text) - _TAIL) :])
+        tail = text[max(after, len(text) - _TAIL) :]
+        tag = _last(_TAGGED, tail)
         if tag is not None and not _PLACEHOLDER.fullmatch(tag[1]):
             return _of_kind(tag[1], kind)
-        tail = text[max(after, len(text) - _TAIL) :]
         if cut:
             tail = tail[: max(tail.rfind(" "), tail.rfind("\n")) + 1]
         found = _stated_answer(tail, kind, cut)

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iha_eval.nightly.trends import Lookback, MetricSeries, SeriesRow
+from iha_eval.util.text import counted
 
 SUMMARY = "history DIR: the trend over all nights, first bad nights and what changed there"
 
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     ]
     console = Console()
     count = len(found.nights)
-    title = f"{history.folder}: {count} {'night' if count == 1 else 'nights'}"
+    title = f"{history.folder}: {counted(count, 'night')}"
     if rows:
         console.print(table(rows, title, console.width))
     else:
@@ -162,8 +163,8 @@ def sentences(rows: list[SeriesRow], found: Lookback) -> Iterator[str]:
             yield f"night {night['night']} did not judge {what}"
     yield from found.standing
     if found.broken:
-        lines = "line" if found.broken == 1 else "lines"
-        yield f"{found.broken} {lines} of the history cannot be read and were passed over"
+        lines = counted(found.broken, "line")
+        yield f"{lines} of the history cannot be read and were passed over"
 
 
 def _steps(row: SeriesRow) -> Iterator[str]:

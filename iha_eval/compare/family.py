@@ -12,12 +12,12 @@ from typing import Any
 
 from iha_eval.compare.analysis.seeds import compare_seeds
 from iha_eval.compare.inputs.runs import load_run
-from iha_eval.compare.render.markdown import text
+from iha_eval.compare.render.markdown import table_line, text
 from iha_eval.compare.render.output import write_files, write_report
 from iha_eval.compare.report import build_reports
-from iha_eval.compare.schema import SCHEMA
-from iha_eval.util.numbers import p_digits, plain_points
-from iha_eval.util.text import clean_all
+from iha_eval.compare.schema import SCHEMA, Report
+from iha_eval.util.numbers import plain_difference, plain_p
+from iha_eval.util.text import clean_all, unique_name
 
 _HEAD = ("", "verdict", "compared", "n", "model", "baseline", "points (95%)", "p corrected")
 
@@ -48,24 +48,10 @@ def compare_many(
     names = _distinct([report["models"]["iha"]["name"] for report in reports])
     family = {
         **_frame(asked, reports, f"{len(names)} models against one baseline"),
-        "members": [
-            {
-                "name": name,
-                "folder": name,
-                "model": report["models"]["iha"]["name"],
-                "headlines": report["headlines"],
-                "rows": [row for table in report["tables"] for row in table["rows"]],
-            }
-            for name, report in zip(names, reports, strict=True)
-        ],
+        "members": _members(names, reports),
         "seeds": None,
     }
-    paths = [
-        path
-        for name, report in zip(names, reports, strict=True)
-        for path in write_report(report, folder / name, tables)
-    ]
-    return _write(family, folder, paths)
+    return _write(family, folder, _write_pairs(names, reports, folder, tables))
 
 
 def compare_groups(
@@ -108,28 +94,15 @@ def compare_groups(
     title = f"Training runs: {', '.join(counts)} against {baseline} ({len(groups[baseline])})"
     family = {
         **_frame(asked, reports, title),
-        "members": [
-            {
-                "name": name,
-                "folder": name,
-                "model": report["models"]["iha"]["name"],
-                "headlines": report["headlines"],
-                "rows": [],
-            }
-            for name, report in zip(names, reports, strict=True)
-        ],
+        # The rows of training runs are those of `seeds`.
+        "members": [member | {"rows": []} for member in _members(names, reports)],
         "seeds": {
             "baseline": baseline,
             "groups": {name: [str(run) for run in runs] for name, runs in groups.items()},
             "rows": rows,
         },
     }
-    paths = [
-        path
-        for name, report in zip(names, reports, strict=True)
-        for path in write_report(report, folder / name, tables)
-    ]
-    return _write(family, folder, paths)
+    return _write(family, folder, _write_pairs(names, reports, folder, tables))
 
 
 def sentences(family: Mapping[str, Any]) -> list[str]:
@@ -147,8 +120,8 @@ def family_markdown(family: Mapping[str, Any]) -> str:
     """The family in short, with a link to each pair's report."""
     lines = [f"## {text(family['title'])}", ""]
     lines += [f"- {text(sentence)}" for sentence in sentences(family)]
-    lines += ["", _line(_HEAD), _line(["---"] * len(_HEAD))]
-    lines += [_line([text(field) for field in fields]) for fields in family_rows(family)]
+    lines += ["", table_line(_HEAD), table_line(["---"] * len(_HEAD))]
+    lines += [table_line([text(field) for field in fields]) for fields in family_rows(family)]
     lines += ["", "Each pair: " + ", ".join(_links(family, "report.md"))]
     lines += ["", f"<sub>{text(family['families'])}</sub>"]
     return "\n".join(lines) + "\n"
@@ -160,7 +133,7 @@ def family_rows(family: Mapping[str, Any]) -> list[list[str]]:
         return [
             [
                 *(row["model"], row["word"], f"{row['benchmark']}: {row['label']}", str(row["n"])),
-                *(_mean(row["means_a"]), _mean(row["means_b"]), _points(row), _p(row)),
+                *(_mean(row["means_a"]), _mean(row["means_b"]), *_tested(row)),
             ]
             for row in family["seeds"]["rows"]
             if row["decides"]
@@ -168,7 +141,7 @@ def family_rows(family: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             *(member["name"], row["word"], f"{row['label']}, {row['metric']}", str(row["n"])),
-            *(_mean([row["iha"]]), _mean([row["baseline"]]), _points(row), _p(row)),
+            *(_mean([row["iha"]]), _mean([row["baseline"]]), *_tested(row)),
         ]
         for member in family["members"]
         for row in member["rows"]
@@ -191,6 +164,34 @@ def _frame(
         "warnings": list(dict.fromkeys(warnings)),
         "compare": dict(asked),
     }
+
+
+def _members(names: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the page of a family has of each pair."""
+    return [
+        {
+            "name": name,
+            "folder": name,
+            "model": report["models"]["iha"]["name"],
+            "headlines": report["headlines"],
+            "rows": [row for table in report["tables"] for row in table["rows"]],
+        }
+        for name, report in zip(names, reports, strict=True)
+    ]
+
+
+def _write_pairs(
+    names: Sequence[str],
+    reports: Sequence[Report],
+    folder: Path,
+    tables: Sequence[str],
+) -> list[Path]:
+    """The report of each pair, in a folder of its name."""
+    return [
+        path
+        for name, report in zip(names, reports, strict=True)
+        for path in write_report(report, folder / name, tables)
+    ]
 
 
 def _of_a_pair(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,11 +221,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     made: list[str] = []
     for name in names:
         plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "model"
-        number = 2
-        unique = plain
-        while unique in made:
-            unique, number = f"{plain}-{number}", number + 1
-        made.append(unique)
+        made.append(unique_name(plain, made))
     return made
 
 
@@ -232,22 +229,10 @@ def _links(family: Mapping[str, Any], file: str) -> list[str]:
     return [f"[{text(m['name'])}]({m['folder']}/{file})" for m in family["members"]]
 
 
-def _line(fields: Sequence[str]) -> str:
-    return f"| {' | '.join(fields)} |"
-
-
 def _mean(scores: Sequence[float | None]) -> str:
     known = [score for score in scores if score is not None]
     return f"{100 * sum(known) / len(known):.1f}" if known else "-"
 
 
-def _points(row: Mapping[str, Any]) -> str:
-    if row["points"] is None:
-        return "-"
-    low, high = plain_points(row["low"]), plain_points(row["high"])
-    return f"{plain_points(row['points'])} ({low} to {high})"
-
-
-def _p(row: Mapping[str, Any]) -> str:
-    p = row["p_corrected"]
-    return "-" if p is None else "< 0.0001" if p < 0.0001 else p_digits(p)
+def _tested(row: Mapping[str, Any]) -> tuple[str, str]:
+    return plain_difference(row), plain_p(row["p_corrected"])

@@ -13,6 +13,7 @@ from typing import Any
 
 from iha_eval.data.known import DataFile
 from iha_eval.errors import UserError
+from iha_eval.util.text import cut_short
 
 Row = dict[str, Any]
 """The used fields of one row, in the order of `DataFile.fields`."""
@@ -127,8 +128,7 @@ def _is_usable(value: object) -> bool:
 
 
 def _short(value: object) -> str:
-    shown = ascii(value)
-    return shown if len(shown) <= 40 else f"{shown[:37]}..."
+    return cut_short(ascii(value))
 
 
 def _of_whole(file: DataFile, content: bytes, path: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import ENOUGH, NotJudged, Rule
 from iha_eval.statistics import Watch, watch
 from iha_eval.statistics.scores import Floats
+from iha_eval.util.text import cut_short
 
 BASELINE = "baseline"
 
@@ -24,8 +25,6 @@ BASELINE = "baseline"
 _ROOM = f"model_args.{LENGTH}"
 # Settings that a sentence names.
 _NAMED = 3
-# Characters of a setting's value that a sentence shows.
-_LONG = 40
 # Characters of a fingerprint that a sentence shows.
 _SHORT = 12
 _NO_HASHES = "some of its samples have no hashes, so nobody knows which questions they are"
@@ -280,7 +279,7 @@ def against_pinned(
     nights = [*(e.night for e, _ in rows), tonight.night]
     pairs = int((~np.isnan(own) & ~np.isnan(reference)).sum())
     check = _check("pinned", one, pinned, seen, nights, tonight, pairs)
-    accepted = any(e.accepted and e.night in nights for e, _ in rows) and _accepted(check, rows)
+    accepted = _accepted(check, rows)
     return _counted(check, regression=check.worse and not accepted, accepted=accepted)
 
 
@@ -526,5 +525,4 @@ def _is_seed(name: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
+    return cut_short("none" if value is None else str(value))

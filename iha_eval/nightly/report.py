@@ -251,18 +251,13 @@ def _model(run: "Run | None", role: str) -> dict[str, Any]:
     """A model as its run tells of it, without what only a comparison counts."""
     from iha_eval.compare.analysis.provenance import describe_models
     from iha_eval.compare.inputs.pairing import Pairing
+    from iha_eval.compare.schema import ReportModel
 
     if run is not None:
         alone = Pairing({"iha": run, "baseline": run}, (), False, ())
         return describe_models(alone)["iha"] | {"documents": None}
-    unknown = (
-        *("path", "is_iha", "num_parameters", "model_class", "dtype", "device", "date"),
-        *("kv_tokens", "kv_bytes", "kv_bytes_per_token", "prefill_tokens_per_second"),
-        *("generation_tokens_per_second", "seconds", "documents", "documents_per_minute"),
-        *("cut", "unparseable", "fingerprint", "model_sha"),
-    )
     return {
-        **dict.fromkeys(unknown),
+        **dict.fromkeys(ReportModel.__annotations__),
         "name": f"{_NAMES[role]} (no run)",
         "command": [],
         "versions": {},

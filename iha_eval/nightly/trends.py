@@ -209,9 +209,9 @@ def _trend(series: MetricSeries, drops: Sequence[FoundDrop]) -> Trend:
     return Trend("stepped" if steps else "steady", steps, steps[-1] if standing else None, missing)
 
 
-def report_form(series: MetricSeries, label: str) -> dict[str, Any]:
-    """A series as a report has it under `trend`."""
-    trend = series.trend()
+def report_form(series: MetricSeries, label: str, trend: Trend | None = None) -> dict[str, Any]:
+    """A series as a report has it under `trend`; its trend may have been worked out already."""
+    trend = trend or series.trend()
     return {
         "label": label,
         "task": series.task,
@@ -311,7 +311,7 @@ class SeriesRow:
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
         one = self.series
-        shown = report_form(one, one.task)
+        shown = report_form(one, one.task, self.trend)
         for entry, point in zip(shown["nights"], one.points, strict=True):
             entry["night"] = point.night
         return {

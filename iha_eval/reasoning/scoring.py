@@ -18,7 +18,8 @@ HOW_MAJ = (
 )
 """For the results file."""
 
-_LOWER_IS_BETTER = ("unparseable", "cut", "undecided")
+RUN_HEALTH_METRICS = ("unparseable", "cut", "undecided")
+"""Metrics that say how a run went, not how good the model is; less is better."""
 
 
 def metric_list(votes: Sequence[int], voting: bool) -> list[dict[str, Any]]:
@@ -29,12 +30,12 @@ def metric_list(votes: Sequence[int], voting: bool) -> list[dict[str, Any]]:
         voting: Whether the task votes; otherwise there is `exact_match`.
     """
     at_k = [f"{name}@{k}" for name in ("maj", "pass") for k in votes]
-    names = [*(["p@1", *at_k] if voting else ["exact_match"]), *_LOWER_IS_BETTER]
+    names = [*(["p@1", *at_k] if voting else ["exact_match"]), *RUN_HEALTH_METRICS]
     return [
         {
             "metric": name,
             "aggregation": "mean",
-            "higher_is_better": name not in _LOWER_IS_BETTER,
+            "higher_is_better": name not in RUN_HEALTH_METRICS,
         }
         for name in names
     ]

@@ -16,7 +16,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
+from iha_eval.ruler.drafts import (
+    Definition,
+    Draft,
+    Material,
+    RulerSettings,
+    drawn_last,
+    drawn_order,
+)
 from iha_eval.ruler.draw import all_words
 from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
@@ -149,9 +156,8 @@ class WordListDraft(Draft):
         return f"{question} {PREFIX} {_numbered(words[:common])}\n"
 
     def _shuffled(self, count: int, purpose: str) -> npt.NDArray[np.int64]:
-        if self._material.settings.layout == "nvidia":
-            return nvidia_order(count)
-        return np.argsort(Stream(*self._parts, purpose).words64(count), kind="stable")
+        keys = Stream(*self._parts, purpose).words64(count)
+        return drawn_order(keys, count, self._material.settings)
 
     @cached_property
     def _keys(self) -> npt.NDArray[np.uint64]:
@@ -166,22 +172,14 @@ class WordListDraft(Draft):
     def _order(self, size: int) -> npt.NDArray[np.int64]:
         """The places in `_words` of a whole list, in its order, as an array [entries]."""
         common, often = self._task.common, self._task.common * self._frequencies.common
-        entries = self._entries(size)
-        if self._material.settings.layout == "nvidia":
-            order = nvidia_order(entries)
-        else:
-            order = np.argsort(self._keys[:entries], kind="stable")
+        order = drawn_order(self._keys, self._entries(size), self._material.settings)
         rarely = common + (order - often) % max(size - common, 1)
         return np.where(order < often, order % common, rarely)
 
     def _last(self, size: int) -> str:
         """The last word of the list."""
         common, often = self._task.common, self._task.common * self._frequencies.common
-        entries = self._entries(size)
-        if self._material.settings.layout == "nvidia":
-            last = int(nvidia_order(entries)[-1])
-        else:
-            last = int(np.argmax(self._keys[:entries]))
+        last = drawn_last(self._keys, self._entries(size), self._material.settings)
         place = last % common if last < often else common + (last - often) % (size - common)
         return self._material.units[self._words[place]]
 

@@ -217,6 +217,28 @@ class Draft(ABC):
         }
 
 
+def drawn_order(
+    keys: npt.NDArray[np.uint64], count: int, settings: RulerSettings
+) -> npt.NDArray[np.int64]:
+    """The order of `count` entries: that of their keys, or NVIDIA's; entry by place, [count].
+
+    Args:
+        keys: A number drawn for each entry, as an array [count or more].
+        count: Number of entries.
+        settings: Its `layout` decides.
+    """
+    if settings.layout == "nvidia":
+        return nvidia_order(count)
+    return np.argsort(keys[:count], kind="stable")
+
+
+def drawn_last(keys: npt.NDArray[np.uint64], count: int, settings: RulerSettings) -> int:
+    """The last entry of `drawn_order`, without sorting."""
+    if settings.layout == "nvidia":
+        return int(nvidia_order(count)[-1])
+    return int(np.argmax(keys[:count]))
+
+
 @lru_cache(maxsize=256)
 def nvidia_order(count: int) -> npt.NDArray[np.int64]:
     """The one order in which NVIDIA's scripts shuffle any list of `count` items.

@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from iha_eval.errors import UserError
-from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
+from iha_eval.ruler.drafts import (
+    Definition,
+    Draft,
+    Material,
+    RulerSettings,
+    drawn_last,
+    drawn_order,
+    nvidia_order,
+)
 from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
@@ -158,20 +166,14 @@ class CodedDraft(Draft):
     def _last(self, counts: npt.NDArray[np.int64]) -> str:
         """The last word of a text with these counts."""
         total = int(counts.sum())
-        if self._material.settings.layout == "nvidia":
-            last = int(nvidia_order(total)[-1])
-        else:
-            last = int(np.argmax(self._keys[:total]))
+        last = drawn_last(self._keys, total, self._material.settings)
         return self._words[int(np.searchsorted(np.cumsum(counts), last, side="right"))]
 
     def context(self, size: int) -> str:
         """A text of size `size`, which is a little more than the number of its words."""
         counts = self._material.counts(size)
         ranks = np.repeat(np.arange(len(counts)), counts)
-        if self._material.settings.layout == "nvidia":
-            order = nvidia_order(len(ranks))
-        else:
-            order = np.argsort(self._keys[: len(ranks)], kind="stable")
+        order = drawn_order(self._keys, len(ranks), self._material.settings)
         return " ".join([self._words[rank] for rank in ranks[order].tolist()])
 
     def edges(self, size: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iha_eval.data import HOTPOTQA_DEV, SQUAD_DEV, DataFile, Loaded, load_rows
-from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
+from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, drawn_order
 from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
@@ -243,10 +243,8 @@ class QuestionDraft(Draft):
         ids = self._taken[:size]
         if self.filler:
             ids = np.append(ids, self._taken[self.filler])
-        if self._material.settings.layout == "nvidia":
-            return ids[nvidia_order(len(ids))]
         keys = Stream(*self._parts, "order").words64(len(ids))
-        return ids[np.argsort(keys, kind="stable")]
+        return ids[drawn_order(keys, len(ids), self._material.settings)]
 
     def context(self, size: int) -> str:
         """`size` paragraphs, numbered."""

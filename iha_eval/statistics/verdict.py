@@ -10,7 +10,7 @@ from typing import Literal
 from iha_eval.statistics.difference import Difference, Estimate
 from iha_eval.statistics.power import enough_questions
 from iha_eval.statistics.scores import ALPHA
-from iha_eval.util.numbers import p_digits, plain_points
+from iha_eval.util.numbers import p_relation, plain_points
 from iha_eval.util.text import counted
 
 Word = Literal["better", "worse", "no significant difference", "not enough data"]
@@ -102,12 +102,27 @@ def _numbers(difference: Difference, estimate: Estimate, p: float) -> str:
     questions = counted(difference.n_b, "question")
     sizes = questions if difference.paired else f"unpaired, {difference.n_a:,} and {questions}"
     left_out = f" ({difference.left_out} left out)" if difference.left_out else ""
-    shown_p = "< 0.0001" if p < 0.0001 else f"= {p_digits(p)}"
+    shown = difference_in_words(
+        estimate.mean_a, estimate.mean_b, (estimate.points, estimate.low, estimate.high), p
+    )
+    return f"{shown}, {sizes}{left_out}"
+
+
+def difference_in_words(
+    mean_a: float, mean_b: float, points: tuple[float, float, float], p: float
+) -> str:
+    """Both means, their difference with its interval, and the corrected p-value, for a sentence.
+
+    Args:
+        mean_a: From 0 to 1.
+        mean_b: From 0 to 1.
+        points: The difference in points and both ends of its 95% interval.
+        p: The corrected p-value.
+    """
+    difference, low, high = map(plain_points, points)
     return (
-        f"{100 * estimate.mean_a:.1f} against {100 * estimate.mean_b:.1f}, "
-        f"{plain_points(estimate.points)} points "
-        f"(95% interval {plain_points(estimate.low)} to {plain_points(estimate.high)}), "
-        f"corrected p {shown_p}, {sizes}{left_out}"
+        f"{100 * mean_a:.1f} against {100 * mean_b:.1f}, {difference} points "
+        f"(95% interval {low} to {high}), corrected p {p_relation(p)}"
     )
 
 

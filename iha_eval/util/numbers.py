@@ -5,6 +5,7 @@ Not for: computing anything but a change of unit.
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 #: Stands for a number that does not exist.
@@ -64,6 +65,24 @@ def p_digits(value: float) -> str:
     while float(text) == 0.05 != value:
         text, figures = f"{value:.{figures}g}", figures + 1
     return text
+
+
+def p_relation(value: float) -> str:
+    """What stands behind `p` in a sentence: `= 0.032`, `< 0.0001`."""
+    return "< 0.0001" if value < 0.0001 else f"= {p_digits(value)}"
+
+
+def plain_p(value: float | None) -> str:
+    """A p-value in ASCII: `0.032`, `< 0.0001`; `-` if there is none."""
+    return "-" if value is None else p_relation(value).removeprefix("= ")
+
+
+def plain_difference(row: Mapping[str, Any]) -> str:
+    """A row's `points` with the interval from `low` to `high`, in ASCII; `-` if there is none."""
+    if row["points"] is None:
+        return "-"
+    points, low, high = (plain_points(row[name]) for name in ("points", "low", "high"))
+    return f"{points} ({low} to {high})"
 
 
 def plain_points(value: float) -> str:

@@ -4,7 +4,9 @@ For: taking out what no page, figure or terminal should receive, and cutting wha
 Not for: escaping, which depends on where a text goes and is done there.
 """
 
+import itertools
 import re
+from collections.abc import Container
 from typing import Any
 
 #: Stands where a text was cut.
@@ -74,6 +76,17 @@ def _shown(match: re.Match[str]) -> str:
     if code == 0x7F:
         return "\u2421"
     return "\ufffd" if any(code in broken for broken in _BROKEN) else f"<U+{code:04X}>"
+
+
+def cut_short(text: str, limit: int = 40) -> str:
+    """A value in a sentence: at most `limit` characters, the last three dots if it is longer."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def unique_name(name: str, taken: Container[str]) -> str:
+    """The name, or with the first number from 2 on with which it is not taken: `model-2`."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 def counted(count: int, noun: str) -> str:

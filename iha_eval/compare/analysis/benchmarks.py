@@ -15,12 +15,10 @@ from itertools import groupby
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.errors import UserError
+from iha_eval.reasoning.scoring import RUN_HEALTH_METRICS
 from iha_eval.ruler.definition import length_label
 from iha_eval.ruler.scoring import COMMON_METRICS, METRICS
 from iha_eval.ruler.suite import TASKS
-
-#: Metrics that say how a run went, not how good the model is.
-RUN_HEALTH_METRICS = ("unparseable", "cut", "undecided")
 
 RULER_NAME = "ruler_mk"
 RULER_LABEL = "RULER multi-key retrieval"
@@ -176,13 +174,16 @@ def _refuse_empty(found: Sequence[PlannedBenchmark]) -> None:
 
 def ruler_cell(task: str) -> tuple[int, str] | None:
     """Length in tokens and variant of a task; None if it is no cell of ruler_mk."""
-    found = _RULER_CELL.match(task)
-    return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
+    return _cell(_RULER_CELL, task)
 
 
 def suite_cell(task: str) -> tuple[int, str] | None:
     """Length in tokens and name of one of RULER's thirteen tasks; None if it is none of them."""
-    found = _SUITE_CELL.match(task)
+    return _cell(_SUITE_CELL, task)
+
+
+def _cell(pattern: re.Pattern[str], task: str) -> tuple[int, str] | None:
+    found = pattern.match(task)
     return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
 
 
@@ -430,6 +431,12 @@ def metric_label(metric: str) -> str:
         name.replace("maj@", "Maj@") if name.startswith("maj@") else name.replace("_", " ")
     )
     return f"{shown} ({filter_name})" if comma else shown
+
+
+def row_name(row: PlannedRow) -> str:
+    """What a row compares, such as `Maj@16, gsm8k_maj`."""
+    label = metric_label(row.metric)
+    return f"{label}, {row.task if row.label == label else row.label}"
 
 
 def metric_name(metric: str, filter_name: str) -> str:

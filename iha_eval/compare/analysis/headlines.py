@@ -12,6 +12,7 @@ from iha_eval.compare.analysis.benchmarks import (
     PlannedRow,
     benchmark_of,
     metric_label,
+    row_name,
 )
 from iha_eval.compare.analysis.measured_rows import MeasuredRow
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, listed
@@ -84,9 +85,9 @@ def _headline(
     left_out: Sequence[str],
     models: Mapping[Side, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    what = "; ".join(_what(row.row) for row in rows)
+    what = "; ".join(row_name(row.row) for row in rows)
     word, claim = _claim(rows, _names(models))
-    numbers = " ".join(f"{_what(row.row)}: {row.verdict.numbers}." for row in rows)
+    numbers = " ".join(f"{row_name(row.row)}: {row.verdict.numbers}." for row in rows)
     more = f" Not compared: {listed(left_out)}." if left_out else ""
     return {
         "benchmark": benchmark.name,
@@ -96,12 +97,6 @@ def _headline(
         "word": word,
         "sentence": f"{benchmark.label}: {claim}, {_training_runs(models)}. {numbers}{more}",
     }
-
-
-def _what(row: PlannedRow) -> str:
-    """What a row compares, such as `Maj@16, gsm8k_maj`."""
-    label = metric_label(row.metric)
-    return f"{label}, {row.task if row.label == label else row.label}"
 
 
 def _claim(rows: Sequence[MeasuredRow], names: tuple[str, str]) -> tuple[str, str]:

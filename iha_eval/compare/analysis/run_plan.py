@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from iha_eval.compare.analysis.benchmarks import PlannedRow, metric_label, plan
+from iha_eval.compare.analysis.benchmarks import PlannedRow, plan, row_name
 from iha_eval.compare.analysis.measured_rows import row_paired, row_scores
 from iha_eval.compare.analysis.provenance import answer_cost
 from iha_eval.compare.analysis.score_checks import without_wrong_scores
@@ -27,7 +27,7 @@ from iha_eval.data import GSM8K_TEST, MATH500_TEST
 from iha_eval.errors import UserError
 from iha_eval.ruler.definition import DOCUMENTS
 from iha_eval.statistics import ALPHA, required_questions
-from iha_eval.statistics.scores import Floats
+from iha_eval.statistics.scores import Floats, is_binary
 
 #: Shares of p (1 - p) without earlier runs: the question with the model, and the draw.
 SUITS, DRAW = 0.1, 0.4
@@ -138,12 +138,11 @@ def _of_row(
     averaged = row.metric == "p@1" and drawn > 1
     draw = _draw_variance(a, drawn) + _draw_variance(b, drawn) if averaged else 0.0
     suits = max(0.0, float((a - b).var(ddof=1)) - draw / drawn)
-    label = metric_label(row.metric)
-    what = f"{label}, {row.task if row.label == label else row.label}"
+    what = row_name(row)
     cost = {side: answer_cost(pairing.runs[side]) for side in SIDES}
+    binary = is_binary(a, b)
     needs = []
     for k in sorted({*samples, drawn}) if averaged else [drawn]:
-        binary = bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())
         variance = suits + draw / k if averaged else suits
         questions = _questions(points, variance, binary, alpha, power)
         answers = None if questions is None else questions * k

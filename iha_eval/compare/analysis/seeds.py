@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, metric_label, plan
+from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, plan, row_name
 from iha_eval.compare.analysis.score_checks import without_wrong_scores
 from iha_eval.compare.inputs.pairing import Pairing, Side, pair
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.compare.inputs.samples import Key, Sample
 from iha_eval.errors import UserError
 from iha_eval.statistics import ALPHA, SeedDifference, holm, seed_difference
-from iha_eval.util.numbers import p_digits, plain_points
+from iha_eval.statistics.verdict import difference_in_words
 from iha_eval.util.text import counted
 
 
@@ -149,17 +149,14 @@ def _row(
     name, row, benchmark, found = entry
     assert p is not None
     word, claim = _claim(name, baseline, found, p, margin)
-    shown = "< 0.0001" if p < 0.0001 else f"= {p_digits(p)}"
     means = [sum(means) / len(means) for means in (found.means_a, found.means_b)]
     runs = f"{found.seeds_a} and {counted(found.seeds_b, 'training run')}"
     numbers = (
-        f"{100 * means[0]:.1f} against {100 * means[1]:.1f}, {plain_points(found.points)} points "
-        f"(95% interval {plain_points(found.low)} to {plain_points(found.high)}), corrected p "
-        f"{shown}, {runs}, {counted(found.n, 'question')}; standard error {found.seed_error:.1f} "
+        difference_in_words(means[0], means[1], (found.points, found.low, found.high), p)
+        + f", {runs}, {counted(found.n, 'question')}; standard error {found.seed_error:.1f} "
         f"points from training runs, {found.question_error:.1f} from questions"
     )
-    label = metric_label(row.metric)
-    what = f"{label}, {row.task if row.label == label else row.label}"
+    what = row_name(row)
     return {
         "model": name,
         "baseline": baseline,

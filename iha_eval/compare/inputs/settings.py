@@ -15,6 +15,7 @@ from typing import Any
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.compare.inputs.samples import Key, Sample
 from iha_eval.generation_kwargs import DEFAULT_BUDGET, as_drawn, as_written, settled
+from iha_eval.util.text import cut_short
 
 LENGTH = "max_length/max_model_len"
 """One argument of two names."""
@@ -228,8 +229,7 @@ def _written(name: str, value: object) -> str:
         return default(name.removeprefix(_ARGUMENT)) if argument else "none"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return cut_short(str(value))
 
 
 def _ours(run: Run) -> bool:

@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iha_eval.compare.render.tables import SIGNIFICANT
+from iha_eval.compare.render.tables import SIGNIFICANT, only_right
 from iha_eval.compare.schema import Report, SideName
-from iha_eval.util.numbers import p_digits, plain_points
+from iha_eval.util.numbers import plain_difference, plain_p
 from iha_eval.util.text import counted
 
 MOST_ROWS = 60
@@ -84,10 +84,10 @@ def _table(table: Mapping[str, Any]) -> str:
     lines = [
         f"**{text(table['label'])}**",
         "",
-        _line(_HEAD),
-        _line(["---", "---", *["---:"] * (len(_HEAD) - 2)]),
+        table_line(_HEAD),
+        table_line(["---", "---", *["---:"] * (len(_HEAD) - 2)]),
     ]
-    lines += [_line(_row(row)) for row in rows[:MOST_ROWS]]
+    lines += [table_line(_row(row)) for row in rows[:MOST_ROWS]]
     lines += _paper_notes(rows)
     if len(rows) > MOST_ROWS:
         lines += ["", f"{len(rows) - MOST_ROWS} more rows are in report.html."]
@@ -99,36 +99,28 @@ def _row(row: Mapping[str, Any]) -> Sequence[str]:
     if row["left_out"]:
         n += f" ({row['left_out']} left out)"
     label = text(row["label"]) if row["paired"] else f"{text(row['label'])} (unpaired)"
-    pairs = "-" if row["higher"] is None else f"{row['higher']} / {row['lower']}"
-    interval = "-"
-    if row["points"] is not None:
-        interval = " to ".join(map(plain_points, (row["low"], row["high"])))
-        interval = f"{plain_points(row['points'])} ({interval})"
     return (
         f"**{label}**" if row["decides"] else label,
         f"**{text(row['word'])}**" if row["word"] in SIGNIFICANT else text(row["word"]),
         n,
         _percent(row["iha"]),
         _percent(row["baseline"]),
-        interval,
+        plain_difference(row),
         _relative(row),
-        _p(row["p_corrected"]),
-        pairs,
+        text(plain_p(row["p_corrected"])),
+        only_right(row),
         "-" if row["smallest"] is None else f"{row['smallest']:.1f}",
         _paper(row["paper"]),
     )
 
 
-def _line(fields: Sequence[str]) -> str:
+def table_line(fields: Sequence[str]) -> str:
+    """One line of a table, its fields escaped already."""
     return f"| {' | '.join(fields)} |"
 
 
 def _percent(score: float | None) -> str:
     return "-" if score is None else f"{100 * score:.1f}"
-
-
-def _p(p: float | None) -> str:
-    return "-" if p is None else "&lt; 0.0001" if p < 0.0001 else p_digits(p)
 
 
 def _relative(row: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from iha_eval.compare.render.marks import marked
 from iha_eval.compare.schema import NightCheck, Report, ReportQuestion
 from iha_eval.util import numbers
 from iha_eval.util.paths import reports_dir
-from iha_eval.util.text import visible
+from iha_eval.util.text import unique_name, visible
 
 #: Verdict -> its sign and the name of its style; the word itself always stands beside.
 BADGES = {
@@ -235,10 +235,7 @@ def _groups(rows: Iterable[ReportQuestion]) -> list[dict[str, Any]]:
 def _identifier(row: ReportQuestion, taken: set[str]) -> str:
     """The question's place on the page, of task and document: the same in every report."""
     name = f"{_NOT_IN_IDENTIFIERS.sub('-', row['task'])[:80]}-{row['doc_id']}"
-    number = 2
-    unique = name
-    while unique in taken:
-        unique, number = f"{name}-{number}", number + 1
+    unique = unique_name(name, taken)
     taken.add(unique)
     return unique
 

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from iha_eval.compare.schema import Report, ReportRow, ReportTable
 from iha_eval.util import numbers
@@ -50,6 +51,11 @@ def _difference(row: ReportRow) -> str:
     return f"{numbers.points(row['points'])} ({numbers.interval(row['low'], row['high'])})"
 
 
+def only_right(row: Mapping[str, Any]) -> str:
+    """Questions on which only the one or only the other model scores higher; `-` if unpaired."""
+    return "-" if row["higher"] is None else f"{row['higher']} / {row['lower']}"
+
+
 _SHORT: dict[str, str] = {
     "no significant difference": "no difference",
     "not enough data": "too few",
@@ -65,7 +71,7 @@ _WIDE = (
     *_NARROW[:4],
     TextColumn("relative", lambda row: numbers.relative(row["relative"])),
     TextColumn("p corr.", lambda row: numbers.p_value(row["p_corrected"])),
-    TextColumn("only right", lambda row: _pairs(row)),
+    TextColumn("only right", only_right),
     TextColumn("verdict", lambda row: row["word"], left=True),
 )
 
@@ -105,10 +111,6 @@ def _text_table(table: ReportTable, columns: Sequence[TextColumn], width: int) -
 def _label(row: ReportRow, room: int) -> str:
     star = "* " if row["decides"] else "  "
     return star + one_line(row["label"] + ("" if row["paired"] else ", unpaired"), room - 2)
-
-
-def _pairs(row: ReportRow) -> str:
-    return "-" if row["higher"] is None else f"{row['higher']} / {row['lower']}"
 
 
 def to_csv(report: Report) -> str:
