@@ -1,9 +1,17 @@
-"""What all tests share: the order of files, and visible skips of what needs a GPU or long."""
+"""What all tests share: order of files, visible skips of what needs a GPU or long, a browser."""
 
 import os
+import shutil
 from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -24,3 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: (item.path in slow, -slow[item.path]))
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser for the pages that we write."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not on PATH: install Debian's package chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # A container's root user has no sandbox.
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -1,15 +1,13 @@
 """`iha-eval inspect`: table, JSON, page, mistakes."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from page_outline import Outline
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from tiny_models import HYBRID, tiny_config, tiny_model
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
@@ -19,7 +17,6 @@ from iha_eval.cli import inspect, main
 from iha_eval.util.numbers import MISSING
 from model_adapters.cost import model_shape
 
-CHROMIUM = shutil.which("chromium")
 TIMES, TO = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 # Window 512 and P = 2 are FLOP-matched here.
 MATCHED = ["--context", "4096"]
@@ -240,16 +237,6 @@ def test_shades_of_the_heat_maps_follow_the_numbers(
     assert 0 < used.grids[0].rows[0][1][0].share <= 0.5
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # A container's root user has no sandbox.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH: install Debian's chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_the_page_is_quiet_and_fits(browser: Browser, page: Path, width: int, scheme: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from iha_eval.compare.inputs.pairing import SIDES, Pairing, Task
+from iha_eval.compare.inputs.pairing import SIDES, ComparedTask, Pairing
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.errors import UserError
 from iha_eval.reasoning.scoring import RUN_HEALTH_METRICS
@@ -127,10 +127,10 @@ def plan(pairing: Pairing) -> list[PlannedBenchmark]:
         UserError: No task has a metric that can be compared.
     """
     run = pairing.runs["iha"]
-    cells: list[Task] = []
-    suite: list[Task] = []
-    ours: dict[str, list[Task]] = {name: [] for name in REASONING_LABELS}
-    rest: dict[str, list[Task]] = {}
+    cells: list[ComparedTask] = []
+    suite: list[ComparedTask] = []
+    ours: dict[str, list[ComparedTask]] = {name: [] for name in REASONING_LABELS}
+    rest: dict[str, list[ComparedTask]] = {}
     for task in pairing.tasks:
         name, label = benchmark_of(run, task.name)
         if label == RULER_LABEL:
@@ -187,7 +187,7 @@ def _cell(pattern: re.Pattern[str], task: str) -> tuple[int, str] | None:
     return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
 
 
-def _lay_out_suite(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> PlannedBenchmark:
+def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) -> PlannedBenchmark:
     """The benchmark of RULER's own tasks among some tasks; there is at least one.
 
     Each length has its tasks in RULER's order and their mean, in which each document counts the
@@ -236,7 +236,7 @@ def _lay_out_suite(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> Plann
     return PlannedBenchmark(SUITE_NAME, SUITE_LABEL, tables)
 
 
-def _lay_out_ruler(tasks: Sequence[Task], left_out: Iterable[str] = ()) -> PlannedBenchmark:
+def _lay_out_ruler(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) -> PlannedBenchmark:
     """The benchmark of the cells among some tasks; there is at least one.
 
     Args:
@@ -310,7 +310,7 @@ def reasoning_benchmark(run: Run, task: str) -> str | None:
     return name if name in REASONING_LABELS and "voting" in given else None
 
 
-def _lay_out_reasoning(name: str, tasks: Sequence[Task]) -> PlannedBenchmark:
+def _lay_out_reasoning(name: str, tasks: Sequence[ComparedTask]) -> PlannedBenchmark:
     """The benchmark `name` of its tasks, of which there is at least one.
 
     Two rows decide, of the task with the most votes: P@1, which is the most sensitive, and the
@@ -366,7 +366,7 @@ def _group_of(run: Run, task: str) -> str:
     return found
 
 
-def _lay_out_generic(run: Run, name: str, tasks: Sequence[Task]) -> PlannedBenchmark:
+def _lay_out_generic(run: Run, name: str, tasks: Sequence[ComparedTask]) -> PlannedBenchmark:
     """The benchmark `name` of its tasks; without tables if they have no metric to compare.
 
     The first metric decides, over the documents of all tasks.
@@ -396,7 +396,9 @@ def _lay_out_generic(run: Run, name: str, tasks: Sequence[Task]) -> PlannedBench
     return PlannedBenchmark(name, name, tables, _generic_warnings(name, list(unfit), bool(tables)))
 
 
-def _is_comparable(task: Task, filter_name: str, metric: str, better: Mapping[str, object]) -> bool:
+def _is_comparable(
+    task: ComparedTask, filter_name: str, metric: str, better: Mapping[str, object]
+) -> bool:
     return better.get(metric) is not False and not out_of_range(task, filter_name, metric)
 
 
@@ -444,7 +446,7 @@ def metric_name(metric: str, filter_name: str) -> str:
     return metric if filter_name == "none" else f"{metric},{filter_name}"
 
 
-def metrics_of(task: Task, filter_name: str) -> list[str]:
+def metrics_of(task: ComparedTask, filter_name: str) -> list[str]:
     """The metrics that both runs have under a filter, in the order of the file."""
     found: list[dict[str, None]] = []
     for side in SIDES:
@@ -456,7 +458,7 @@ def metrics_of(task: Task, filter_name: str) -> list[str]:
     return [name for name in found[0] if name in found[1]]
 
 
-def out_of_range(task: Task, filter_name: str, metric: str) -> bool:
+def out_of_range(task: ComparedTask, filter_name: str, metric: str) -> bool:
     """Whether a metric has a value outside [0, 1], or no value at all, on either side."""
     for side in SIDES:
         values = [

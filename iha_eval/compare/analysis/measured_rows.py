@@ -27,7 +27,7 @@ from iha_eval.compare.analysis.benchmarks import (
     votes,
 )
 from iha_eval.compare.analysis.paper import reference
-from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, Task
+from iha_eval.compare.inputs.pairing import SIDES, ComparedTask, Pairing, Side
 from iha_eval.ruler.scoring import METRICS
 from iha_eval.statistics import (
     ALPHA,
@@ -256,7 +256,9 @@ def curves(pairing: Pairing) -> list[dict[str, Any]]:
     ]
 
 
-def _task_curves(pairing: Pairing, task: Task, filter_name: str) -> Iterator[dict[str, Any]]:
+def _task_curves(
+    pairing: Pairing, task: ComparedTask, filter_name: str
+) -> Iterator[dict[str, Any]]:
     metrics = metrics_of(task, filter_name)
     for kind in ("maj", "pass"):
         numbers = votes(metrics, kind)

@@ -17,7 +17,7 @@ from iha_eval.compare.analysis.benchmarks import (
     ruler_cell,
     suite_cell,
 )
-from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, Task, broken_off
+from iha_eval.compare.inputs.pairing import SIDES, ComparedTask, Pairing, Side, broken_off
 from iha_eval.errors import UserError
 from iha_eval.util.text import counted
 
@@ -103,7 +103,7 @@ def without_wrong_scores(pairing: Pairing) -> Pairing:
     )
 
 
-def _wrong(task: Task) -> str:
+def _wrong(task: ComparedTask) -> str:
     """The first score that is none, as a sentence; empty if all are."""
     for side in SIDES:
         for sample in task.side(side).values():

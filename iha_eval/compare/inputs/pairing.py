@@ -37,7 +37,7 @@ _REMEDY = "run both with the same tokenizer, data and settings, or add --unpaire
 
 
 @dataclass(frozen=True)
-class Task:
+class ComparedTask:
     """One task of both runs.
 
     Attributes:
@@ -100,12 +100,12 @@ class Pairing:
     """
 
     runs: Mapping[Side, Run]
-    tasks: Sequence[Task]
+    tasks: Sequence[ComparedTask]
     paired: bool
     warnings: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
 
-    def task(self, name: str) -> Task:
+    def task(self, name: str) -> ComparedTask:
         """The task of that name."""
         return next(task for task in self.tasks if task.name == name)
 
@@ -154,7 +154,7 @@ def pair(iha: Run, baseline: Run, *, unpaired: bool = False) -> Pairing:
             f"The runs have no task in common ({listed(list(iha.samples))} against "
             f"{listed(list(baseline.samples))}): run both models on the same tasks."
         )
-    tasks: list[Task] = []
+    tasks: list[ComparedTask] = []
     different: dict[str, str] = {}
     broken: dict[str, str] = {}
     for name in names:
@@ -172,7 +172,7 @@ def pair(iha: Run, baseline: Run, *, unpaired: bool = False) -> Pairing:
         if what:
             different[name] = what
         if unpaired or not what:
-            tasks.append(Task(name, sides, paired=not what))
+            tasks.append(ComparedTask(name, sides, paired=not what))
     if not tasks:
         raise refusal(different) if different else UserError(next(iter(broken.values())))
     if not unpaired and not any(task.common for task in tasks):
@@ -222,7 +222,7 @@ def _lacking(runs: Mapping[Side, Run], task: str) -> str:
 
 def _warnings(
     runs: Mapping[Side, Run],
-    tasks: Sequence[Task],
+    tasks: Sequence[ComparedTask],
     different: Mapping[str, str],
     broken: Mapping[str, str],
     unpaired: bool,
@@ -243,7 +243,7 @@ def _warnings(
         yield from _task_warnings(task)
 
 
-def _task_warnings(task: Task) -> Iterator[str]:
+def _task_warnings(task: ComparedTask) -> Iterator[str]:
     for side in SIDES:
         yield from task.sides[side].warnings
     if not task.paired:

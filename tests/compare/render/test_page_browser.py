@@ -1,30 +1,13 @@
 """The page in a real browser: Debian's Chromium, headless, at desktop and phone width."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import made_up_reports
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not on PATH: install Debian's package chromium"
-)
+from playwright.sync_api import Browser, Page
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 QUESTION = "details.question"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # A container's root user has no sandbox.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
