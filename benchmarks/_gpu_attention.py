@@ -148,8 +148,8 @@ def layer(cell: GpuCell, decoding: Decoding, config: Any, device: str) -> Any:
     query = torch.randn((batch * pseudo, heads, width), device=device, dtype=dtype)
     key, value = torch.randn((2, batch * pseudo, kv_heads, width), device=device, dtype=dtype)
     output = torch.empty_like(query)
-    one = torch.ones(1, device=device)
-    scales: dict[str, Any] = {f"_{name}_scale": one for name in "kvq"}
+    unit = torch.ones(1, device=device)
+    scales: dict[str, Any] = {f"_{name}_scale": unit for name in "kvq"}
     scales |= {f"_{name}_scale_float": 1.0 for name in "kv"}
     holder = SimpleNamespace(
         **scales, kv_sharing_target_layer_name=None, isa=getattr(builder, "isa", None)

@@ -86,8 +86,8 @@ def compare(made: Any, dtype: torch.dtype, engine: dict[str, Any]) -> dict[str, 
     for ids, output in zip(prompts(), outputs, strict=True):
         made_ids = list(output.outputs[0].token_ids)
         truth = logprobs(made, ids + made_ids)[len(ids) - 1 : -1]
-        for row, token, said in zip(truth, made_ids, output.outputs[0].logprobs, strict=True):
-            worst = max(worst, abs(float(row[token]) - said[token].logprob))
+        for row, token, entry in zip(truth, made_ids, output.outputs[0].logprobs, strict=True):
+            worst = max(worst, abs(float(row[token]) - entry[token].logprob))
             missed = max(missed, float(row.max() - row[token]))
             first += int(row.argmax()) == token
             total += 1

@@ -141,7 +141,7 @@ def row(work: FusedWork, device: str, ceiling: float) -> dict[str, Any]:
     )
     launch = plan(len(work.qkv), work.mixing.sizes, processors)
     fused = functools.partial(mix_rotate_cache, launch=launch)
-    found: dict[str, Any] = {"error": error(work, fused)}
+    measured: dict[str, Any] = {"error": error(work, fused)}
     ways = {
         "kernel": (lambda: fused(*work.arguments()), work.fused_bytes),
         "plain": (work.plain, work.fused_bytes),
@@ -153,10 +153,10 @@ def row(work: FusedWork, device: str, ceiling: float) -> dict[str, Any]:
         ways["plain, compiled"] = (torch.compile(work.plain), work.fused_bytes)
     for name, (function, size) in ways.items():
         took = seconds(function, device)
-        found[name] = {"seconds": took, "of_copy_ceiling": size / took / ceiling}
+        measured[name] = {"seconds": took, "of_copy_ceiling": size / took / ceiling}
     # Written so that a NaN is not right either.
-    found["right"] = all(value < ROUNDING for value in found["error"].values())
-    return found
+    measured["right"] = all(value < ROUNDING for value in measured["error"].values())
+    return measured
 
 
 def run(cell: GpuCell, device: str, rows: RowFile) -> None:

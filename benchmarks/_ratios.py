@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     """Median, smallest and largest of the rounds' ratios."""
-    pairs = [one / other for one, other in zip(ours, theirs, strict=True)]
+    pairs = [own / other for own, other in zip(ours, theirs, strict=True)]
     return {"median": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
 
 

@@ -51,13 +51,13 @@ def instances(work: Work, seed: int) -> list[Any]:
 
     sampled = {"do_sample": True, "temperature": 0.6} if work.samples > 1 else {"do_sample": False}
     kwargs = {"until": [NEVER], "max_gen_toks": work.new_tokens, **sampled}
-    found = []
+    drawn = []
     for document in range(work.documents):
         words = (f"{seed * 7919 + document * 104729 + word}" for word in range(work.words))
         prompt = " ".join(words) + " What was the first number?"
-        one = Instance("generate_until", {}, (prompt, kwargs), 0, ("asked", document, 1))
-        found.extend([one] * work.samples)
-    return found
+        instance = Instance("generate_until", {}, (prompt, kwargs), 0, ("asked", document, 1))
+        drawn.extend([instance] * work.samples)
+    return drawn
 
 
 def save_model(folder: Path, hidden: int, layers: int) -> Path:
@@ -119,7 +119,7 @@ def measure(folder: Path, work: Work, repeats: int) -> dict[str, Any]:
         "dtype": facts["dtype"],
         "prompt_tokens": models["iha-hf"].calls[-1].prompt_tokens,
         "generated_tokens": generated,
-        "documents_per_minute": {name: statistics.median(found) for name, found in rates.items()},
+        "documents_per_minute": {name: statistics.median(values) for name, values in rates.items()},
         "ratio_median": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
@@ -155,12 +155,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.model or save_model(Path(scratch), options.hidden, options.layers)
         for name in options.work:
-            found = results[name] = measure(folder, works[name], options.repeats)
-            rates = found["documents_per_minute"]
+            result = results[name] = measure(folder, works[name], options.repeats)
+            rates = result["documents_per_minute"]
             print(
-                f"| {name} | {found['prompt_tokens']} | {rates['iha-vllm']:.1f} "
-                f"| {rates['iha-hf']:.1f} | {found['ratio_median']:.1f} "
-                f"({found['ratio_min']:.1f} to {found['ratio_max']:.1f}) | {TARGETS[name]} |",
+                f"| {name} | {result['prompt_tokens']} | {rates['iha-vllm']:.1f} "
+                f"| {rates['iha-hf']:.1f} | {result['ratio_median']:.1f} "
+                f"({result['ratio_min']:.1f} to {result['ratio_max']:.1f}) | {TARGETS[name]} |",
                 flush=True,
             )
     if options.json:

@@ -69,14 +69,17 @@ def row(case: str, rounds: list[dict[str, dict[str, float]]]) -> str:
     """The table's line of one case."""
 
     def median(model: str, name: str) -> float:
-        return statistics.median(one[model][name] for one in rounds)
+        return statistics.median(turn[model][name] for turn in rounds)
 
     def ratio(value: Callable[[dict[str, float]], float]) -> str:
-        return cell(ratios(*([value(one[model]) for one in rounds] for model in (IHA, PLAIN))))
+        return cell(ratios(*([value(turn[model]) for turn in rounds] for model in (IHA, PLAIN))))
 
-    name, said = "documents_per_minute", "generated_tokens_per_document"
-    each = " / ".join(f"{median(model, said):.0f}" for model in (PLAIN, IHA))
-    documents, tokens = ratio(lambda one: one[name]), ratio(lambda one: one[name] * one[said])
+    name, generated = "documents_per_minute", "generated_tokens_per_document"
+    each = " / ".join(f"{median(model, generated):.0f}" for model in (PLAIN, IHA))
+    documents, tokens = (
+        ratio(lambda figures: figures[name]),
+        ratio(lambda figures: figures[name] * figures[generated]),
+    )
     return f"| {case} | {median(PLAIN, name):.2f} | {documents} | {each} | {tokens} |"
 
 
@@ -92,17 +95,17 @@ def main() -> None:
         "| tokens said a document, baseline / IHA | tokens said a minute, ratio |"
     )
     print("|---" * 5 + "|", flush=True)
-    found = {}
+    results = {}
     for case in options.cases:
         orders = [(PLAIN, IHA), (IHA, PLAIN)]
-        found[case] = [
+        results[case] = [
             {model: run(case, model) for model in orders[number % 2]}
             for number in range(options.rounds)
         ]
-        print(row(case, found[case]), flush=True)
+        print(row(case, results[case]), flush=True)
     if options.json:
         commands = {case: command(case, IHA, Path("out"))[1:] for case in options.cases}
-        content = {"commands": commands, "rounds": found}
+        content = {"commands": commands, "rounds": results}
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -83,18 +83,18 @@ def make_step(model: str, size: int, attend: Attend, *, fused: bool) -> Act:
 
 def acts(model: str, size: int) -> dict[str, tuple[Act, int]]:
     """All that is timed, with the number of examples of each."""
-    found: dict[str, tuple[Act, int]] = {
+    timed: dict[str, tuple[Act, int]] = {
         name: (make_step(model, size, attend, fused=fused), SETTINGS.batch)
         for name, (attend, fused) in WAYS.items()
     }
     trained: nn.Module = network.build(model, SETTINGS.hidden, LARGEST, seed=0)
     shown = examples(size, max(BATCHES))
     for batch in BATCHES:
-        found[validation(batch)] = (
+        timed[validation(batch)] = (
             lambda batch=batch: evaluate(trained, shown, batch),  # type: ignore[misc]
             shown.count,
         )
-    return found
+    return timed
 
 
 def validation(batch: int) -> str:
@@ -118,11 +118,11 @@ def measure(model: str, size: int, turns: int, seconds: float) -> dict[str, floa
     timed = acts(model, size)
     for act, _ in timed.values():
         act()
-    found = [
+    taken = [
         {name: 1000 * take(act, seconds) / count for name, (act, count) in timed.items()}
         for _ in range(turns)
     ]
-    return {name: min(turn[name] for turn in found) for name in timed}
+    return {name: min(turn[name] for turn in taken) for name in timed}
 
 
 def hours(times: Times, epochs: int) -> float:
@@ -132,8 +132,10 @@ def hours(times: Times, epochs: int) -> float:
     milliseconds = 0.0
     for cell in Plan().cells:
         sizes = [times[cell.model, size] for size in cell.task.sizes]
-        step = sum(one["and fused Adam"] for one in sizes) / len(sizes)
-        look = sum(one[validation(SETTINGS.batch)] for one in sizes) / len(sizes)
+        step = sum(times_of_size["and fused Adam"] for times_of_size in sizes) / len(sizes)
+        look = sum(times_of_size[validation(SETTINGS.batch)] for times_of_size in sizes) / len(
+            sizes
+        )
         milliseconds += epochs * training * step + (evaluations * validating + testing) * look
     return milliseconds / 3.6e6
 
@@ -155,15 +157,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     times: Times = {}
     for model in network.MODELS:
         for size in options.sizes:
-            found = times[model, size] = measure(model, size, options.turns, options.seconds)
-            cells = " | ".join(f"{found[name]:.3g}" for name in columns)
+            figures = times[model, size] = measure(model, size, options.turns, options.seconds)
+            cells = " | ".join(f"{figures[name]:.3g}" for name in columns)
             print(f"| {model} | {size} | {cells} |", flush=True)
     about: dict[str, object] = {"device": processor(), "threads": 1, "torch": torch.__version__}
     if {size for task in TASKS for size in task.sizes} <= set(options.sizes):
         about["core-hours"] = {epochs: round(hours(times, epochs), 1) for epochs in (4, 1)}
     print("\n" + ", ".join(f"{key}: {value}" for key, value in about.items()))
     if options.json:
-        rows = [{"model": key[0], "m": key[1], **found} for key, found in times.items()]
+        rows = [{"model": key[0], "m": key[1], **row} for key, row in times.items()]
         content = about | {"milliseconds": rows}
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

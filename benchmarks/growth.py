@@ -97,7 +97,7 @@ def instant_model(folder: Path, journal: Path) -> Any:
             progress: Any,
         ) -> None:
             # In the order of `iha-vllm`.
-            for group in sorted(grouped(requests), key=lambda one: -one.reach):
+            for group in sorted(grouped(requests), key=lambda part: -part.reach):
                 for job in group.members:
                     call.add(prompt=len(job.prompt), generated=16)
                     value = (job.sampling.seed or 0) % 5
@@ -155,7 +155,9 @@ def measure(point: dict[str, int], folder: Path) -> dict[str, float]:
             bootstrap_iters=0,
         )
         # As lm-eval saves them.
-        saved = sum(len(json.dumps(one, default=str)) for one in results["samples"].values())
+        saved = sum(
+            len(json.dumps(samples, default=str)) for samples in results["samples"].values()
+        )
         assert saved
         return time.perf_counter() - began, cpu_seconds() - busy, memory()[1] - before
 
@@ -191,8 +193,8 @@ def in_a_process(point: dict[str, int]) -> dict[str, float]:
             text=True,
             check=True,
         )
-    found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+    return figures
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
@@ -205,15 +207,16 @@ def measure_axis(axis: str, repeats: int) -> dict[str, Any]:
     """The three points of an axis, the best of `repeats` each, and the exponents."""
     points = []
     for point in POINTS[axis]:
-        found = min(
-            (in_a_process(point) for _ in range(repeats)), key=lambda one: one["cpu_seconds"]
+        best = min(
+            (in_a_process(point) for _ in range(repeats)),
+            key=lambda figures: figures["cpu_seconds"],
         )
-        points.append({**point, **found})
+        points.append({**point, **best})
         print(
-            f"| {axis} | {point[axis]} | {found['requests']} | {found['prompt_tokens']} "
-            f"| {found['cpu_seconds']:.1f} ({found['cpu_seconds_of_two']:.1f}) "
-            f"| {found['cpu_seconds_drawing']:.1f} "
-            f"| {found['peak_mib']:.0f} ({found['peak_mib_of_two']:.0f}) |",
+            f"| {axis} | {point[axis]} | {best['requests']} | {best['prompt_tokens']} "
+            f"| {best['cpu_seconds']:.1f} ({best['cpu_seconds_of_two']:.1f}) "
+            f"| {best['cpu_seconds_drawing']:.1f} "
+            f"| {best['peak_mib']:.0f} ({best['peak_mib_of_two']:.0f}) |",
             flush=True,
         )
     sizes = [point[axis] for point in points]
@@ -242,10 +245,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|", flush=True)
     results = {axis: measure_axis(axis, options.repeats) for axis in options.axes}
     print()
-    for axis, found in results.items():
-        said = ", ".join(f"{name} {value:.2f}" for name, value in found["exponents"].items())
-        over = f"; faster than linear: {', '.join(found['faster_than_linear'])}"
-        print(f"{axis}: exponents {said}{over if found['faster_than_linear'] else ''}")
+    for axis, result in results.items():
+        exponents = ", ".join(f"{name} {value:.2f}" for name, value in result["exponents"].items())
+        over = f"; faster than linear: {', '.join(result['faster_than_linear'])}"
+        print(f"{axis}: exponents {exponents}{over if result['faster_than_linear'] else ''}")
     if options.json:
         command = " ".join(["python", "benchmarks/growth.py", *sys.argv[1:]])
         facts = {"command": command, "device": platform.machine(), "results": results}

@@ -114,10 +114,10 @@ def solutions(documents: Sequence[dict[str, Any]], outputs: Sequence[str], title
             continue
         print(f"\nours against {name}, disagreeing rows:")
         for i in apart:
-            row, said = documents[i], verdicts[i]
-            found = extract(outputs[i], "math")
-            print(f"  {row['unique_id']}: ours {said['ours']}, {name} {said[name]},", end=" ")
-            print(f"gold {row['answer']!r}, extracted {found!r}")
+            row, judged = documents[i], verdicts[i]
+            extracted = extract(outputs[i], "math")
+            print(f"  {row['unique_id']}: ours {judged['ours']}, {name} {judged[name]},", end=" ")
+            print(f"gold {row['answer']!r}, extracted {extracted!r}")
 
 
 def print_errors(
@@ -162,11 +162,11 @@ def on_output(row: dict[str, Any]) -> dict[str, bool]:
     unnormalized = minerva.get_unnormalized_answer(output)
     normal = minerva.normalize_final_answer
     last = hendrycks.last_boxed_only_string(output)
-    found = hendrycks.remove_boxed(last) if last and last[-1] == "}" else output
+    answer = hendrycks.remove_boxed(last) if last and last[-1] == "}" else output
     by_verify = verify(parse(f"${gold}$"), parse(output))
     return {
         "ours": judge([GeneratedText(output, cut=row.get("cut"))], gold, kind).right[0],
-        "hendrycks": bool(hendrycks.is_equiv(found, gold)),
+        "hendrycks": bool(hendrycks.is_equiv(answer, gold)),
         "minerva sympy": bool(minerva.is_equiv(normal(unnormalized), normal(gold))),
         "minerva math-verify": bool(by_verify),
     }

@@ -140,12 +140,12 @@ def main() -> None:
         folders = save_models(CONTEXT, [2], Path(folder))
         for model in MODELS:
             results[model] = measure(folders[model], options.questions, options.repeats)
-            for name, found in results[model].items():
+            for name, row in results[model].items():
                 print(
-                    f"| {model} | {name} | {found['at_once_questions_per_second']:.2f} "
-                    f"| {found['repeats_questions_per_second']:.2f} | {found['ratio_median']:.2f} "
-                    f"({found['ratio_min']:.2f} to {found['ratio_max']:.2f}) "
-                    f"| {found['same_answers']:.0%} |",
+                    f"| {model} | {name} | {row['at_once_questions_per_second']:.2f} "
+                    f"| {row['repeats_questions_per_second']:.2f} | {row['ratio_median']:.2f} "
+                    f"({row['ratio_min']:.2f} to {row['ratio_max']:.2f}) "
+                    f"| {row['same_answers']:.0%} |",
                     flush=True,
                 )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()

@@ -69,10 +69,10 @@ def measure_context(context: int, options: argparse.Namespace) -> tuple[Rates, F
 
 def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dict[str, Any]]:
     """One row a measure: the plain model's own number, and each IHA model's ratio to it."""
-    found: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     for measure, of_model in rates.items():
         plain = statistics.median(of_model[PLAIN])
-        found.append(
+        table.append(
             {"context": context, "measure": f"{measure}, tokens/s", "plain": plain}
             | {name: ratios(of_model[name], of_model[PLAIN]) for name in names}
         )
@@ -85,8 +85,8 @@ def rows(context: int, rates: Rates, facts: Facts, names: list[str]) -> list[dic
         plain = facts[PLAIN][key]
         if plain:
             of_name = {name: {"median": facts[name][key] / plain} for name in names}
-            found.append({"context": context, "measure": label, "plain": plain} | of_name)
-    return found
+            table.append({"context": context, "measure": label, "plain": plain} | of_name)
+    return table
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:

@@ -108,8 +108,10 @@ def read_budget(kwargs: Mapping[str, Any], where: str, default: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{name}={value!r} in {where} is not a whole number above 0.")
     if len(set(given.values())) > 1:
-        said = " and ".join(f"{name}={value}" for name, value in given.items())
-        raise UserError(f"{said} in {where} contradict each other: set {next(iter(given))} alone.")
+        budgets = " and ".join(f"{name}={value}" for name, value in given.items())
+        raise UserError(
+            f"{budgets} in {where} contradict each other: set {next(iter(given))} alone."
+        )
     return next(iter(given.values()), default)
 
 

@@ -80,12 +80,12 @@ class build_extras(Command):  # noqa: N801
 
     def get_source_files(self) -> list[str]:
         """The data folders' files, relative to the source tree."""
-        found = []
+        files = []
         for folder in DATA_FOLDERS:
             if not Path(folder).is_dir():
                 raise FileNotFoundError(f"the folder {folder}/ is missing from the source tree")
-            found += [str(path) for path in sorted(Path(folder).rglob("*")) if _is_data(path)]
-        return found
+            files += [str(path) for path in sorted(Path(folder).rglob("*")) if _is_data(path)]
+        return files
 
     def _startup_files(self) -> dict[str, str]:
         root = Path(self._site_packages(), STARTUP_STEM)

@@ -91,8 +91,8 @@ def check(requirement: str, serve: bool, *, gpu: bool = False) -> bool:
             text=True,
             check=False,
         )
-    said = child.stdout.strip() or "\n".join(child.stderr.strip().splitlines()[-3:])
-    print(f"{requirement}: {'fits' if child.returncode == 0 else 'does not fit'}\n{said}\n")
+    output = child.stdout.strip() or "\n".join(child.stderr.strip().splitlines()[-3:])
+    print(f"{requirement}: {'fits' if child.returncode == 0 else 'does not fit'}\n{output}\n")
     return child.returncode == 0
 
 

@@ -276,10 +276,10 @@ def progress(line: str) -> str:
     """What a line of pip tells a user; empty if nothing."""
     if packages := re.match(r"Installing collected packages: (.*)", line):
         return f"unpacking {len(packages[1].split(', '))} packages"
-    found = re.match(r"\s*(?:Downloading|Using cached) (\S+) \(([\d.]+) ([MG])B\)", line)
-    if not found or float(found[2]) * (1000 if found[3] == "G" else 1) < LARGE:
+    match = re.match(r"\s*(?:Downloading|Using cached) (\S+) \(([\d.]+) ([MG])B\)", line)
+    if not match or float(match[2]) * (1000 if match[3] == "G" else 1) < LARGE:
         return ""
-    return f"{found[1].rsplit('/', 1)[-1].split('-')[0]}, {found[2]} {found[3]}B"
+    return f"{match[1].rsplit('/', 1)[-1].split('-')[0]}, {match[2]} {match[3]}B"
 
 
 def spell(seconds: float) -> str:

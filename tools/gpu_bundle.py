@@ -99,8 +99,8 @@ def pack_wheel(wheel: Path, folder: Path) -> list[Path]:
                     python.writestr(item, source.read(item), zipfile.ZIP_DEFLATED)
         for name in LIBRARIES:
             archives.append(folder / f"{Path(name).name}.zip")
-            with zipfile.ZipFile(archives[-1], "w", zipfile.ZIP_DEFLATED) as one:
-                one.writestr(name, source.read(name))
+            with zipfile.ZipFile(archives[-1], "w", zipfile.ZIP_DEFLATED) as target:
+                target.writestr(name, source.read(name))
     return archives
 
 
@@ -147,9 +147,9 @@ def deal_out(archives: Iterable[Path], folder: Path, most: int = MOST) -> list[P
         most: Bytes of a part.
     """
     room = most - (64 << 10)
-    found = [piece for archive in archives for piece in pieces(archive, room)]
+    all_pieces = [piece for archive in archives for piece in pieces(archive, room)]
     parts: list[list[tuple[str, bytes]]] = []
-    for name, content in sorted(found, key=lambda piece: -len(piece[1])):
+    for name, content in sorted(all_pieces, key=lambda piece: -len(piece[1])):
         fitting = (
             part for part in parts if sum(len(other) for _, other in part) + len(content) <= room
         )
@@ -158,7 +158,7 @@ def deal_out(archives: Iterable[Path], folder: Path, most: int = MOST) -> list[P
             part = []
             parts.append(part)
         part.append((name, content))
-    every = {name: hashlib.sha256(content).hexdigest() for name, content in found}
+    every = {name: hashlib.sha256(content).hexdigest() for name, content in all_pieces}
     folders = []
     for number, part in enumerate(parts, 1):
         folders.append(folder / f"part-{number}")

@@ -58,8 +58,8 @@ def _rules(top: Section) -> tuple[Rule, ...]:
     if not isinstance(listed, list) or not listed:
         raise top.wrong("tensors", "write a list of rules, each with from and to.")
     return tuple(
-        _rule(Section(one, top.at(f"tensors[{index}]"), _RULE_KEYS))
-        for index, one in enumerate(listed)
+        _rule(Section(rule, top.at(f"tensors[{index}]"), _RULE_KEYS))
+        for index, rule in enumerate(listed)
     )
 
 

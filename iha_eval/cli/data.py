@@ -40,15 +40,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(
             json.dumps(
-                {"place": place, "ok": done, "files": [asdict(one) for one in findings]}, indent=2
+                {"place": place, "ok": done, "files": [asdict(state) for state in findings]},
+                indent=2,
             )
         )
         return 0 if done else 1
     console = Console()
     console.print(table(findings, f"data in {place}"))
-    for one in findings:
-        if one.note:
-            console.print(f"{one.file}: {one.note}", soft_wrap=True, highlight=False, markup=False)
+    for state in findings:
+        if state.note:
+            console.print(
+                f"{state.file}: {state.note}", soft_wrap=True, highlight=False, markup=False
+            )
     return 0 if done else 1
 
 
@@ -60,13 +63,13 @@ def table(findings: "Sequence[FileState]", title: str) -> "Table":
     shown = Table(title=escape(title), caption="hashes: SHA-256 of the rows' used fields")
     for name in ("file", "needed for", "rows", "hash", "state"):
         shown.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
-    for one in findings:
+    for state in findings:
         shown.add_row(
-            one.file,
-            "tasks" if one.needed else "few-shot",
-            f"{'-' if one.rows is None else one.rows} of {one.expected_rows}",
-            (one.sha256 or "-")[:12],
-            one.state,
+            state.file,
+            "tasks" if state.needed else "few-shot",
+            f"{'-' if state.rows is None else state.rows} of {state.expected_rows}",
+            (state.sha256 or "-")[:12],
+            state.state,
         )
     return shown
 

@@ -34,20 +34,24 @@ def main(arguments: Sequence[str]) -> int:
 
     groups = (packages, hook, serving, resources, variables, data, named)
     checks = [check for group in groups for check in group.CHECKS]
-    found = run(checks, Machine(checkpoint=options.checkpoint))
-    counts = {status: sum(one.status == status for one in found) for status in STATUSES}
+    findings = run(checks, Machine(checkpoint=options.checkpoint))
+    counts = {status: sum(finding.status == status for finding in findings) for status in STATUSES}
     sound = not counts[PROBLEM]
     if options.json:
-        print(json.dumps({"ok": sound, "findings": [asdict(one) for one in found]}, indent=2))
+        print(
+            json.dumps(
+                {"ok": sound, "findings": [asdict(finding) for finding in findings]}, indent=2
+            )
+        )
     else:
         console = Console()
-        console.print(table(found))
-        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        console.print(said, highlight=False)
+        console.print(table(findings))
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        console.print(summary, highlight=False)
     return 0 if sound else 1
 
 
-def table(found: "Sequence[Finding]") -> "Table":
+def table(findings: "Sequence[Finding]") -> "Table":
     """Lay the findings out, a row each."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
@@ -56,12 +60,12 @@ def table(found: "Sequence[Finding]") -> "Table":
     shown = Table(box=SIMPLE_HEAD)
     for name in ("", "thing", "found"):
         shown.add_column(name, overflow="fold")
-    for one in found:
-        style = STYLES[one.status]
-        what = escape(one.what)
-        if one.remedy:
-            what += f"\n[bold]→[/] {escape(one.remedy)}"
-        shown.add_row(f"[{style}]{one.status}[/]", escape(one.name), what)
+    for finding in findings:
+        style = STYLES[finding.status]
+        what = escape(finding.what)
+        if finding.remedy:
+            what += f"\n[bold]→[/] {escape(finding.remedy)}"
+        shown.add_row(f"[{style}]{finding.status}[/]", escape(finding.name), what)
     return shown
 
 

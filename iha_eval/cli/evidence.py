@@ -56,11 +56,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """What makes the same numbers again, whatever the folder and however many processes."""
-    said = ["iha-eval evidence", options.claim, f"--seed {options.seed}"]
+    words = ["iha-eval evidence", options.claim, f"--seed {options.seed}"]
     for name in ("seeds", "epochs"):
         if getattr(options, name, None) is not None:
-            said.append(f"--{name} {getattr(options, name)}")
-    return " ".join([*said, *(["--quick"] if options.quick else [])])
+            words.append(f"--{name} {getattr(options, name)}")
+    return " ".join([*words, *(["--quick"] if options.quick else [])])
 
 
 def _find(options: argparse.Namespace, folder: Path) -> "Evidence":
@@ -73,8 +73,8 @@ def _find(options: argparse.Namespace, folder: Path) -> "Evidence":
         fields = {name: vars(options)[name] for name in Plan.__dataclass_fields__}
         return experiment.run(folder, print_flushed, Plan(**fields))
     module = importlib.import_module(f"iha_eval.evidence.{options.claim}")
-    found: Evidence = module.run(options.seed, options.quick)
-    return found
+    evidence: Evidence = module.run(options.seed, options.quick)
+    return evidence
 
 
 def print_flushed(text: str) -> None:

@@ -103,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _grade_file(path: Path, as_json: bool) -> int:
     graded = [_graded(row, f"{path}, line {number}") for number, row in _rows(path)]
-    missed = [one for one in graded if one.missed]
+    missed = [row for row in graded if row.missed]
     if as_json:
         answers = [
-            {"extracted": one.extracted, "right": one.right, "undecided": one.undecided}
-            for one in graded
+            {"extracted": row.extracted, "right": row.right, "undecided": row.undecided}
+            for row in graded
         ]
         print(json.dumps({"answers": answers, "kinds": _kinds(graded), "missed": len(missed)}))
     else:
@@ -167,9 +167,13 @@ def _generation(text: str, cut: bool | None) -> str:
 
 def _kinds(graded: Sequence[GradedRow]) -> dict[str, dict[str, int]]:
     """Kind -> how many rows have an expected verdict, and how many are judged wrong."""
-    judged = [one for one in graded if one.row.get("expected") is not None]
-    counts = Counter(str(one.row.get("kind", "all")) for one in judged)
-    wrong = Counter((str(one.row.get("kind", "all")), one.right) for one in judged if one.missed)
+    judged = [graded_row for graded_row in graded if graded_row.row.get("expected") is not None]
+    counts = Counter(str(graded_row.row.get("kind", "all")) for graded_row in judged)
+    wrong = Counter(
+        (str(graded_row.row.get("kind", "all")), graded_row.right)
+        for graded_row in judged
+        if graded_row.missed
+    )
     return {
         kind: {
             "rows": count,
@@ -181,11 +185,12 @@ def _kinds(graded: Sequence[GradedRow]) -> dict[str, dict[str, int]]:
 
 
 def _print_rows(graded: Sequence[GradedRow]) -> None:
-    for number, one in enumerate(graded, start=1):
-        verdict = "right" if one.right else "undecided" if one.undecided else "wrong"
-        note = "  (expected: " + ("right" if one.row.get("expected") else "wrong") + ")"
-        found = "no answer" if one.extracted is None else repr(one.extracted)
-        print(f"{number}: {verdict}: {found}, gold {one.row['gold']!r}{note if one.missed else ''}")
+    for number, graded_row in enumerate(graded, start=1):
+        verdict = "right" if graded_row.right else "undecided" if graded_row.undecided else "wrong"
+        note = "  (expected: " + ("right" if graded_row.row.get("expected") else "wrong") + ")"
+        answer = "no answer" if graded_row.extracted is None else repr(graded_row.extracted)
+        gold = repr(graded_row.row["gold"])
+        print(f"{number}: {verdict}: {answer}, gold {gold}{note if graded_row.missed else ''}")
     kinds = _kinds(graded)
     if kinds:
         width = max(map(len, kinds))
@@ -193,8 +198,8 @@ def _print_rows(graded: Sequence[GradedRow]) -> None:
         for kind, counts in kinds.items():
             positives, negatives = counts["false_positives"], counts["false_negatives"]
             print(f"{kind:{width}}  {counts['rows']:4}  {positives:15}  {negatives:15}")
-    right = sum(one.right for one in graded)
-    missed = sum(one.missed for one in graded)
+    right = sum(graded_row.right for graded_row in graded)
+    missed = sum(graded_row.missed for graded_row in graded)
     print(f"\n{len(graded)} rows: {right} right, {missed} not as expected")
 
 
@@ -225,14 +230,14 @@ def _grade_run(place: Path, tasks: str | None, as_json: bool) -> int:
                 {
                     "run": str(run.path),
                     "grader": grader_version(),
-                    "tasks": {name: one._asdict() for name, one in done.items()},
+                    "tasks": {name: task._asdict() for name, task in done.items()},
                 }
             )
         )
         return 0
     print(f"{run.path}\ngraded by {grader_version()}")
-    for name, one in done.items():
-        _print_task(name, one)
+    for name, task in done.items():
+        _print_task(name, task)
     return 0
 
 
@@ -260,15 +265,15 @@ def _regrade(run: Any, task: str, required: bool) -> RegradedTask | None:
     changed: list[dict[str, Any]] = []
     count = partly = 0
     for entry in _questions(run.samples[task]):
-        found = _asked(entry)
-        if found is None:
+        parts = _asked(entry)
+        if parts is None:
             if not required:
                 return None
             raise UserError(
                 f"{run.samples[task]}: document {entry.get('doc_id')} has no answer of GSM8K or "
                 "MATH, or no generations; grade other tasks."
             )
-        gold, kind, texts = found
+        gold, kind, texts = parts
         cut = entry.get("cut")
         partly += cut not in (None, 0, 1)
         answers = [_generation(text, bool(cut) if cut in (0, 1) else None) for text in texts]

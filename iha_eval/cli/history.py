@@ -59,23 +59,23 @@ def main(arguments: Sequence[str]) -> int:
             else "no night is pinned any more",
             file=sys.stderr,
         )
-    found = look_back(history)
+    lookback = look_back(history)
     if options.json:
-        print(json.dumps(found.as_dict(), indent=1))
+        print(json.dumps(lookback.as_dict(), indent=1))
         return 0
     rows = [
         row
-        for row in found.rows
+        for row in lookback.rows
         if row.series.results and (options.all or (row.series.watched and row.series.current))
     ]
     console = Console()
-    count = len(found.nights)
+    count = len(lookback.nights)
     title = f"{history.folder}: {counted(count, 'night')}"
     if rows:
         console.print(table(rows, title, console.width))
     else:
         console.print(f"{title}, no results", highlight=False, markup=False)
-    for sentence in sentences(rows, found):
+    for sentence in sentences(rows, lookback):
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     return 0
 
@@ -150,20 +150,20 @@ def _fields(row: SeriesRow) -> tuple[str, ...]:
     return name, series.metric, series.model, _count(series), _last(series), bad
 
 
-def sentences(rows: list[SeriesRow], found: Lookback) -> Iterator[str]:
+def sentences(rows: list[SeriesRow], lookback: Lookback) -> Iterator[str]:
     """What the table has no room for: first bad nights, steps, failures, what was not judged."""
     for row in rows:
         yield from _steps(row)
-    for night in found.nights[-_NIGHTS:]:
+    for night in lookback.nights[-_NIGHTS:]:
         for failure in night["failed"]:
             yield f"night {night['night']} lacks {failure}"
         for regression in night["regressions"]:
             yield f"night {night['night']} regressed: {regression}"
         for what in _few(night["not_judged"]):
             yield f"night {night['night']} did not judge {what}"
-    yield from found.standing
-    if found.broken:
-        lines = counted(found.broken, "line")
+    yield from lookback.standing
+    if lookback.broken:
+        lines = counted(lookback.broken, "line")
         yield f"{lines} of the history cannot be read and were passed over"
 
 

@@ -38,19 +38,19 @@ def main(arguments: Sequence[str]) -> int:
         block_size=options.block_size,
         batched_tokens=options.batched_tokens,
     )
-    found = inspect(options.checkpoint, asked)
+    report = inspect(options.checkpoint, asked)
     if options.json:
-        print(json.dumps(found.as_dict(), indent=1, allow_nan=False))
+        print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
         from rich.console import Console
 
         from iha_eval.checkpoint_report.table import show
 
-        show(found.as_dict(), Console())
+        show(report.as_dict(), Console())
     if options.html:
         from iha_eval.checkpoint_report.page import write_page
 
-        write_page(found, options.html)
+        write_page(report, options.html)
         if not options.json:
             print(options.html)
     return 0

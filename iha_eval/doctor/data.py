@@ -29,12 +29,12 @@ def benchmarks(machine: Machine) -> Iterator[Finding]:
             f"where the hub is out of reach, name a folder in {VARIABLE}",
         )
         return
-    found = check_all(as_folder(named, VARIABLE))
-    for one in found:
-        if one.state != MATCHES:
-            status = PROBLEM if one.needed else NOTE
-            yield Finding(one.file, status, one.state, one.note)
-    if complete(found):
+    states = check_all(as_folder(named, VARIABLE))
+    for state in states:
+        if state.state != MATCHES:
+            status = PROBLEM if state.needed else NOTE
+            yield Finding(state.file, status, state.state, state.note)
+    if complete(states):
         yield Finding("GSM8K, MATH-500", OK, f"the published ones, in {named}")
 
 

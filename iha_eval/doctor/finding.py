@@ -42,15 +42,15 @@ def run(checks: Sequence[Check], machine: Machine) -> list[Finding]:
         checks: What to look at.
         machine: Where to look.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for check in checks:
         try:
-            found += list(check(machine))
+            findings += list(check(machine))
         except UserError as error:
-            found.append(Finding(_title(check), PROBLEM, str(error)))
+            findings.append(Finding(_title(check), PROBLEM, str(error)))
         except Exception as error:
             text = " ".join(str(error).split())
-            found.append(
+            findings.append(
                 Finding(
                     _title(check),
                     WARNING,
@@ -58,7 +58,7 @@ def run(checks: Sequence[Check], machine: Machine) -> list[Finding]:
                     "the rest of the table holds; please report it",
                 )
             )
-    return found
+    return findings
 
 
 def _title(check: Check) -> str:

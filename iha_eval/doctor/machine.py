@@ -128,15 +128,15 @@ def _requires(name: str) -> Sequence[str] | None:
 
 
 def _entry_points(group: str) -> Sequence[str]:
-    return [one.name for one in importlib.metadata.entry_points(group=group)]
+    return [point.name for point in importlib.metadata.entry_points(group=group)]
 
 
 def _file_of(name: str, path: str) -> Path | None:
     try:
-        found = Path(str(importlib.metadata.distribution(name).locate_file(path)))
+        file = Path(str(importlib.metadata.distribution(name).locate_file(path)))
     except importlib.metadata.PackageNotFoundError:
         return None
-    return found if found.exists() else None
+    return file if file.exists() else None
 
 
 def _watching() -> bool:

@@ -32,32 +32,32 @@ def checkpoint(machine: Machine) -> Iterator[Finding]:
         )
         return
     try:
-        found = source.find_checkpoint(name)
+        origin = source.find_checkpoint(name)
     except UserError as error:
         yield Finding("checkpoint", PROBLEM, str(error))
         return
-    one = found.checkpoint
-    kind = f"IHA, P={one.config.num_pseudo_heads}" if one.is_iha else one.config.model_type
+    model = origin.checkpoint
+    kind = f"IHA, P={model.config.num_pseudo_heads}" if model.is_iha else model.config.model_type
     yield Finding(
         "checkpoint",
         OK,
-        f"{kind}, {one.num_parameters / 1e6:.1f}M parameters in {one.weights_dtype}, fingerprint "
-        f"{one.fingerprint[:12]}",
+        f"{kind}, {model.num_parameters / 1e6:.1f}M parameters in {model.weights_dtype}, "
+        f"fingerprint {model.fingerprint[:12]}",
     )
-    yield from _tokenizer(found)
-    yield from _types(one)
-    yield from _served(machine, one)
-    yield from _room(machine, one.path)
+    yield from _tokenizer(origin)
+    yield from _types(model)
+    yield from _served(machine, model)
+    yield from _room(machine, model.path)
 
 
-def _tokenizer(found: Any) -> Iterator[Finding]:
+def _tokenizer(origin: Any) -> Iterator[Finding]:
     from iha_eval.models.arguments import ModelArguments
     from iha_eval.models.tokenizer import PromptTokenizer
     from iha_eval.verify.prompts import check_vocabulary
 
     try:
-        text = PromptTokenizer(found, ModelArguments())
-        check_vocabulary(text, found.checkpoint.config.vocab_size)
+        text = PromptTokenizer(origin, ModelArguments())
+        check_vocabulary(text, origin.checkpoint.config.vocab_size)
     except UserError as error:
         yield Finding("tokenizer", PROBLEM, str(error))
         return
@@ -69,8 +69,8 @@ def _tokenizer(found: Any) -> Iterator[Finding]:
         yield Finding("tokenizer", OK, f"{len(text.tokenizer)} tokens, with a chat template")
 
 
-def _types(one: Any) -> Iterator[Finding]:
-    if one.weights_dtype == "float32":
+def _types(model: Any) -> Iterator[Finding]:
+    if model.weights_dtype == "float32":
         yield Finding(
             "dtype",
             NOTE,
@@ -79,12 +79,12 @@ def _types(one: Any) -> Iterator[Finding]:
         )
 
 
-def _served(machine: Machine, one: Any) -> Iterator[Finding]:
-    config = one.config
+def _served(machine: Machine, model: Any) -> Iterator[Finding]:
+    config = model.config
     width = getattr(config, "head_dim", None)
-    chosen = serving.choose(machine, one.weights_dtype, width)
+    chosen = serving.choose(machine, model.weights_dtype, width)
     if chosen is not None:
-        cannot = bool(chosen.instead) and one.is_iha
+        cannot = bool(chosen.instead) and model.is_iha
         yield Finding(
             "backend for it",
             PROBLEM if cannot else OK,
@@ -93,7 +93,7 @@ def _served(machine: Machine, one: Any) -> Iterator[Finding]:
         )
     if width:
         yield from serving.head_width(machine, width)
-    if one.is_iha:
+    if model.is_iha:
         mixed = len(set(map(config.pseudo_heads, range(config.num_hidden_layers)))) > 1
         yield from serving.blocks(machine, config.num_pseudo_heads, mixed)
         yield from serving.admission(config.iha_window)

@@ -48,18 +48,23 @@ def declared_ranges(machine: Machine) -> Iterator[Finding]:
         )
         return
     inside: list[str] = []
-    for one in map(Requirement, declared):
-        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
+    for requirement in map(Requirement, declared):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        found = machine.version(one.name)
-        if found is None:
+        version = machine.version(requirement.name)
+        if version is None:
             what = "is not installed"
-        elif not one.specifier.contains(found, prereleases=True):
-            what = f"is {found}, outside of {one.specifier}"
+        elif not requirement.specifier.contains(version, prereleases=True):
+            what = f"is {version}, outside of {requirement.specifier}"
         else:
-            inside.append(f"{one.name} {found}")
+            inside.append(f"{requirement.name} {version}")
             continue
-        yield Finding(one.name, PROBLEM, what, f"pip install '{one.name}{one.specifier}'")
+        yield Finding(
+            requirement.name,
+            PROBLEM,
+            what,
+            f"pip install '{requirement.name}{requirement.specifier}'",
+        )
     main = [text for text in inside if text.split()[0] in ("lm-eval", "torch", "transformers")]
     yield Finding(
         "requirements", OK, f"{len(inside)} within their ranges, of them {', '.join(main)}"
@@ -163,18 +168,18 @@ def vllm_and_torch(machine: Machine) -> Iterator[Finding]:
             f"pip install 'torch=={Version(torch).public}+cpu' from PyTorch's CPU builds",
         )
     for other in ("torch", "transformers"):
-        found = machine.version(other)
-        for one in map(Requirement, machine.requires(name) or []):
-            applies = one.marker is None or one.marker.evaluate({"extra": ""})
-            if one.name != other or not applies or found is None:
+        version = machine.version(other)
+        for requirement in map(Requirement, machine.requires(name) or []):
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if requirement.name != other or not applies or version is None:
                 continue
             # A build such as +cpu satisfies a range that names the release alone.
-            if not one.specifier.contains(found, prereleases=True):
+            if not requirement.specifier.contains(version, prereleases=True):
                 yield Finding(
                     other,
                     PROBLEM,
-                    f"is {found}, but {name} {number} asks for {one.specifier}",
-                    f"pip install '{other}{one.specifier}'",
+                    f"is {version}, but {name} {number} asks for {requirement.specifier}",
+                    f"pip install '{other}{requirement.specifier}'",
                 )
 
 
@@ -184,9 +189,11 @@ def companions(machine: Machine) -> Iterator[Finding]:
     if torch is None:
         return
     broken = [
-        f"{name} {found}"
+        f"{name} {version}"
         for name in COMPANIONS
-        if (found := machine.version(name)) and _is_cpu_build(torch) and not _is_cpu_build(found)
+        if (version := machine.version(name))
+        and _is_cpu_build(torch)
+        and not _is_cpu_build(version)
     ]
     if broken:
         names = " ".join(text.split()[0] for text in broken)
@@ -204,16 +211,16 @@ def companions(machine: Machine) -> Iterator[Finding]:
 def antlr(machine: Machine) -> Iterator[Finding]:
     """The parser runtime that math-verify and lm-eval's MATH grader need."""
     name, wanted = ANTLR
-    found = machine.version(name)
-    if found is None or Version(found).release[:2] != Version(wanted).release:
+    version = machine.version(name)
+    if version is None or Version(version).release[:2] != Version(wanted).release:
         yield Finding(
             "math-verify",
             PROBLEM,
-            f"needs {name} {wanted} exactly, and {found or 'none'} is installed",
+            f"needs {name} {wanted} exactly, and {version or 'none'} is installed",
             f"pip install '{name}=={wanted}.*'",
         )
     else:
-        yield Finding("math-verify", OK, f"{machine.version('math-verify')} with {name} {found}")
+        yield Finding("math-verify", OK, f"{machine.version('math-verify')} with {name} {version}")
 
 
 _CACHE_PROBLEM = (
@@ -243,9 +250,9 @@ def cached_generation(machine: Machine) -> Iterator[Finding]:
 
 
 def _extra_range(machine: Machine, name: str) -> Requirement | None:
-    for one in map(Requirement, machine.requires("iha-eval") or []):
-        if one.name == name and one.marker is not None:
-            return one
+    for requirement in map(Requirement, machine.requires("iha-eval") or []):
+        if requirement.name == name and requirement.marker is not None:
+            return requirement
     return None
 
 

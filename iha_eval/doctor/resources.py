@@ -45,8 +45,8 @@ def device(machine: Machine) -> Iterator[Finding]:
 def memory(machine: Machine) -> Iterator[Finding]:
     """Main memory that is free, within the container's limit."""
     free = free_memory(machine.root / "proc/meminfo", machine.root / "sys/fs/cgroup")
-    found = re.search(r"^MemTotal:\s+(\d+) kB", machine.text("proc/meminfo"), re.M)
-    total = f" of {int(found[1]) * 1024 / GIB:.1f}" if found else ""
+    match = re.search(r"^MemTotal:\s+(\d+) kB", machine.text("proc/meminfo"), re.M)
+    total = f" of {int(match[1]) * 1024 / GIB:.1f}" if match else ""
     what = f"{free / GIB:.1f}{total} GiB free"
     if free < LEAST_MEMORY:
         yield Finding(
@@ -120,9 +120,9 @@ def shared_memory(machine: Machine) -> Iterator[Finding]:
 def compiler(machine: Machine) -> Iterator[Finding]:
     """A C compiler, which torch.compile and Triton call."""
     named = machine.environ.get("CC")
-    found = next(filter(None, map(machine.which, [named] if named else COMPILERS)), None)
-    if found is not None:
-        yield Finding("C compiler", OK, found)
+    path = next(filter(None, map(machine.which, [named] if named else COMPILERS)), None)
+    if path is not None:
+        yield Finding("C compiler", OK, path)
         return
     what = f"CC={named} is no program" if named else "none found"
     if machine.gpus:

@@ -113,10 +113,12 @@ KNOWN = (
 
 def settings(machine: Machine) -> Iterator[Finding]:
     """Variables that change what runs."""
-    for one in KNOWN:
-        value = machine.environ.get(one.name)
-        if value is not None and one.when(value):
-            yield Finding(f"{one.name}={value}", one.status, one.what, one.remedy)
+    for variable in KNOWN:
+        value = machine.environ.get(variable.name)
+        if value is not None and variable.when(value):
+            yield Finding(
+                f"{variable.name}={value}", variable.status, variable.what, variable.remedy
+            )
 
 
 def hidden_gpus(machine: Machine) -> Iterator[Finding]:

@@ -72,11 +72,11 @@ class Layer:
         projections = (self.query, self.key, self.value)
         states = [torch.einsum("nf,hfw->nhw", tokens, weight) for weight in projections]
         if self.mixing is None:
-            mixed = [one.unsqueeze(2) for one in states]
+            mixed = [state.unsqueeze(2) for state in states]
         else:
             alphas = (self.mixing.alpha_q, self.mixing.alpha_k, self.mixing.alpha_v)
-            mixed = [naive.mix(one, alpha) for one, alpha in zip(states, alphas, strict=True)]
-        query, key, value = (naive.interleave(one) for one in mixed)
+            mixed = [naive.mix(state, alpha) for state, alpha in zip(states, alphas, strict=True)]
+        query, key, value = (naive.interleave(state) for state in mixed)
         everything = torch.ones(query.shape[1], key.shape[1], dtype=torch.bool)
         attended = naive.attend(query, key, value, everything, weigh)
         if self.mixing is None:
@@ -160,10 +160,10 @@ def patterned(patterns: Tensor, value: Tensor, second: Tensor | None = None) -> 
 
 def powers(matrix: Tensor, count: int) -> Tensor:
     """The matrix to the powers 0, 1, .. count - 1, as [count, N, N]."""
-    found = [torch.eye(len(matrix), dtype=matrix.dtype)]
-    while len(found) < count:
-        found.append(found[-1] @ matrix)
-    return torch.stack(found)
+    powers_so_far = [torch.eye(len(matrix), dtype=matrix.dtype)]
+    while len(powers_so_far) < count:
+        powers_so_far.append(powers_so_far[-1] @ matrix)
+    return torch.stack(powers_so_far)
 
 
 def parameter_formula(tokens: int, width: int, count: int) -> tuple[int, int]:

@@ -81,8 +81,8 @@ def chart(
     """
     with svg.canvas(name, _said(title, series, labels)) as canvas:
         axes = canvas.axes
-        for one in series:
-            _line(axes, one)
+        for line in series:
+            _line(axes, line)
         if logarithmic:
             axes.set_xscale("log", base=2)
             axes.set_yscale("log", base=10)
@@ -156,30 +156,30 @@ def sheet(title: str, panels: Sequence[Panel]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _line(axes: Axes, one: Series) -> None:
-    mark = LOOKS[one.look]
+def _line(axes: Axes, line: Series) -> None:
+    mark = LOOKS[line.look]
     axes.plot(
-        one.x,
-        one.y,
+        line.x,
+        line.y,
         color=mark.color,
         linestyle=mark.line,
-        marker=mark.marker if one.marked else "",
+        marker=mark.marker if line.marked else "",
         markerfacecolor=mark.face,
-        label=one.label,
+        label=line.label,
     )
 
 
 def _said(title: str, series: Sequence[Series], labels: tuple[str, str]) -> str:
     """The drawing in words: the ends of each line, or all values of a short one."""
-    said = []
-    for one in series:
-        real = [value for value in one.y if math.isfinite(value)]
+    parts = []
+    for line in series:
+        real = [value for value in line.y if math.isfinite(value)]
         if len(real) > 8:
-            said.append(f"{one.label} from {real[0]:.4g} to {real[-1]:.4g}")
+            parts.append(f"{line.label} from {real[0]:.4g} to {real[-1]:.4g}")
         else:
-            said.append(f"{one.label} {', '.join(f'{value:.4g}' for value in real)}")
+            parts.append(f"{line.label} {', '.join(f'{value:.4g}' for value in real)}")
     against = f" against {labels[0]}" if labels[0] else ""
-    return f"{title}: {labels[1]}{against}. {'; '.join(said)}."
+    return f"{title}: {labels[1]}{against}. {'; '.join(parts)}."
 
 
 def _style() -> str:

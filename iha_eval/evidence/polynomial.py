@@ -136,7 +136,7 @@ def best_fits(matrix: Tensor, inputs: Tensor, k: int) -> Iterator[Fit]:
     filters = bank.powers(matrix, k)
     filters = filters / filters.flatten(1).norm(dim=1)[:, None, None]
     left, strength, right = torch.linalg.svd(filters.flatten(1).T, full_matrices=False)
-    target = torch.cat([one @ inputs for one in filters], dim=1)
+    target = torch.cat([pattern @ inputs for pattern in filters], dim=1)
     tokens = bank.with_positions(inputs)
     identity = torch.eye(WIDTH, dtype=matrix.dtype)
     value = torch.eye(WIDTH + TOKENS, WIDTH, dtype=matrix.dtype)
@@ -155,8 +155,8 @@ def _worst(made: Tensor, direct: list[Tensor]) -> float:
     return max(_distance(block, wanted) for block, wanted in zip(blocks, direct, strict=False))
 
 
-def _distance(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
+def _distance(result: Tensor, target: Tensor) -> float:
+    return float((result - target).norm() / target.norm())
 
 
 def _shown(row: PolynomialRow) -> tuple[str, ...]:

@@ -160,7 +160,9 @@ class Repeated:
             for name in ("q", "k", "v", "o")
         }
         weights = projections | mixing
-        self._weights = {f"model.layers.0.self_attn.{name}": one for name, one in weights.items()}
+        self._weights = {
+            f"model.layers.0.self_attn.{name}": weight for name, weight in weights.items()
+        }
 
     def __call__(self, token: Tensor) -> Tensor:
         """The layer's output at the last of equal tokens, [D], float64.
@@ -172,8 +174,8 @@ class Repeated:
         return naive.layer_attention(self._weights, self._config, 0, hidden)[-1]
 
 
-def _distance(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
+def _distance(result: Tensor, target: Tensor) -> float:
+    return float((result - target).norm() / target.norm())
 
 
 def _sentences(rows: list[SeparationRow], draws: int) -> Iterator[str]:

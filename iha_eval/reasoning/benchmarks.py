@@ -50,8 +50,8 @@ def _math(row: Row) -> Document:
 
 
 BENCHMARKS = {
-    one.name: one
-    for one in (
+    benchmark.name: benchmark
+    for benchmark in (
         MathBenchmark("gsm8k", "number", GSM8K_TEST, True, GSM8K_EXAMPLES, _gsm8k),
         MathBenchmark("math500", "math", MATH500_TEST, False, MATH_EXAMPLES, _math),
     )

@@ -94,7 +94,7 @@ def examples_record(examples: Sequence[Example], source: str, seed: int) -> dict
     """Provenance of the examples in a prompt, for the results file."""
     if not examples:
         return {"source": "none", "count": 0}
-    text = json.dumps([[one.problem, one.solution] for one in examples])
+    text = json.dumps([[example.problem, example.solution] for example in examples])
     record: dict[str, Any] = {
         "source": source,
         "count": len(examples),

@@ -105,8 +105,8 @@ def check_sampling(kwargs: Mapping[str, Any], k: int, task: str) -> None:
                 "answers are drawn: use --metadata '{\"k\": 16}'."
             )
     if k > 1 and is_greedy(kwargs):
-        said = {name: kwargs.get(name) for name in ("do_sample", "temperature")}
-        words = ", ".join(f"{name}={value}" for name, value in said.items())
+        sampling = {name: kwargs.get(name) for name in ("do_sample", "temperature")}
+        words = ", ".join(f"{name}={value}" for name, value in sampling.items())
         raise UserError(
             f"{task} draws k={k} answers a question, which would all be the same with {words}: use "
             "a temperature above 0, or --metadata '{\"k\": 1}'."

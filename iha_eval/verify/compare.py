@@ -130,12 +130,12 @@ def differences(
         limit: What is allowed; None to compare without judging.
         last: Index of the last token to compare; None for all.
     """
-    found = []
-    for sequence, one, two in zip(sequences, first.rows, second.rows, strict=True):
-        deltas = {index: abs(gap) for index, gap in _deltas(one, two, last).items()}
+    compared = []
+    for sequence, own_row, other_row in zip(sequences, first.rows, second.rows, strict=True):
+        deltas = {index: abs(gap) for index, gap in _deltas(own_row, other_row, last).items()}
         token = max(deltas, key=deltas.__getitem__, default=0)
         mean = sum(deltas.values()) / len(deltas) if deltas else 0.0
-        found.append(
+        compared.append(
             ReadingDifference(
                 first.name,
                 second.name,
@@ -147,7 +147,7 @@ def differences(
                 limit,
             )
         )
-    return found
+    return compared
 
 
 def choices(
@@ -161,7 +161,7 @@ def choices(
         tie: Gap up to which two tokens are as likely as each other.
         last: Index of the last token to ask about; None for all.
     """
-    found = []
+    apart = []
     for sequence, row in zip(sequences, reading.rows, strict=True):
         start = len(sequence.prompt.ids)
         end = row.end if last is None else min(row.end, last + 1)
@@ -169,24 +169,26 @@ def choices(
             own, best = row.at(index)
             if own != best:
                 gap = _number(best - own)
-                found.append(
+                apart.append(
                     GreedyChoice(reading.name, sequence.prompt.name, index - start, gap, gap <= tie)
                 )
-    return found
+    return apart
 
 
-def pooled_mean(found: Items[ReadingDifference]) -> float:
+def pooled_mean(compared: Items[ReadingDifference]) -> float:
     """Mean difference over all tokens of several sequences."""
-    count = sum(one.count for one in found)
-    return sum(one.mean * one.count for one in found) / count if count else 0.0
+    count = sum(difference.count for difference in compared)
+    return (
+        sum(difference.mean * difference.count for difference in compared) / count if count else 0.0
+    )
 
 
-def _deltas(one: ReadingRow, two: ReadingRow, last: int | None) -> dict[int, float]:
-    end = min(one.end, two.end)
+def _deltas(own_row: ReadingRow, other_row: ReadingRow, last: int | None) -> dict[int, float]:
+    end = min(own_row.end, other_row.end)
     if last is not None:
         end = min(end, last + 1)
-    places = range(max(one.first, two.first), end)
-    return {index: _number(one.at(index)[0] - two.at(index)[0]) for index in places}
+    places = range(max(own_row.first, other_row.first), end)
+    return {index: _number(own_row.at(index)[0] - other_row.at(index)[0]) for index in places}
 
 
 def _number(value: float) -> float:

@@ -117,8 +117,8 @@ def _ids(text: PromptTokenizer, length: int) -> tuple[int, ...]:
 
 def _sentence(draw: random.Random) -> str:
     opening = draw.choice(_OPENINGS)
-    said = (
+    statement = (
         f"{draw.choice(_PEOPLE)} {draw.choice(_DEEDS)} {draw.randrange(2, 5000)} "
         f"{draw.choice(_THINGS)} near {draw.choice(_PLACES)} {draw.choice(_TIMES)}."
     )
-    return opening + said
+    return opening + statement

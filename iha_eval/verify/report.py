@@ -40,20 +40,20 @@ def judge(report: VerifyReport) -> VerifyVerdict:
     if broken := _broken(report):
         return VerifyVerdict(False, f"DISAGREE: {broken}{unchecked}.")
     failed = _failed(report)
-    parted = [one for one in report.choices if not one.tie]
+    parted = [choice for choice in report.choices if not choice.tie]
     if failed:
         return VerifyVerdict(
             False, f"DISAGREE: {_worst(failed)}{_suspect(report, failed)}{unchecked}."
         )
     if parted:
-        worst = max(parted, key=lambda one: one.gap)
+        worst = max(parted, key=lambda choice: choice.gap)
         return VerifyVerdict(
             False,
             f"DISAGREE: after the prompt of {worst.prompt}, {worst.reading} generates another "
             f"token at step {worst.step + 1}, which it prefers by {worst.gap:.2g} nats{unchecked}.",
         )
-    judged = [one for one in report.differences if one.limit is not None and one.count]
-    largest = max(judged, key=lambda one: one.largest / one.limit.largest if one.limit else 0.0)
+    judged = [row for row in report.differences if row.limit is not None and row.count]
+    largest = max(judged, key=lambda row: row.largest / row.limit.largest if row.limit else 0.0)
     base = f" and its base {report.against} give" if report.against else " gives"
     return VerifyVerdict(
         True,
@@ -65,18 +65,20 @@ def judge(report: VerifyReport) -> VerifyVerdict:
 
 def pairs(report: VerifyReport) -> list[tuple[str, str]]:
     """The compared pairs, in order, each once."""
-    return list(dict.fromkeys((one.first, one.second) for one in report.differences))
+    return list(dict.fromkeys((row.first, row.second) for row in report.differences))
 
 
 def of_pair(report: VerifyReport, pair: tuple[str, str]) -> list[ReadingDifference]:
     """Its differences, a prompt each."""
-    return [one for one in report.differences if (one.first, one.second) == pair]
+    return [row for row in report.differences if (row.first, row.second) == pair]
 
 
 def _broken(report: VerifyReport) -> str:
     """Who gives what is no number, in which type; empty where nobody does."""
-    readings = [one for one in report.readings if not one.finite]
-    names = list(dict.fromkeys(f"{one.implementation} in {one.dtype}" for one in readings))
+    readings = [reading for reading in report.readings if not reading.finite]
+    names = list(
+        dict.fromkeys(f"{reading.implementation} in {reading.dtype}" for reading in readings)
+    )
     if not names:
         return ""
     give, them = ("gives", "it") if len(names) == 1 else ("give", "them")
@@ -85,33 +87,33 @@ def _broken(report: VerifyReport) -> str:
 
 def _rounding(report: VerifyReport) -> str:
     """Said only where the narrow type was judged; Transformers' own is the measure."""
-    narrow = {one.name for one in report.readings if one.dtype != "float32"}
-    judged = any(one.first in narrow and one.limit and one.count for one in report.differences)
+    narrow = {reading.name for reading in report.readings if reading.dtype != "float32"}
+    judged = any(row.first in narrow and row.limit and row.count for row in report.differences)
     return f" up to rounding of {report.dtype}" if judged else ""
 
 
 def _greedy(report: VerifyReport) -> str:
     """What may be said of greedy text, with how much of the base's was judged."""
-    ties = {(one.prompt, one.step) for one in report.choices}
-    widest = max((one.gap for one in report.choices), default=0.0)
-    said = "the same greedy text"
+    ties = {(choice.prompt, choice.step) for choice in report.choices}
+    widest = max((choice.gap for choice in report.choices), default=0.0)
+    text = "the same greedy text"
     if widest > CLEAR:
-        said = (
+        text = (
             f"greedy text that parts at {_counted(len(ties), 'place')}, by up to {widest:.2g} "
             f"nats, which {report.dtype} cannot tell apart"
         )
     elif ties:
-        said += f" but at {_counted(len(ties), 'near-tie')}"
+        text += f" but at {_counted(len(ties), 'near-tie')}"
     if report.against is None or report.within is None:
-        return said
-    total = sum(len(one.answer) for one in report.sequences)
+        return text
+    total = sum(len(sequence.answer) for sequence in report.sequences)
     judged = sum(
-        max(0, min(len(one.answer), report.within + 1 - len(one.prompt.ids)))
-        for one in report.sequences
+        max(0, min(len(sequence.answer), report.within + 1 - len(sequence.prompt.ids)))
+        for sequence in report.sequences
     )
     if judged == total:
-        return said
-    return f"{said} (the base's judged at {judged or 'none'} of {total} generated tokens)"
+        return text
+    return f"{text} (the base's judged at {judged or 'none'} of {total} generated tokens)"
 
 
 def _counted(count: int, word: str) -> str:
@@ -122,17 +124,17 @@ def _failed(report: VerifyReport) -> list[ReadingDifference]:
     """The worst difference of each pair that is beyond its limit somewhere, or in the mean."""
     failed = []
     for pair in pairs(report):
-        found = of_pair(report, pair)
-        limit = found[0].limit
-        worst = max(found, key=lambda one: one.largest)
-        mean_fails = limit is not None and pooled_mean(found) > limit.mean
-        if mean_fails or not all(one.agrees for one in found):
+        rows = of_pair(report, pair)
+        limit = rows[0].limit
+        worst = max(rows, key=lambda row: row.largest)
+        mean_fails = limit is not None and pooled_mean(rows) > limit.mean
+        if mean_fails or not all(row.agrees for row in rows):
             failed.append(worst)
     return failed
 
 
 def _worst(failed: list[ReadingDifference]) -> str:
-    worst = max(failed, key=lambda one: one.largest)
+    worst = max(failed, key=lambda row: row.largest)
     return (
         f"{worst.first} and {worst.second} differ by {worst.largest:.2g} nats at token "
         f"{worst.token + 1} of the prompt of {worst.prompt} and what follows it "
@@ -143,14 +145,14 @@ def _worst(failed: list[ReadingDifference]) -> str:
 def _suspect(report: VerifyReport, failed: list[ReadingDifference]) -> str:
     """Who is to blame: the only one in every pair that fails, and in none that agrees."""
     # Against a base, a checkpoint that differs may be what somebody wanted to know.
-    own = [(one.first, one.second) for one in failed if not one.first.startswith("base ")]
-    fails = {(one.first, one.second) for one in failed}
+    own = [(row.first, row.second) for row in failed if not row.first.startswith("base ")]
+    fails = {(row.first, row.second) for row in failed}
     sound = [
         pair
         for pair in pairs(report)
-        if pair not in fails and any(one.limit and one.count for one in of_pair(report, pair))
+        if pair not in fails and any(row.limit and row.count for row in of_pair(report, pair))
     ]
-    whose = {one.name: one.implementation for one in report.readings}
+    whose = {reading.name: reading.implementation for reading in report.readings}
     # vLLM's two readings may both be off, so that neither is in every pair, but vLLM is.
     for name in (str, whose.__getitem__):
         accused = [{name(first), name(second)} for first, second in own]
@@ -175,7 +177,7 @@ def _allowed(difference: ReadingDifference) -> str:
 
 def _names(report: VerifyReport) -> str:
     """The implementations that took part, without their variants."""
-    every = (one.implementation.removeprefix("base ") for one in report.readings)
+    every = (reading.implementation.removeprefix("base ") for reading in report.readings)
     return _listed(list(dict.fromkeys(every)))
 
 
@@ -210,13 +212,13 @@ def table(report: VerifyReport) -> Table:
     shown.add_column("mean", justify="right", no_wrap=True)
     shown.add_column("allowed", justify="right", no_wrap=True)
     for pair in pairs(report):
-        found = of_pair(report, pair)
-        limit = found[0].limit
-        mean = pooled_mean(found)
+        rows = of_pair(report, pair)
+        limit = rows[0].limit
+        mean = pooled_mean(rows)
         beyond = limit is not None and mean > limit.mean
         shown.add_row(
             escape(f"{pair[0]}\n{pair[1]}"),
-            *map(_cell, found),
+            *map(_cell, rows),
             _marked(_number(mean), beyond),
             "measure" if limit is None else _number(limit.largest),
         )
@@ -228,9 +230,11 @@ def choices_table(report: VerifyReport) -> Table:
     shown = Table(title="other greedy tokens than the reference's")
     for name in ("reading", "prompt", "step", "prefers it by (nats)", "judged"):
         shown.add_column(name, no_wrap=True)
-    for one in report.choices:
-        judged = "near-tie: no failure" if one.tie else _marked("differs", True)
-        shown.add_row(escape(one.reading), one.prompt, str(one.step + 1), _number(one.gap), judged)
+    for choice in report.choices:
+        judged = "near-tie: no failure" if choice.tie else _marked("differs", True)
+        shown.add_row(
+            escape(choice.reading), choice.prompt, str(choice.step + 1), _number(choice.gap), judged
+        )
     return shown
 
 
@@ -251,43 +255,47 @@ def as_json(report: VerifyReport, verdict: VerifyVerdict) -> dict[str, Any]:
             "near_tie": _finite(report.limit.tie),
         },
         "prompts": [
-            {"name": one.prompt.name, "tokens": len(one.prompt.ids), "generated": list(one.answer)}
-            for one in report.sequences
+            {
+                "name": sequence.prompt.name,
+                "tokens": len(sequence.prompt.ids),
+                "generated": list(sequence.answer),
+            }
+            for sequence in report.sequences
         ],
         "readings": [
-            {"name": one.name, "dtype": one.dtype, "seconds": round(one.seconds, 3)}
-            for one in report.readings
+            {"name": reading.name, "dtype": reading.dtype, "seconds": round(reading.seconds, 3)}
+            for reading in report.readings
         ],
-        "differences": [_difference(one) for one in report.differences],
+        "differences": [_difference(row) for row in report.differences],
         "greedy": [
             {
-                "reading": one.reading,
-                "prompt": one.prompt,
-                "step": one.step,
-                "gap": _finite(one.gap),
-                "near_tie": one.tie,
+                "reading": choice.reading,
+                "prompt": choice.prompt,
+                "step": choice.step,
+                "gap": _finite(choice.gap),
+                "near_tie": choice.tie,
             }
-            for one in report.choices
+            for choice in report.choices
         ],
     }
 
 
-def _difference(one: ReadingDifference) -> dict[str, Any]:
+def _difference(row: ReadingDifference) -> dict[str, Any]:
     return {
-        "first": one.first,
-        "second": one.second,
-        "prompt": one.prompt,
-        "largest": _finite(one.largest),
-        "mean": _finite(one.mean),
-        "token": one.token,
-        "tokens": one.count,
-        "judged": one.limit is not None,
-        "agrees": one.agrees,
+        "first": row.first,
+        "second": row.second,
+        "prompt": row.prompt,
+        "largest": _finite(row.largest),
+        "mean": _finite(row.mean),
+        "token": row.token,
+        "tokens": row.count,
+        "judged": row.limit is not None,
+        "agrees": row.agrees,
     }
 
 
-def _cell(one: ReadingDifference) -> str:
-    return _marked(_number(one.largest), not one.agrees) if one.count else "-"
+def _cell(row: ReadingDifference) -> str:
+    return _marked(_number(row.largest), not row.agrees) if row.count else "-"
 
 
 def _number(value: float) -> str:

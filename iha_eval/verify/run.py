@@ -98,21 +98,21 @@ def verify(request: Request, say: Callable[[str], None] = lambda _: None) -> Ver
     Raises:
         UserError: A checkpoint cannot be read, or an implementation refuses it.
     """
-    found = source.find_checkpoint(request.checkpoint)
-    return _Verification(request, found, say).run()
+    origin = source.find_checkpoint(request.checkpoint)
+    return _Verification(request, origin, say).run()
 
 
 class _Verification:
     """One run: the state that its steps share."""
 
-    def __init__(self, request: Request, found: source.Source, say: Callable[[str], None]) -> None:
+    def __init__(self, request: Request, origin: source.Source, say: Callable[[str], None]) -> None:
         self.request, self.say = request, say
-        self.checkpoint: Checkpoint = found.checkpoint
-        self.config: Any = found.checkpoint.config
-        self.text = PromptTokenizer(found, ModelArguments())
+        self.checkpoint: Checkpoint = origin.checkpoint
+        self.config: Any = origin.checkpoint.config
+        self.text = PromptTokenizer(origin, ModelArguments())
         own = source.compute_dtype(self.checkpoint, "auto")
         self.dtype = "float32" if request.dtype == "float32" else own
-        self.report = VerifyReport(found.name, self.checkpoint.fingerprint, self.dtype)
+        self.report = VerifyReport(origin.name, self.checkpoint.fingerprint, self.dtype)
         self.base = None if request.against is None else self._find_base(request.against)
         self.report.limit = exact_limit(request.tolerance)
 
@@ -136,7 +136,7 @@ class _Verification:
         for reading in report.readings:
             last = report.within if reading.name.startswith("base ") else None
             report.choices += choices(reading, report.sequences, report.limit.tie, last)
-        report.choices.sort(key=lambda one: -one.gap)
+        report.choices.sort(key=lambda choice: -choice.gap)
         return report
 
     def _read_transformers(self, made: list[prompts.Prompt]) -> None:
@@ -158,9 +158,9 @@ class _Verification:
             with TransformersModel(self.checkpoint.path, self.dtype, label) as model:
                 narrow = model.read(report.sequences)
             self._add(narrow, None)
-            off = [one for one in report.differences if one.first == narrow.name]
+            off = [row for row in report.differences if row.first == narrow.name]
             report.limit = measured_limit(
-                max(one.largest for one in off), pooled_mean(off), self.request.tolerance
+                max(row.largest for row in off), pooled_mean(off), self.request.tolerance
             )
 
     def _read_naive(self) -> None:
@@ -174,7 +174,7 @@ class _Verification:
         self.say("the naive implementation in float32")
         most = naive_model.reach(config, free_memory())
         reading = naive_model.read(self.checkpoint, config, report.sequences, most)
-        if any(len(one.ids) > most for one in report.sequences):
+        if any(len(sequence.ids) > most for sequence in report.sequences):
             report.notes.append(
                 f"The naive implementation forms all attention scores at once, so it read only "
                 f"the first {most} tokens of each prompt."
@@ -225,13 +225,13 @@ class _Verification:
         report, window = self.report, self._window()
         if window is None:
             return
-        beyond = sum(max(0, len(one.ids) - window - 1) for one in report.sequences)
+        beyond = sum(max(0, len(sequence.ids) - window - 1) for sequence in report.sequences)
         what = f"what lies beyond the window of {window} token{'s' * (window != 1)}"
         if not beyond:
             report.unchecked.append(f"{what}, which no prompt is long enough for")
         elif self.base is not None:
             # The first token of a sequence is not predicted.
-            count = sum(len(one.ids) - 1 for one in report.sequences)
+            count = sum(len(sequence.ids) - 1 for sequence in report.sequences)
             report.unchecked.append(
                 f"{what}, where it is expected to differ from its base ({beyond} of {count} "
                 "predictions)"
@@ -250,7 +250,9 @@ class _Verification:
 
     def _twin(self, name: str) -> Reading:
         """The checkpoint's own whole reading of a name, or else the reference."""
-        named = [one for one in self.report.readings if one.whole and one.name == name]
+        named = [
+            reading for reading in self.report.readings if reading.whole and reading.name == name
+        ]
         return named[0] if named else self.report.readings[0]
 
     def _window(self) -> int | None:

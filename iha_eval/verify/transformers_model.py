@@ -93,7 +93,9 @@ class TransformersModel:
         rows = tuple(row for _, row in made)
         seconds = time.perf_counter() - start
         name = f"{self.label} cached"
-        return [one for one, _ in made], Reading(name, self.dtype, rows, seconds, whole=False)
+        return [sequence for sequence, _ in made], Reading(
+            name, self.dtype, rows, seconds, whole=False
+        )
 
     @torch.inference_mode()
     def read(self, sequences: Items[Sequence], kind: str = KINDS[0]) -> Reading:

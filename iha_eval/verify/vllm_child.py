@@ -54,7 +54,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
         UserError: vLLM refuses.
         AdapterError: The checkpoint is not as it should be.
     """
-    found = checkpoint.read(request["checkpoint"])
+    stored = checkpoint.read(request["checkpoint"])
     cpu = set_environment(1)
     prompts, answers = request["prompts"], request["answers"]
     sequences = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
@@ -69,7 +69,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
         },
     )
     built = engine_arguments.build(
-        found,
+        stored,
         Path(request["tokenizer"]),
         arguments,
         max_model_len=max(needs),
@@ -110,7 +110,7 @@ def _greedy(tokens: int) -> Any:
 def _whole(output: Output, ids: list[int]) -> list[list[float]]:
     """Each entry of vLLM's `prompt_logprobs` holds the token of the prompt and the likeliest."""
     entries = (output.prompt_logprobs or [])[1:]
-    listed = [{token: one.logprob for token, one in (entry or {}).items()} for entry in entries]
+    listed = [{token: score.logprob for token, score in (entry or {}).items()} for entry in entries]
     own = [entry[token] for token, entry in zip(ids[1:], listed, strict=True)]
     return [own, [max(entry.values()) for entry in listed]]
 
@@ -120,7 +120,7 @@ def _stepwise(output: Output, answer: list[int]) -> list[list[float]]:
     made: Any = output.outputs[0]
     own, best = [], []
     for token, wanted, entry in zip(made.token_ids, answer, made.logprobs, strict=True):
-        listed = {other: one.logprob for other, one in entry.items()}
+        listed = {other: score.logprob for other, score in entry.items()}
         # What is not listed is less likely than all that is.
         own.append(listed.get(wanted, min(listed.values())))
         best.append(listed[token])

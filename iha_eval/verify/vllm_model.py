@@ -66,8 +66,8 @@ def read(
         "checkpoint": str(folder),
         "tokenizer": str(tokenizer),
         "dtype": dtype,
-        "prompts": [list(one.prompt.ids) for one in sequences],
-        "answers": [list(one.answer) for one in sequences],
+        "prompts": [list(sequence.prompt.ids) for sequence in sequences],
+        "answers": [list(sequence.answer) for sequence in sequences],
     }
     reply = ask(python("iha_eval.verify.vllm_child"), request)
     if "refused" in reply:
@@ -75,8 +75,8 @@ def read(
     seconds = time.perf_counter() - start
     whole = tuple(ReadingRow(1, tuple(own), tuple(best)) for own, best in reply["whole"])
     stepwise = tuple(
-        ReadingRow(len(one.prompt.ids), tuple(own), tuple(best))
-        for one, (own, best) in zip(sequences, reply["stepwise"], strict=True)
+        ReadingRow(len(sequence.prompt.ids), tuple(own), tuple(best))
+        for sequence, (own, best) in zip(sequences, reply["stepwise"], strict=True)
     )
     return Served(
         Reading(label, dtype, whole, seconds),

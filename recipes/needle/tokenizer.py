@@ -94,12 +94,12 @@ def _words() -> list[str]:
     cut = _pre_tokenizer().pre_tokenize_str
     pieces = [piece for text in _sentences() + _keys() for piece, _ in cut(text)]
     # No piece reaches across a space, so each word is cut once, however often it occurs.
-    found: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
     for line in load_haystack("kjv").text.split("\n"):
         first, *rest = line.split(" ")
-        found.update([first, *(f" {word}" for word in rest)])
+        occurrences.update([first, *(f" {word}" for word in rest)])
     counts: Counter[str] = Counter()
-    for word, count in found.items():
+    for word, count in occurrences.items():
         for piece, _ in cut(word):
             counts[piece] += count
     frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:HAYSTACK_WORDS]

@@ -39,8 +39,8 @@ def exact_answers(trainer: Trainer) -> dict[str, float]:
         while asked < preset.questions:
             stream = Stream(PURPOSE, "held out", name, length, number)
             text = trainer.writer.write(VARIANTS[name], length, SHARE, stream)
-            found = _right(trainer, text)
-            right, asked, number = right + sum(found), asked + len(found), number + 1
+            hits = _right(trainer, text)
+            right, asked, number = right + sum(hits), asked + len(hits), number + 1
         shares[f"{name}@{length}"] = round(right / asked, 4)
     trainer.model.train()
     return shares
@@ -54,12 +54,12 @@ def _right(trainer: Trainer, text: Text) -> list[bool]:
     logits, learned = answers(trainer.model, ids, targets)
     hits = (logits.argmax(-1) == learned).tolist()
     places = (targets[0, 1:] != IGNORED).nonzero().flatten().tolist()
-    found: list[bool] = []
+    right: list[bool] = []
     for number, (place, hit) in enumerate(zip(places, hits, strict=True)):
         if number == 0 or place != places[number - 1] + 1:
-            found.append(True)
-        found[-1] &= hit
-    return found
+            right.append(True)
+        right[-1] &= hit
+    return right
 
 
 class Trainer:
@@ -186,9 +186,9 @@ def _entry(trainer: Trainer, figures: list[dict[str, float]], is_last: bool) -> 
         "step": step,
         "seconds": round(trainer.seconds, 1),
         "length": run.preset.stage(step - 1).length,
-        "loss": round(fmean(one["loss"] for one in figures), 4),
-        "right": round(fmean(one["right"] for one in figures), 4),
-        "tokens": sum(int(one["tokens"]) for one in figures),
+        "loss": round(fmean(figure["loss"] for figure in figures), 4),
+        "right": round(fmean(figure["right"] for figure in figures), 4),
+        "tokens": sum(int(figure["tokens"]) for figure in figures),
     }
     if is_last or step % (run.every * run.evaluate_every) == 0:
         entry["exact"] = exact_answers(trainer)

@@ -74,9 +74,9 @@ def _messages(row: Mapping[str, Any], where: str) -> list[Message] | None:
         case {"messages": list(turns)}:
             return [_message(turn, "role", "content", where) for turn in turns]
         case {"conversations": list(turns)}:
-            found = [_message(turn, "from", "value", where) for turn in turns]
+            messages = [_message(turn, "from", "value", where) for turn in turns]
             system = row.get("system")
-            return [_say("system", system), *found] if system else found
+            return [_say("system", system), *messages] if system else messages
         case {"prompt": str(asked), "completion": str(answer)}:
             return [_say("user", asked), _say("assistant", answer)]
         case {"question": str(problem), "answer": str(answer)} if "####" in answer:

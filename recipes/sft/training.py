@@ -113,7 +113,7 @@ def _short_enough(
     """Cut off, a dialogue would teach the model never to come to an end."""
     if not dialogues:
         raise UserError("the data hold no dialogue: name a file with at least one with --data.")
-    kept = [one for one in dialogues if _length(one, tokenizer) <= max_length]
+    kept = [dialogue for dialogue in dialogues if _length(dialogue, tokenizer) <= max_length]
     if not kept:
         raise UserError(
             f"none of the {len(dialogues)} dialogues fits into {max_length} tokens: raise "
@@ -129,8 +129,10 @@ def _short_enough(
     return Dataset.from_list(kept)
 
 
-def _length(one: Dialogue, tokenizer: PreTrainedTokenizerBase) -> int:
-    text = tokenizer.apply_chat_template(one["prompt"] + one["completion"], tokenize=False)
+def _length(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase) -> int:
+    text = tokenizer.apply_chat_template(
+        dialogue["prompt"] + dialogue["completion"], tokenize=False
+    )
     return len(tokenizer(text, add_special_tokens=False).input_ids)
 
 
@@ -199,7 +201,7 @@ class _KeepIHATensors(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by the trainer, by position, when its checkpoint is written."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        tensors = {name: one.detach() for name, one in _iha_tensors(kwargs["model"]).items()}
+        tensors = {name: tensor.detach() for name, tensor in _iha_tensors(kwargs["model"]).items()}
         save_file(tensors, folder / _BESIDE)
 
 

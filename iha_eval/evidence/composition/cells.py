@@ -92,8 +92,8 @@ def finished(
     Raises:
         UserError: A file is of other settings, or is not a cell's.
     """
-    found = (read(cell, settings, folder) for cell in cells)
-    return [content for content in found if content is not None]
+    contents = (read(cell, settings, folder) for cell in cells)
+    return [content for content in contents if content is not None]
 
 
 def read(cell: TrainingCell, settings: TrainingSettings, folder: Path) -> dict[str, Any] | None:
@@ -126,7 +126,7 @@ def run_cell(cell: TrainingCell, settings: TrainingSettings, folder: Path, say: 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        found = train(
+        result = train(
             *(cell.task, cell.model, cell.rate, cell.seed, settings),
             say=lambda text: say(f"{cell.name}: {text}"),
             kept=kept,
@@ -140,7 +140,7 @@ def run_cell(cell: TrainingCell, settings: TrainingSettings, folder: Path, say: 
         "seed": cell.seed,
         "settings": _plain(settings),
     }
-    write_whole(_path(cell, folder), json.dumps(head | found, indent=1) + "\n")
+    write_whole(_path(cell, folder), json.dumps(head | result, indent=1) + "\n")
     kept.unlink()
 
 

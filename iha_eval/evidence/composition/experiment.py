@@ -43,15 +43,15 @@ def run(folder: Path, say: Say, plan: Plan) -> Evidence:
     """
     place, cells = prepare(folder / plan.folder), plan.cells
     if plan.summary:
-        found = finished(cells, plan.settings, place)
+        contents = finished(cells, plan.settings, place)
     else:
-        found = run_all(cells, plan.settings, place, plan.jobs, say)
-    if not comparable(found):
+        contents = run_all(cells, plan.settings, place, plan.jobs, say)
+    if not comparable(contents):
         raise UserError(
             f"{place} has no seed and learning rate yet that {', '.join(MODELS)} all have: let "
             "more of it run, without --summary."
         )
-    evidence = summarize(found, [cell.name for cell in cells])
+    evidence = summarize(contents, [cell.name for cell in cells])
     return replace(evidence, sentences=[*plan.reductions, *evidence.sentences])
 
 
@@ -125,12 +125,12 @@ def _missing(names: Sequence[str], count: int) -> Iterator[str]:
 
 def best(cells: Cells, task: str, model: str) -> list[Mapping[str, Any]]:
     """For each seed, in order, the cell of the learning rate with the lowest loss in validation."""
-    found: dict[int, Mapping[str, Any]] = {}
+    best_of_seed: dict[int, Mapping[str, Any]] = {}
     for cell in sorted(_some(cells, task, model), key=lambda cell: cell["seed"]):
-        rival = found.get(cell["seed"])
+        rival = best_of_seed.get(cell["seed"])
         if rival is None or _validation(cell) < _validation(rival):
-            found[cell["seed"]] = cell
-    return list(found.values())
+            best_of_seed[cell["seed"]] = cell
+    return list(best_of_seed.values())
 
 
 def _some(cells: Cells, task: str, model: str, rate: float | None = None) -> Cells:

@@ -110,15 +110,15 @@ def _heads(project: nn.Module, tokens: Tensor, heads: int) -> Tensor:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, sequences: int) -> Tensor:
     """Attention within each of B sequences, [H, B*L, d] from [H, B*L, d] and [H, B*K, d]."""
-    parts = (one.unflatten(1, (sequences, -1)).flatten(0, 1) for one in (query, key, value))
+    parts = (states.unflatten(1, (sequences, -1)).flatten(0, 1) for states in (query, key, value))
     attended: Tensor = blockwise.attend(*parts)
     return attended.reshape(query.shape)
 
 
 def _pairs(first: Tensor, second: Tensor, sequences: int) -> Tensor:
     """Products of all pairs (j, k) of each sequence: [H, B*N*N, d] from two [H, B*N, d]."""
-    one, other = (states.unflatten(1, (sequences, -1)) for states in (first, second))
-    products: Tensor = one[:, :, :, None] * other[:, :, None, :]
+    left, right = (states.unflatten(1, (sequences, -1)) for states in (first, second))
+    products: Tensor = left[:, :, :, None] * right[:, :, None, :]
     return products.flatten(1, 3)
 
 

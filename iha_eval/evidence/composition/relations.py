@@ -53,8 +53,8 @@ class Examples:
     @property
     def share(self) -> float:
         """How often the better constant guess is right about an entry of the compositions."""
-        ones = sum(int(one.sum()) for one in self.composed.values())
-        share = ones / sum(one.numel() for one in self.composed.values())
+        ones = sum(int(grid.sum()) for grid in self.composed.values())
+        share = ones / sum(grid.numel() for grid in self.composed.values())
         return max(share, 1 - share)
 
     def batches(
