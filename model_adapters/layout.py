@@ -32,15 +32,15 @@ def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | No
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def describe_mismatch(config: PretrainedConfig, found: Shapes) -> str | None:
+def describe_mismatch(config: PretrainedConfig, shapes: Shapes) -> str | None:
     """What is wrong with the tensors found, as one sentence, or None.
 
     Args:
         config: the configuration.
-        found: name and shape of every stored tensor.
+        shapes: name and shape of every stored tensor.
     """
     if not isinstance(config, IHAConfig):
-        strangers = [name for name in found if is_iha_tensor(name)]
+        strangers = [name for name in shapes if is_iha_tensor(name)]
         if strangers:
             return (
                 f"config.json says model_type {config.model_type!r}, but the weights hold "
@@ -49,16 +49,16 @@ def describe_mismatch(config: PretrainedConfig, found: Shapes) -> str | None:
     wanted = expected_shapes(config)
     if wanted is None:
         return None
-    found = {name: shape for name, shape in found.items() if not name.endswith(IGNORED)}
-    missing = [name for name in wanted if name not in found]
+    shapes = {name: shape for name, shape in shapes.items() if not name.endswith(IGNORED)}
+    missing = [name for name in wanted if name not in shapes]
     if config.tie_word_embeddings and "lm_head.weight" in missing:
         missing.remove("lm_head.weight")
-    extra = [name for name in found if name not in wanted]
+    extra = [name for name in shapes if name not in wanted]
     if missing:
         return _missing(missing, extra)
     if extra:
         return _extra(extra)
-    for name, shape in found.items():
+    for name, shape in shapes.items():
         if shape != wanted[name]:
             return _misshaped(name, shape, wanted[name])
     return None

@@ -279,7 +279,7 @@ class HarnessModel(Conventions):
                 call.cut += answer.cut
                 take(request, answer)
 
-            for request, answer in recalled.found:
+            for request, answer in recalled.finished:
                 call.recalled += 1
                 call.recalled_tokens += answer.tokens
                 call.cut += answer.cut

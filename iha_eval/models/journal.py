@@ -267,23 +267,23 @@ def others(folder: Path, identity: Mapping[str, Any]) -> dict[Path, list[str]]:
 
     Journals that another process is writing are left out: that run is under way.
     """
-    found = {}
+    differing = {}
     own = folder / f"journal-{sha256(identity)[:12]}.jsonl"
     for path in sorted(folder.glob("journal-*.jsonl")):
         with contextlib.suppress(OSError):
             theirs = None if path == own or _is_locked(path) else _first_header(path)
             if theirs is not None:
-                found[path] = differences(theirs, json.loads(compact(identity)))
-    return found
+                differing[path] = differences(theirs, json.loads(compact(identity)))
+    return differing
 
 
 def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
     """Names of the fields in which two identities differ, nested ones joined by dots."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return [
-            found
+            difference
             for field in sorted({*theirs, *ours})
-            for found in differences(
+            for difference in differences(
                 theirs.get(field), ours.get(field), f"{name}.{field}" if name else field
             )
         ]

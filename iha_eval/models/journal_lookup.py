@@ -27,12 +27,12 @@ class Recalled:
 
     Attributes:
         keys: the key of each request, by its index; empty without a journal.
-        found: requests that the journal answers, with their answers.
+        finished: requests that the journal answers, with their answers.
         missing: the others, in order.
     """
 
     keys: Sequence[str]
-    found: Sequence[tuple[GenerateRequest, Answer]]
+    finished: Sequence[tuple[GenerateRequest, Answer]]
     missing: Sequence[GenerateRequest]
 
 
@@ -82,32 +82,32 @@ def recall(
     if journal is None:
         return Recalled([], [], work)
     hashes: dict[int, str] = {}
-    for one in instances:
+    for instance in instances:
         # Repeats of a question share one document.
-        if id(one.doc) not in hashes:
-            hashes[id(one.doc)] = document_sha256(one.doc)
+        if id(instance.doc) not in hashes:
+            hashes[id(instance.doc)] = document_sha256(instance.doc)
     keys = [answer_key(job, hashes[id(instances[job.index].doc)]) for job in work]
     journal.used.update(keys)
     command = invocation.current()
     if command is not None and command.fresh:
         journal.forget(journal.used)
     answers = [journal.find(key) for key in keys]
-    found = [(job, made) for job, made in zip(work, answers, strict=True) if made is not None]
+    finished = [(job, made) for job, made in zip(work, answers, strict=True) if made is not None]
     missing = [job for job, made in zip(work, answers, strict=True) if made is None]
-    return Recalled(keys, found, missing)
+    return Recalled(keys, finished, missing)
 
 
 def report(journal: Journal, recalled: Recalled) -> None:
     """Say what of a journal is used, once it has been looked through for the first time."""
-    if recalled.found:
+    if recalled.finished:
         logger.warning(
             "%d of %d answers are in %s already; %d are left to be generated.",
-            len(recalled.found),
+            len(recalled.finished),
             len(recalled.keys),
             journal.path,
             len(recalled.missing),
         )
-    unused = journal.count - len(recalled.found)
+    unused = journal.count - len(recalled.finished)
     if unused > 0:
         logger.warning(
             "%d answers in %s are to other questions, prompts or sampling parameters: they are not "

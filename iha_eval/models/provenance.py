@@ -35,15 +35,15 @@ def versions() -> dict[str, str | None]:
 
 def describe_source(source: Source) -> dict[str, Any]:
     """The checkpoint: name, place, fingerprint and size."""
-    found = source.checkpoint
+    checkpoint = source.checkpoint
     facts: dict[str, Any] = {
         "name": source.name,
-        "path": str(found.path),
-        "fingerprint": found.fingerprint,
-        "model_type": found.config.model_type,
-        "is_iha": found.is_iha,
-        "num_parameters": found.num_parameters,
-        "weights_dtype": found.weights_dtype,
+        "path": str(checkpoint.path),
+        "fingerprint": checkpoint.fingerprint,
+        "model_type": checkpoint.config.model_type,
+        "is_iha": checkpoint.is_iha,
+        "num_parameters": checkpoint.num_parameters,
+        "weights_dtype": checkpoint.weights_dtype,
     }
     return facts | ({"note": source.note} if source.note else {})
 
@@ -58,8 +58,8 @@ def processor() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(errors="replace"), re.M)
-        name = found[1].strip() if found else name
+        model = re.search(r"^model name\s*:\s*(.+)$", info.read_text(errors="replace"), re.M)
+        name = model[1].strip() if model else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores"
 

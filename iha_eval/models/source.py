@@ -68,8 +68,8 @@ def find_checkpoint(
             logger.warning("%s the %s (in %s).", given, note, folder)
         else:
             folder = locate(embedded, revision, hf_token)
-        found = checkpoint.read(folder, trust_remote_code=trust_remote_code)
-        return Source(pretrained or folder.name, found, note)
+        contents = checkpoint.read(folder, trust_remote_code=trust_remote_code)
+        return Source(pretrained or folder.name, contents, note)
     except AdapterError as error:
         raise UserError(str(error)) from error
 
@@ -106,9 +106,9 @@ def locate(name: str, revision: str | None = None, hf_token: str | None = None) 
         ) from error
 
 
-def compute_dtype(found: checkpoint.Checkpoint, asked: str) -> str:
+def compute_dtype(contents: checkpoint.Checkpoint, asked: str) -> str:
     """The type to compute in: vLLM's own "auto" would turn float32 weights into bfloat16."""
-    own = found.weights_dtype
+    own = contents.weights_dtype
     return asked if asked != "auto" or own not in ITEM_BYTES else own
 
 

@@ -282,8 +282,8 @@ class PromptTokenizer:
             add = False if begun else special
             options = {} if add is None else {"add_special_tokens": add}
             batch = [texts[place] for place in places]
-            found = self.tokenizer(batch, return_attention_mask=False, **options)["input_ids"]
-            for place, ids in zip(places, found, strict=True):
+            encoded = self.tokenizer(batch, return_attention_mask=False, **options)["input_ids"]
+            for place, ids in zip(places, encoded, strict=True):
                 result[place] = ids
         return result
 

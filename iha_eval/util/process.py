@@ -58,8 +58,8 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     given = dict(os.environ)
     known = [_absolute(path) for path in given.get("PYTHONPATH", "").split(os.pathsep) if path]
     # Where we are imported from the current folder, -P would keep a child from doing the same.
-    found = {_absolute(path) for path in sys.path if path} - {str(Path.cwd())}
-    paths = known if _PACKAGES in found else [*known, _PACKAGES]
+    imported = {_absolute(path) for path in sys.path if path} - {str(Path.cwd())}
+    paths = known if _PACKAGES in imported else [*known, _PACKAGES]
     if paths:
         given["PYTHONPATH"] = os.pathsep.join(paths)
     return {**given, "PYTHONSAFEPATH": "1", **(changes or {})}

@@ -135,13 +135,13 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
         if len(value) >= _KNOWN_LEAST:
             text = text.replace(value, STARS)
     done, end = [], 0
-    while found := _NAMED.search(text, end):
-        done.append(text[end : found.end()])
-        end = found.end()
-        name = found["name"] or found["flag"]
-        if not is_secret(name) or _is_prose(text, found):
+    while match := _NAMED.search(text, end):
+        done.append(text[end : match.end()])
+        end = match.end()
+        name = match["name"] or match["flag"]
+        if not is_secret(name) or _is_prose(text, match):
             continue
-        if value := _value(text, end, found[0]):
+        if value := _value(text, end, match[0]):
             done.append(_hidden(value, name))
             end += len(value)
     return _FORMS.sub(STARS, "".join(done) + text[end:])
@@ -192,21 +192,21 @@ def _without(value: Any) -> Any:
 
 
 def _without_in_list(values: Sequence[Any]) -> list[Any]:
-    if all(isinstance(one, str) for one in values):
+    if all(isinstance(value, str) for value in values):
         return redact_words(values)
-    return [_without(one) for one in values]
+    return [_without(value) for value in values]
 
 
 def _word(word: str) -> str:
     """One argument: JSON, `name=value,...`, or any other text."""
     if word.lstrip()[:1] in ("{", "["):
         try:
-            found = json.loads(word)
-            clean = _without(found)
+            value = json.loads(word)
+            clean = _without(value)
         except (ValueError, RecursionError):
             return redact(word)
         # What holds no secret stays as it was written.
-        return word if clean == found else json.dumps(clean, ensure_ascii=False)
+        return word if clean == value else json.dumps(clean, ensure_ascii=False)
     parts = [_pair(part) for part in word.split(",")]
     return redact(",".join(parts))
 
@@ -224,13 +224,13 @@ def _ends_in_token(word: str) -> bool:
     return kind not in (word, "") and kind not in _PLAIN_TOKENS
 
 
-def _is_prose(text: str, found: re.Match[str]) -> bool:
+def _is_prose(text: str, match: re.Match[str]) -> bool:
     """Whether `token: ` stands in a sentence on tokens, or is the label of a word."""
-    if found[0].lower() != "token: ":
+    if match[0].lower() != "token: ":
         return False
-    word = _PROSE.search(text, max(0, found.start() - 20), found.start())
-    value = _BARE.match(text, found.end())
-    labelled = found[0][0] == "T" and value is not None and _LABELLED.fullmatch(value[0])
+    word = _PROSE.search(text, max(0, match.start() - 20), match.start())
+    value = _BARE.match(text, match.end())
+    labelled = match[0][0] == "T" and value is not None and _LABELLED.fullmatch(value[0])
     return bool(labelled) or (word is not None and word[1].lower() in _PLAIN_TOKENS)
 
 
@@ -244,11 +244,11 @@ def _value(text: str, start: int, before: str) -> str:
     """
     if text[start : start + 1] in ("{", "[", "("):
         return _bracketed(text, start)
-    if found := _QUOTED.match(text, start):
-        return found[0]
-    found = _bare(before).match(text, start)
+    if match := _QUOTED.match(text, start):
+        return match[0]
+    match = _bare(before).match(text, start)
     # Brackets at its end are those of what it stands in.
-    return found[0].rstrip(")]};") if found else ""
+    return match[0].rstrip(")]};") if match else ""
 
 
 def _bare(before: str) -> re.Pattern[str]:
@@ -273,8 +273,8 @@ def _bracketed(text: str, start: int) -> str:
 
 def _hidden(value: str, name: str) -> str:
     """Stars, in the quotes that the value had."""
-    found = re.match(r"""\\*["']""", value)
-    quote = found[0] if found else ""
+    opening = re.match(r"""\\*["']""", value)
+    quote = opening[0] if opening else ""
     bare = value.strip("\\\"'")
     # An amount, such as that of `12 ms per token: 5`.
     named = (_ALWAYS | _KEYS | _SECRET_TOKENS).intersection(_words(name))

@@ -35,5 +35,6 @@ def version_line(distributions: Iterable[str] = _COMPANIONS) -> str:
     Args:
         distributions: Names as pip knows them; the CPU build of vLLM has one of its own.
     """
-    found = [f"{name} {number}" for name in distributions if (number := installed_version(name))]
-    return f"iha-eval {__version__} ({', '.join([*found, f'Python {platform.python_version()}'])})"
+    parts = [f"{name} {number}" for name in distributions if (number := installed_version(name))]
+    parts.append(f"Python {platform.python_version()}")
+    return f"iha-eval {__version__} ({', '.join(parts)})"

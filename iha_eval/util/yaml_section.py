@@ -91,10 +91,10 @@ class Section:
         if value is None:
             return None
         items = value if isinstance(value, list) else [value]
-        plain = all(isinstance(one, str | int | float) and one is not True for one in items)
+        plain = all(isinstance(item, str | int | float) and item is not True for item in items)
         if not items or not plain or "" in items:
             raise self.wrong(key, remedy)
-        return tuple(str(one) for one in items)
+        return tuple(str(item) for item in items)
 
     def switch(self, key: str, default: bool) -> bool:
         """True or false.
@@ -142,8 +142,8 @@ class Section:
         value = self.get(key)
         if value is None:
             return None
-        found = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
-        length = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+        match = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+        length = float(match[1]) * _UNITS[match[2] or "s"] if match else 0.0
         if length <= 0:
             raise self.wrong(key, "write a time above zero, such as 90m, 8h or 1d.")
         return length

@@ -65,16 +65,16 @@ def check_weights(base: Base) -> checkpoint.Checkpoint:
         ConversionError: They are sound, but of a type that cannot be converted.
         CheckpointError: They are broken, or not safetensors.
     """
-    found = checkpoint.read(base.folder)
-    if found.weights_dtype not in WEIGHT_TYPES:
+    contents = checkpoint.read(base.folder)
+    if contents.weights_dtype not in WEIGHT_TYPES:
         raise ConversionError(
-            f"{base.folder} has weights of type {found.weights_dtype}: convert a copy in "
+            f"{base.folder} has weights of type {contents.weights_dtype}: convert a copy in "
             f"{', '.join(WEIGHT_TYPES[:-1])} instead."
         )
     # Only a model that calls itself Llama was checked against Llama's layout so far.
     if problem := describe_mismatch(base.config, Weights(base.folder).shapes()):
         raise CheckpointError(f"{base.folder}: {problem}")
-    return found
+    return contents
 
 
 def stored_fields(folder: Path) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         AdapterError: There is no such Llama, or the folder does not do; nothing is left behind.
     """
     progress(CHECKING, 0, shards.size_on_disk(source))
-    found = checkpoint.read(source)
-    config = found.config
+    contents = checkpoint.read(source)
+    config = contents.config
     if not isinstance(config, IHAConfig):
         raise ConversionError(f"{source} is no IHA checkpoint: it is plain already.")
     weights = shards.Weights(source)
@@ -91,12 +91,12 @@ def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         write_json(folder / "config.json", _plain_fields(source))
         copied, left = copy_companions(source, folder)
         write_provenance(
-            folder, "to-llama", {"name": source.resolve().name, "fingerprint": found.fingerprint}
+            folder, "to-llama", {"name": source.resolve().name, "fingerprint": contents.fingerprint}
         )
         progress(READING, 0, shards.size_of(folder))
         made = checked(folder, out)
     facts = {"layers": f"{config.num_hidden_layers} plain, {len(mixings)} of them IHA before"}
-    return Outcome(made, found, copied, left, facts, [_note(edit.folded)])
+    return Outcome(made, contents, copied, left, facts, [_note(edit.folded)])
 
 
 def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing:
@@ -132,12 +132,12 @@ class _Fold:
     def __call__(self, tensors: dict[str, Tensor]) -> None:
         for name in [name for name in tensors if name.rsplit(".", 1)[-1] in IHA_TENSORS]:
             del tensors[name]
-        for layer, found in self._mixings.items():
+        for layer, mixing in self._mixings.items():
             prefix = f"model.layers.{layer}.self_attn."
-            for part, mix in (("q", found.query), ("k", found.key), ("v", found.value)):
+            for part, mix in (("q", mixing.query), ("k", mixing.key), ("v", mixing.value)):
                 for kind in ("weight", "bias"):
                     self._replace(tensors, layer, f"{prefix}{part}_proj.{kind}", mix, _rows)
-            self._replace(tensors, layer, f"{prefix}o_proj.weight", found.output, _columns)
+            self._replace(tensors, layer, f"{prefix}o_proj.weight", mixing.output, _columns)
 
     def _replace(
         self,

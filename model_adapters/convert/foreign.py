@@ -285,7 +285,9 @@ def open_state_dict(file: Path, inside: tuple[str, ...] = ()) -> Mapping[str, Te
                 f"{file} has nothing at {' / '.join(inside)}: it holds {_keys(held)}."
             )
         held = held[key]
-    if not isinstance(held, Mapping) or not any(isinstance(one, Tensor) for one in held.values()):
+    if not isinstance(held, Mapping) or not any(
+        isinstance(value, Tensor) for value in held.values()
+    ):
         raise ConversionError(
             f"{file} holds no state dict but {_keys(held)}: name the way to it under inside."
         )
@@ -295,7 +297,7 @@ def open_state_dict(file: Path, inside: tuple[str, ...] = ()) -> Mapping[str, Te
             f"{file} holds tensors under {some(unnamed)}, which are no names: save a state dict, "
             "whose keys are texts."
         )
-    other = [name for name, one in held.items() if not isinstance(one, Tensor)]
+    other = [name for name, value in held.items() if not isinstance(value, Tensor)]
     if other:
         raise ConversionError(
             f"{file} holds {some(other)}, which are no tensors: save the state dict without them."

@@ -208,7 +208,7 @@ def parse_axes(text: str) -> AxisOrder:
     Raises:
         ConversionError: They are no order of axes.
     """
-    groups = tuple(found[1] or found[2] for found in _GROUP.finditer(text))
+    groups = tuple(group[1] or group[2] for group in _GROUP.finditer(text))
     letters = "".join(groups)
     whole = sum(len(group) + 2 * (len(group) > 1) for group in groups) == len(text)
     if not whole or len(set(letters)) < len(letters) or not {"h", "p"} <= set(letters):

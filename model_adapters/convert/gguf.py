@@ -108,7 +108,7 @@ def _content(file: Path) -> tuple[dict[str, Any], list[str]]:
     settings = {
         name.partition(".")[2]: field.contents()
         for name, field in reader.fields.items()
-        if name.startswith(tuple(f"{one}." for one in ARCHITECTURES))
+        if name.startswith(tuple(f"{architecture}." for architecture in ARCHITECTURES))
     }
     return settings, [str(tensor.name) for tensor in reader.tensors]
 

@@ -104,7 +104,7 @@ def assign(
     used: set[int] = set()
     for source in sources:
         name = _stripped(source, names.strip_prefix)
-        fitting = [index for index, one in enumerate(patterns) if one.fullmatch(name)]
+        fitting = [index for index, pattern in enumerate(patterns) if pattern.fullmatch(name)]
         if len(fitting) > 1:
             first, second = (names.rules[index].source for index in fitting[:2])
             raise ConversionError(
@@ -112,10 +112,10 @@ def assign(
             )
         used |= set(fitting)
         if fitting:
-            found = patterns[fitting[0]].fullmatch(name)
-            assert found is not None
+            match = patterns[fitting[0]].fullmatch(name)
+            assert match is not None
             # A group that took no part in the match gives no word.
-            words = {word: text for word, text in found.groupdict().items() if text is not None}
+            words = {word: text for word, text in match.groupdict().items() if text is not None}
             made = _moves(source, names.rules[fitting[0]], words, names.first_layer)
         elif pattern := _ignored(name, names.ignore):
             ignored[source] = pattern
@@ -134,9 +134,9 @@ def assign(
 
 def some(names: Iterable[str]) -> str:
     """A few names, and how many more there are."""
-    found = list(names)
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
 
 
 def _compile(rule: Rule) -> re.Pattern[str]:
@@ -177,7 +177,7 @@ def _moves(source: str, rule: Rule, words: dict[str, str], first_layer: int) -> 
                 f"not give for {source}: use the words of the source, and {{part}} for a split "
                 "tensor."
             )
-        target = _PLACEHOLDER.sub(lambda found, known=known: known[found[1]], rule.target)  # type: ignore[misc]
+        target = _PLACEHOLDER.sub(lambda match, known=known: known[match[1]], rule.target)  # type: ignore[misc]
         made.append(Move(source, target, rule, part))
     return made
 
@@ -213,10 +213,10 @@ def _refuse_leftovers(unmapped: list[str], idle: list[str], missing: list[str]) 
 
 def _stripped(name: str, prefixes: tuple[str, ...]) -> str:
     """Without what it begins with, however often wrappers were put around each other."""
-    while prefix := next((one for one in prefixes if name.startswith(one)), ""):
+    while prefix := next((candidate for candidate in prefixes if name.startswith(candidate)), ""):
         name = name.removeprefix(prefix)
     return name
 
 
 def _ignored(name: str, patterns: tuple[str, ...]) -> str | None:
-    return next((one for one in patterns if fnmatch.fnmatchcase(name, one)), None)
+    return next((pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)), None)

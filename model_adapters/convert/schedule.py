@@ -98,12 +98,12 @@ def _runs(text: str) -> list[tuple[str, int]]:
         return [("iha_sliding", sliding), ("full", plain)]
     runs = []
     for item in text.split(","):
-        found = _ITEM.fullmatch(item.strip())
-        count = int(found[2] or 1) if found else 0
-        if found is None or found[1] not in LAYER_KINDS or not count:
+        match = _ITEM.fullmatch(item.strip())
+        count = int(match[2] or 1) if match else 0
+        if match is None or match[1] not in LAYER_KINDS or not count:
             raise ConversionError(
                 f"schedule {text!r} has {item.strip()!r}, which is no layer kind: give 4:1, all, "
                 f"or kinds between commas ({', '.join(LAYER_KINDS)}), each with *N for N in a row."
             )
-        runs.append((found[1], count))
+        runs.append((match[1], count))
     return runs

@@ -62,16 +62,16 @@ def read_layers(folder: Path) -> list[LayerTensors]:
     Raises:
         CheckpointError: A file is not readable, or a layer has not all four tensors.
     """
-    found: dict[int, dict[str, Tensor]] = {}
+    layers: dict[int, dict[str, Tensor]] = {}
     for layer, name, tensor in _mixing(folder):
-        found.setdefault(layer, {})[name] = tensor.double()
-    for layer, tensors in found.items():
+        layers.setdefault(layer, {})[name] = tensor.double()
+    for layer, tensors in layers.items():
         absent = [name for name in IHA_TENSORS if name not in tensors]
         if absent:
             raise CheckpointError(
                 f"{folder}: layer {layer} lacks {', '.join(absent)}: save the whole state dict."
             )
-    return [LayerTensors(layer, **found[layer]) for layer in sorted(found)]
+    return [LayerTensors(layer, **layers[layer]) for layer in sorted(layers)]
 
 
 def _mixing(folder: Path) -> Iterator[tuple[int, str, Tensor]]:

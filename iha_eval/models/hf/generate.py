@@ -127,14 +127,14 @@ class _Draw(LogitsProcessor):
 
 def _warpers(sampling: Sampling) -> LogitsProcessorList:
     """What vLLM does to the scores, in the same order."""
-    found: list[LogitsProcessor] = [TemperatureLogitsWarper(float(sampling.temperature))]
+    warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(float(sampling.temperature))]
     if sampling.min_p > 0:
-        found.append(MinPLogitsWarper(float(sampling.min_p)))
+        warpers.append(MinPLogitsWarper(float(sampling.min_p)))
     if sampling.top_k > 0:
-        found.append(TopKLogitsWarper(sampling.top_k))
+        warpers.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
-        found.append(TopPLogitsWarper(float(sampling.top_p)))
-    return LogitsProcessorList(found)
+        warpers.append(TopPLogitsWarper(float(sampling.top_p)))
+    return LogitsProcessorList(warpers)
 
 
 class _Rows(StoppingCriteria):

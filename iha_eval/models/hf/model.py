@@ -59,14 +59,14 @@ class IHAHF(HarnessModel):
         self._longest = max(self._longest, max_model_len)
         if self._model is not None:
             return
-        found = self.source.checkpoint
-        kind = source.compute_dtype(found, self.arguments.dtype)
-        logger.info("Loading %s in %s on %s", found.path, kind, self._device)
+        checkpoint = self.source.checkpoint
+        kind = source.compute_dtype(checkpoint, self.arguments.dtype)
+        logger.info("Loading %s in %s on %s", checkpoint.path, kind, self._device)
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
-                found.path,
+                checkpoint.path,
                 # Ours is without what a checkpoint may ask the hub for.
-                config=found.config,
+                config=checkpoint.config,
                 dtype=kind if kind == "auto" else getattr(torch, kind),
                 trust_remote_code=self.arguments.trust_remote_code,
                 **self.arguments.engine,
@@ -74,7 +74,9 @@ class IHAHF(HarnessModel):
         # Each architecture and each loader has errors of its own.
         except Exception as error:
             reason = " ".join(str(error).split()) or repr(error)
-            raise UserError(f"Transformers does not load {found.path}: {reason[:500]}") from error
+            raise UserError(
+                f"Transformers does not load {checkpoint.path}: {reason[:500]}"
+            ) from error
         self._model.to(self._device).eval()
         # A checkpoint's own defaults (top_k, repetition_penalty, ...) are not what the task asked.
         self._model.generation_config = GenerationConfig()

@@ -128,7 +128,7 @@ def free_memory(meminfo: Path = MEMINFO, group: Path = CONTROL_GROUP) -> int:
 
 def _find(file: Path, pattern: str) -> int | None:
     try:
-        found = re.search(pattern, file.read_text(encoding="utf-8"), re.M)
+        match = re.search(pattern, file.read_text(encoding="utf-8"), re.M)
     except OSError:
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None

@@ -53,7 +53,7 @@ def grouped(requests: Iterable[GenerateRequest]) -> list[SampleGroup]:
         Groups that hold every request once, in the order of their first members.
     """
     open_groups: dict[tuple[str, int | None], list[GenerateRequest]] = {}
-    found: list[list[GenerateRequest]] = []
+    groups: list[list[GenerateRequest]] = []
     for request in requests:
         key = request.task, request.doc_id
         members = open_groups.get(key)
@@ -61,8 +61,8 @@ def grouped(requests: Iterable[GenerateRequest]) -> list[SampleGroup]:
             members.append(request)
         else:
             open_groups[key] = members = [request]
-            found.append(members)
-    return [SampleGroup(tuple(members)) for members in found]
+            groups.append(members)
+    return [SampleGroup(tuple(members)) for members in groups]
 
 
 def split_over_engines(groups: Iterable[SampleGroup], engines: int) -> Iterator[SampleGroup]:
@@ -117,12 +117,12 @@ class _Run:
 
     def cut(self, parts: int) -> Iterator[list[Any]]:
         """The items in order, in about equal parts by their answers."""
-        found: list[list[Any]] = [[] for _ in range(parts)]
+        slices: list[list[Any]] = [[] for _ in range(parts)]
         total, before = sum(self.answers), 0
         for item, answers in zip(self.items, self.answers, strict=True):
-            found[before * parts // total].append(item)
+            slices[before * parts // total].append(item)
             before += answers
-        return filter(None, found)
+        return filter(None, slices)
 
 
 def shares_for_engines(
@@ -148,7 +148,7 @@ def shares_for_engines(
     Yields:
         Portions, which hold every item once and in order.
     """
-    coming = (_run(list(found), prompt, answers) for _, found in groupby(items, key=prompt))
+    coming = (_run(list(group), prompt, answers) for _, group in groupby(items, key=prompt))
     ahead: deque[_Run] = deque()
     left = 0
     while True:

@@ -130,11 +130,11 @@ def launches(most: int, sizes: Sizes, processors: int) -> dict[int, Launch]:
         sizes: H, G, d and P of the layer.
         processors: multiprocessors of the device.
     """
-    found = {}
+    largest = {}
     for tokens in range(1, most + 1):
         launch = plan(tokens, sizes, processors)
-        found[launch.variant] = tokens, launch
-    return dict(found.values())
+        largest[launch.variant] = tokens, launch
+    return dict(largest.values())
 
 
 def bytes_moved(tokens: int, launch: Launch, sizes: Sizes, item: int) -> int:

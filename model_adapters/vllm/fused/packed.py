@@ -186,10 +186,10 @@ def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
         BackendError: `additional_config` asks for something that there is not.
     """
     mode = chosen(vllm_config.additional_config)
-    found = list(layers)
+    members = list(layers)
     if mode is None:
         return None
-    if not found:
+    if not members:
         logger.warning("%s is set, but all IHA layers are folded: the usual path is taken", SWITCH)
         return None
     reason = why_not(
@@ -197,19 +197,19 @@ def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
         device=str(vllm_config.device_config.device_type),
         dtype=vllm_config.model_config.dtype,
         cache_dtype=str(vllm_config.cache_config.cache_dtype),
-        backend=found[0].attn.base_backend.get_name(),
-        width=found[0].head_dim,
-        ranks=found[0].ranks,
+        backend=members[0].attn.base_backend.get_name(),
+        width=members[0].head_dim,
+        ranks=members[0].ranks,
     )
     if reason is not None:
         logger.warning("%s is set, but %s: the usual path is taken", SWITCH, reason)
         return None
     virtual = vllm_config.model_config.hf_config.pseudo_rope == "virtual"
-    for layer in found:
+    for layer in members:
         alphas = (layer.alpha_q, layer.alpha_k, layer.alpha_v)
         mixing = MixingMatrices(*alphas, width=layer.head_dim, virtual=virtual)
         layer.attn.packed = Packed(mixing, mode)
-    logger.info("%s: %s in %d layers", SWITCH, mode, len(found))
+    logger.info("%s: %s in %d layers", SWITCH, mode, len(members))
     return mode
 
 
