@@ -17,7 +17,7 @@ from typing import Any
 import _ratios
 from _gpu_cells import BASE, PLAIN, SHAPES, GpuCell, ServedVariant
 from _gpu_rows import RowFile
-from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, Served
+from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, ServedModel
 
 # A batch of one, of a few, and a full cache.
 GRAPHS = [1, 8, 64]
@@ -87,7 +87,7 @@ def engine_arguments(
     return usual | variant.engine
 
 
-class GpuServed(Served):
+class GpuServedModel(ServedModel):
     """An engine with a given cell's arguments, measured as `serving.py` measures.
 
     Args:
@@ -125,7 +125,7 @@ def serve(
     """A process's life: start an engine, then measure what is asked until told to stop."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    served = GpuServed(cell, engine_arguments(cell, variant, folder, device))
+    served = GpuServedModel(cell, engine_arguments(cell, variant, folder, device))
     line.send("ready")
     while (order := line.recv()) is not None:
         line.send(served.facts() if order == "facts" else served.measure(*order))

@@ -64,7 +64,7 @@ def engine_arguments(name: str, folder: Path, context: int, settings: dict[str, 
     } | ({} if gpu else {"block_size": BLOCK})
 
 
-class Served:
+class ServedModel:
     """An engine of this process and its measures.
 
     Args:
@@ -191,7 +191,7 @@ def serve(name: str, folder: Path, context: int, settings: dict[str, Any], line:
     """A process's life: start an engine, then measure what is asked until told to stop."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    served = Served(name, folder, context, settings)
+    served = ServedModel(name, folder, context, settings)
     line.send("ready")
     while (order := line.recv()) is not None:
         if order == "facts":
