@@ -119,24 +119,25 @@ def inspect(name: str, asked: Asked) -> Inspection:
     folder = default_checkpoint.folder(name) if note else locate(name)
     # Refused before gigabytes of weights are read.
     shape = model_shape(checkpoint.read_config(folder))
-    found = checkpoint.read(folder)
-    if found.weights_dtype not in ITEM_BYTES:
+    stored = checkpoint.read(folder)
+    if stored.weights_dtype not in ITEM_BYTES:
         raise UserError(
-            f"{found.path} holds mostly {found.weights_dtype}, whose cost in a cache is not known: "
+            f"{stored.path} holds mostly {stored.weights_dtype}, whose cost in a cache is "
+            "not known: "
             f"inspect a checkpoint in one of {', '.join(ITEM_BYTES)}."
         )
-    item = ITEM_BYTES[found.weights_dtype]
-    context = asked.context or int(found.config.max_position_embeddings)
+    item = ITEM_BYTES[stored.weights_dtype]
+    context = asked.context or int(stored.config.max_position_embeddings)
     device = Device(asked.gpu_memory * GB, asked.bandwidth * GB)
     paging = Paging(block_size=asked.block_size, batched_tokens=asked.batched_tokens)
     costs = {
         role: _costs(model, context, item, device, paging)
         for role, model in (("model", shape), ("baseline", shape.baseline))
     }
-    tensors = read_layers(found.path) if found.is_iha else []
+    tensors = read_layers(stored.path) if stored.is_iha else []
     facts = {
         "schema": 1,
-        "checkpoint": _identity(name, found, shape),
+        "checkpoint": _identity(name, stored, shape),
         "context": context,
         "bytes_per_number": item,
         "layers": [*_kinds(shape, context, item)],
@@ -144,7 +145,7 @@ def inspect(name: str, asked: Asked) -> Inspection:
         "gpu": {**asdict(asked), "utilization": device.utilization, "batches": paging.batches},
         "mixing": _mixing(shape, tensors),
         "notes": [
-            *_notes(found, context, costs, note),
+            *_notes(stored, context, costs, note),
             *_matched(shape),
             *_charge(shape, context, item, device, paging),
         ],
@@ -153,15 +154,15 @@ def inspect(name: str, asked: Asked) -> Inspection:
     return Inspection(facts, [_map(shape, layer) for layer in tensors])
 
 
-def _identity(name: str, found: Checkpoint, shape: ModelShape) -> dict[str, Any]:
+def _identity(name: str, files: Checkpoint, shape: ModelShape) -> dict[str, Any]:
     return {
-        "name": found.path.resolve().name if Path(name).is_dir() else name,
-        "path": str(found.path.resolve()),
-        "fingerprint": found.fingerprint,
-        "is_iha": found.is_iha,
-        "dtype": found.weights_dtype,
-        "max_position_embeddings": found.config.max_position_embeddings,
-        "pseudo_rope": getattr(found.config, "pseudo_rope", None),
+        "name": files.path.resolve().name if Path(name).is_dir() else name,
+        "path": str(files.path.resolve()),
+        "fingerprint": files.fingerprint,
+        "is_iha": files.is_iha,
+        "dtype": files.weights_dtype,
+        "max_position_embeddings": files.config.max_position_embeddings,
+        "pseudo_rope": getattr(files.config, "pseudo_rope", None),
         "hidden": shape.hidden,
         "heads": shape.heads,
         "kv_heads": shape.kv_heads,
@@ -242,11 +243,11 @@ def _map(shape: ModelShape, layer: LayerTensors) -> dict[str, Any]:
 
 
 def _notes(
-    found: Checkpoint, context: int, costs: dict[str, Any], note: str | None
+    files: Checkpoint, context: int, costs: dict[str, Any], note: str | None
 ) -> Iterator[str]:
     if note:
         yield f"This is the {note}."
-    limit = int(found.config.max_position_embeddings)
+    limit = int(files.config.max_position_embeddings)
     if context > limit:
         yield (
             f"{context:,} tokens are beyond the checkpoint's max_position_embeddings of {limit:,}: "
@@ -277,7 +278,7 @@ def _charge(
     here = capacity(shape, context, item, device, paging)
     if here.admitted >= ENOUGH * here.requests:
         return
-    found = (
+    charge = (
         f"vLLM lets {here.admitted:,} of the {here.requests:,} requests of {context:,} tokens that "
         "fit run at once, because it wants cache for all tokens of a step free before it takes the "
         "next"
@@ -287,6 +288,6 @@ def _charge(
     while (tokens := tokens // 2) >= here.requests:
         fewer = capacity(shape, context, item, device, replace(paging, batched_tokens=tokens))
         if fewer.admitted >= ENOUGH * here.requests:
-            yield f"{found}: with max_num_batched_tokens={tokens} it lets {fewer.admitted:,}."
+            yield f"{charge}: with max_num_batched_tokens={tokens} it lets {fewer.admitted:,}."
             return
-    yield f"{found}, whatever max_num_batched_tokens is."
+    yield f"{charge}, whatever max_num_batched_tokens is."

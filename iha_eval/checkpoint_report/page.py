@@ -66,17 +66,17 @@ class PageSection:
     grids: Sequence[Grid]
 
 
-def write_page(found: Inspection, file: Path) -> None:
+def write_page(inspection: Inspection, file: Path) -> None:
     """Write the page in one step.
 
     Args:
-        found: What is shown.
+        inspection: What is shown.
         file: Where to; its folder must exist.
 
     Raises:
         UserError: The file cannot be written.
     """
-    page = render(found)
+    page = render(inspection)
     try:
         write_whole(file, page)
     except OSError as error:
@@ -85,10 +85,10 @@ def write_page(found: Inspection, file: Path) -> None:
         ) from error
 
 
-def render(found: Inspection) -> str:
+def render(inspection: Inspection) -> str:
     """The page as text; the same text for the same findings."""
     folder = reports_dir() / "templates"
-    facts = found.facts
+    facts = inspection.facts
     return (
         _environment(folder)
         .get_template("inspect.html")
@@ -101,7 +101,7 @@ def render(found: Inspection) -> str:
             comparison=table.comparison(facts),
             sections=sections(facts),
             dead=dead(facts),
-            figures=figures(found),
+            figures=figures(inspection),
             policy=POLICY,
             # A file of our own, the only text beside the figures that is not escaped.
             style=Markup((folder / "style.css").read_text(encoding="utf-8")),
@@ -109,9 +109,9 @@ def render(found: Inspection) -> str:
     )
 
 
-def figures(found: Inspection) -> list[Figure]:
+def figures(inspection: Inspection) -> list[Figure]:
     """The matrices themselves, drawn as in a report."""
-    report: Any = {"maps": {"layers": found.maps}}
+    report: Any = {"maps": {"layers": inspection.maps}}
     drawn = (draw(report) for draw in (maps.draw_alpha, maps.draw_collapse))
     return [figure for figure in drawn if figure is not None]
 
@@ -185,15 +185,15 @@ def _share(value: float, full: float) -> float:
 
 def dead(facts: Mapping[str, Any]) -> list[str]:
     """A sentence for each layer with dead pseudo-heads."""
-    found = []
+    dead_heads = []
     for layer in (facts["mixing"] or {"layers": ()})["layers"]:
         pseudo_heads = layer["collapse"]["dead"]
         if pseudo_heads:
             named = ", ".join(f"{head}.{pseudo}" for head, pseudo in pseudo_heads)
-            found.append(
+            dead_heads.append(
                 f"Layer {layer['layer']}: {len(pseudo_heads)} of {_pseudo_heads(layer)}: {named}"
             )
-    return found
+    return dead_heads
 
 
 def _environment(folder: Path) -> Environment:

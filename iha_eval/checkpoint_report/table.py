@@ -74,16 +74,16 @@ def kinds(facts: Facts) -> list[tuple[str, ...]]:
     """The rows of the table of kinds; numbers are of one layer."""
     return [
         (
-            f"{len(one['numbers'])} {_TIMES} {one['kind'].replace('_', ' ')}",
-            str(one["pseudo_heads"]),
-            count(one["window"]),
-            count(one["parameters"]),
-            count(one["mixing_parameters"]),
-            flops(one["prefill_flops"]["total"]),
-            flops(one["decode_flops"]["total"]),
-            size(one["kv_bytes"]),
+            f"{len(layers['numbers'])} {_TIMES} {layers['kind'].replace('_', ' ')}",
+            str(layers["pseudo_heads"]),
+            count(layers["window"]),
+            count(layers["parameters"]),
+            count(layers["mixing_parameters"]),
+            flops(layers["prefill_flops"]["total"]),
+            flops(layers["decode_flops"]["total"]),
+            size(layers["kv_bytes"]),
         )
-        for one in facts["layers"]
+        for layers in facts["layers"]
     ]
 
 
@@ -120,11 +120,12 @@ def span(values: Sequence[float]) -> str:
 
 def headline(facts: Facts) -> str:
     """The checkpoint's sizes in a line."""
-    one = facts["checkpoint"]
+    identity = facts["checkpoint"]
     return (
-        f"{one['name']}: D {one['hidden']}, H {one['heads']}, G {one['kv_heads']}, "
-        f"d {one['head_dim']}, MLP {one['intermediate']}, vocabulary {one['vocabulary']:,}"
-        f"{' (tied)' if one['tied'] else ''}, {one['dtype']}"
+        f"{identity['name']}: D {identity['hidden']}, H {identity['heads']}, "
+        f"G {identity['kv_heads']}, d {identity['head_dim']}, MLP {identity['intermediate']}, "
+        f"vocabulary {identity['vocabulary']:,}"
+        f"{' (tied)' if identity['tied'] else ''}, {identity['dtype']}"
     )
 
 

@@ -171,5 +171,5 @@ def _report(
 
 def _warnings(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> list[str]:
     runs = [warning for side in SIDES for warning in pairing.runs[side].warnings]
-    plans = [warning for one in benchmarks for warning in one.warnings]
+    plans = [warning for benchmark in benchmarks for warning in benchmark.warnings]
     return [*pairing.warnings, *runs, *plans]

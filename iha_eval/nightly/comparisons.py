@@ -196,16 +196,16 @@ def results(
     model: str, nights: Mapping[str, Sequence[HistoryEntry]]
 ) -> dict[tuple[str, str], list[HistoryEntry]]:
     """The results of a model in all nights, newest first, by task and metric."""
-    found: dict[tuple[str, str], list[HistoryEntry]] = {}
+    by_key: dict[tuple[str, str], list[HistoryEntry]] = {}
     for entries in reversed(list(nights.values())):
         for entry in entries:
             if entry.model == model and entry.has_result:
-                found.setdefault(entry.key, []).append(entry)
-    return found
+                by_key.setdefault(entry.key, []).append(entry)
+    return by_key
 
 
 def against_nights(
-    one: Measure,
+    measure: Measure,
     entries: Sequence[HistoryEntry],
     history: History,
     tonight: Tonight,
@@ -214,43 +214,47 @@ def against_nights(
     """Hold a measure against the good nights before it.
 
     Args:
-        one: measured tonight.
+        measure: measured tonight.
         entries: earlier results of it, newest first.
         history: for their questions, settings and scores.
         tonight: the night.
         model: `iha` or `baseline`.
     """
-    alike = _alike(one, entries, history, tonight.fingerprints.get(model))
+    alike = _alike(measure, entries, history, tonight.fingerprints.get(model))
     if isinstance(alike, str):
-        return NotJudged(model, *one.key, "last_good", alike)
+        return NotJudged(model, *measure.key, "last_good", alike)
     # An accepted night is the new normal.
     start = max((place for place, entry in enumerate(alike) if entry.accepted), default=0)
-    rows = [(entry, _aligned(one, entry, history)) for entry in alike[start:]]
+    rows = [(entry, _aligned(measure, entry, history)) for entry in alike[start:]]
     known = [(entry, row) for entry, row in rows if row is not None]
     if not known:
         night = alike[-1].night
         gone = "the scores of the earlier nights are gone from the history"
         other = f"its questions are other ones than those of the night {night}"
-        shared = any(_shares(one, entry, history) for entry in alike[start:])
-        return NotJudged(model, *one.key, "last_good", gone if shared else other)
-    own = _row(one)
+        shared = any(_shares(measure, entry, history) for entry in alike[start:])
+        return NotJudged(model, *measure.key, "last_good", gone if shared else other)
+    own = _row(measure)
     scores = np.array([*(row for _, row in known), own])
-    seen = watch(scores, tonight.threshold, least=tonight.least / 100)
+    watched = watch(scores, tonight.threshold, least=tonight.least / 100)
     nights = [entry.night for entry, _ in known]
     bad = {
-        n for d in seen.drops for n in range(d.since, len(scores) if d.ended is None else d.ended)
+        n
+        for d in watched.drops
+        for n in range(d.since, len(scores) if d.ended is None else d.ended)
     }
     last = max(n for n in range(len(nights)) if n not in bad)
     pairs = int((~np.isnan(own) & ~np.isnan(scores[:-1]).all(0)).sum())
     if not pairs:
         reason = "no question has a score on both sides"
-        return NotJudged(model, *one.key, "last_good", reason)
-    check = _check("last_good", one, nights[last], seen, [*nights, tonight.night], tonight, pairs)
+        return NotJudged(model, *measure.key, "last_good", reason)
+    check = _check(
+        "last_good", measure, nights[last], watched, [*nights, tonight.night], tonight, pairs
+    )
     return _counted(check, regression=check.worse)
 
 
 def against_pinned(
-    one: Measure,
+    measure: Measure,
     entries: Sequence[HistoryEntry],
     history: History,
     tonight: Tonight,
@@ -260,31 +264,31 @@ def against_pinned(
 
     It stays the reference when the checkpoint changes. Arguments are those of `against_nights`.
     """
-    gone = NotJudged("iha", *one.key, "pinned", f"the pinned night {pinned} has no such result")
+    gone = NotJudged("iha", *measure.key, "pinned", f"the pinned night {pinned} has no such result")
     entry = next((entry for entry in entries if entry.night == pinned), None)
     if entry is None:
         return gone
-    if different := _different(one, entry, history):
+    if different := _different(measure, entry, history):
         reason = f"the pinned night {pinned} asked with other settings, {different}"
-        return NotJudged("iha", *one.key, "pinned", reason)
-    reference = _aligned(one, entry, history)
+        return NotJudged("iha", *measure.key, "pinned", reason)
+    reference = _aligned(measure, entry, history)
     if reference is None:
         return gone
-    alike = _alike(one, entries, history, tonight.fingerprints.get("iha"))
+    alike = _alike(measure, entries, history, tonight.fingerprints.get("iha"))
     later = [] if isinstance(alike, str) else [e for e in alike if e.moment > entry.moment]
-    rows = [(e, row) for e in later if (row := _aligned(one, e, history)) is not None]
-    own = _row(one)
+    rows = [(e, row) for e in later if (row := _aligned(measure, e, history)) is not None]
+    own = _row(measure)
     scores = np.array([*(row for _, row in rows), own])
-    seen = watch(scores, tonight.threshold, reference=reference, least=tonight.least / 100)
+    watched = watch(scores, tonight.threshold, reference=reference, least=tonight.least / 100)
     nights = [*(e.night for e, _ in rows), tonight.night]
     pairs = int((~np.isnan(own) & ~np.isnan(reference)).sum())
-    check = _check("pinned", one, pinned, seen, nights, tonight, pairs)
+    check = _check("pinned", measure, pinned, watched, nights, tonight, pairs)
     accepted = _accepted(check, rows)
     return _counted(check, regression=check.worse and not accepted, accepted=accepted)
 
 
 def against_baseline(
-    one: Measure,
+    measure: Measure,
     theirs: Mapping[tuple[str, str], Measure],
     earlier: Mapping[str, Mapping[tuple[str, str], Sequence[HistoryEntry]]],
     history: History,
@@ -293,36 +297,36 @@ def against_baseline(
     """Hold a measure of the IHA model against the baseline, on tonight and the nights before.
 
     Args:
-        one: measured tonight.
+        measure: measured tonight.
         theirs: what the baseline measured.
         earlier: results of both models, see `results`.
         history: for their questions, settings and scores.
         tonight: the night.
     """
-    other = theirs.get(one.key)
+    other = theirs.get(measure.key)
     if other is None:
-        return NotJudged("iha", *one.key, "baseline", "the baseline has no such result")
-    if different := named_settings(one, other.asked, other.room):
+        return NotJudged("iha", *measure.key, "baseline", "the baseline has no such result")
+    if different := named_settings(measure, other.asked, other.room):
         reason = f"it was asked with other settings, {different}"
-        return NotJudged("iha", *one.key, "baseline", reason)
-    if not (one.hashed and other.hashed):
-        return NotJudged("iha", *one.key, "baseline", _NO_HASHES)
-    if not {*one.questions} & {*other.questions}:
+        return NotJudged("iha", *measure.key, "baseline", reason)
+    if not (measure.hashed and other.hashed):
+        return NotJudged("iha", *measure.key, "baseline", _NO_HASHES)
+    if not {*measure.questions} & {*other.questions}:
         reason = "its questions or prompts are other ones"
-        return NotJudged("iha", *one.key, "baseline", reason)
-    last = _row(one) - _onto(one, other.questions, _row(other))
+        return NotJudged("iha", *measure.key, "baseline", reason)
+    last = _row(measure) - _onto(measure, other.questions, _row(other))
     if np.isnan(last).all():
         reason = "no question has a score on both sides"
-        return NotJudged("iha", *one.key, "baseline", reason)
-    rows = _beside(one, other, earlier, history, tonight)
+        return NotJudged("iha", *measure.key, "baseline", reason)
+    rows = _beside(measure, other, earlier, history, tonight)
     scores = np.array([*(row for _, row in rows), last])
     reference = np.zeros(len(last))
-    seen = watch(
+    watched = watch(
         scores, tonight.threshold, reference=reference, exact=True, least=tonight.least / 100
     )
     nights = [*(entry.night for entry, _ in rows), tonight.night]
     pairs = int((~np.isnan(last)).sum())
-    check = _check("baseline", one, BASELINE, seen, nights, tonight, pairs)
+    check = _check("baseline", measure, BASELINE, watched, nights, tonight, pairs)
     accepted = _accepted(check, rows)
     # It is news on the whole of its first day, so that a second start is as red as the first.
     dates = {entry.night: entry.date for entry, _ in rows} | {tonight.night: tonight.date}
@@ -331,7 +335,7 @@ def against_baseline(
 
 
 def _beside(
-    one: Measure,
+    measure: Measure,
     other: Measure,
     earlier: Mapping[str, Mapping[tuple[str, str], Sequence[HistoryEntry]]],
     history: History,
@@ -339,19 +343,19 @@ def _beside(
 ) -> list[tuple[HistoryEntry, Floats]]:
     """The differences of both models on earlier nights with both checkpoints, asked alike."""
     sides = []
-    for model, measure in (("iha", one), ("baseline", other)):
-        entries = earlier.get(model, {}).get(one.key, ())
-        alike = _alike(measure, entries, history, tonight.fingerprints.get(model))
+    for model, side in (("iha", measure), ("baseline", other)):
+        entries = earlier.get(model, {}).get(side.key, ())
+        alike = _alike(side, entries, history, tonight.fingerprints.get(model))
         sides.append([] if isinstance(alike, str) else alike)
     theirs = {entry.night: entry for entry in sides[1]}
-    found = []
+    rows = []
     for entry in sides[0]:
         beside = theirs.get(entry.night)
-        mine = _aligned(one, entry, history)
-        against = _aligned(one, beside, history) if beside else None
+        mine = _aligned(measure, entry, history)
+        against = _aligned(measure, beside, history) if beside else None
         if mine is not None and against is not None:
-            found.append((entry, mine - against))
-    return found
+            rows.append((entry, mine - against))
+    return rows
 
 
 def _accepted(check: Check, rows: Sequence[tuple[HistoryEntry, Floats]]) -> bool:
@@ -365,9 +369,9 @@ def _accepted(check: Check, rows: Sequence[tuple[HistoryEntry, Floats]]) -> bool
 
 def _check(
     rule: Rule,
-    one: Measure,
+    measure: Measure,
     against: str,
-    seen: Watch,
+    watched: Watch,
     nights: Sequence[str],
     tonight: Tonight,
     pairs: int,
@@ -383,20 +387,20 @@ def _check(
             100 * drop.points,
             drop.z,
         )
-        for drop in seen.drops
+        for drop in watched.drops
     )
-    standing = seen.standing
+    standing = watched.standing
     return Check(
         rule,
-        *one.key,
+        *measure.key,
         against,
-        standing.reference if standing else seen.reference,
-        -100 * standing.points if standing else 100 * seen.points,
-        standing.z if standing else seen.z,
+        standing.reference if standing else watched.reference,
+        -100 * standing.points if standing else 100 * watched.points,
+        standing.z if standing else watched.z,
         tonight.threshold,
         drops,
         pairs,
-        len(one.scores),
+        len(measure.scores),
         worse=standing is not None,
     )
 
@@ -406,16 +410,16 @@ def _counted(check: Check, *, regression: bool, accepted: bool = False) -> Check
 
 
 def _alike(
-    one: Measure, entries: Sequence[HistoryEntry], history: History, fingerprint: str | None
+    measure: Measure, entries: Sequence[HistoryEntry], history: History, fingerprint: str | None
 ) -> list[HistoryEntry] | str:
     """The nights that a measure can be held against, oldest first, or why there are none."""
-    if not one.hashed:
+    if not measure.hashed:
         return _NO_HASHES
     if not entries:
         return "no earlier night measured it"
-    alike = [entry for entry in entries if not _different(one, entry, history)]
+    alike = [entry for entry in entries if not _different(measure, entry, history)]
     if not alike:
-        night, what = entries[0].night, _different(one, entries[0], history)
+        night, what = entries[0].night, _different(measure, entries[0], history)
         return f"the night {night} asked with other settings, {what}"
     same = [entry for entry in alike if _same_checkpoint(entry.fingerprint, fingerprint)]
     if not same:
@@ -427,68 +431,76 @@ def _alike(
     return same[::-1]
 
 
-def _same_checkpoint(one: str | None, other: str | None) -> bool:
-    return one is None or other is None or one == other
+def _same_checkpoint(first: str | None, second: str | None) -> bool:
+    return first is None or second is None or first == second
 
 
-def _row(one: Measure) -> Floats:
+def _row(measure: Measure) -> Floats:
     """Scores of shape (questions,), more is better, NaN where there is none."""
-    scores = np.array([np.nan if score is None else score for score in one.scores], np.float64)
-    return scores if one.higher else -scores
+    scores = np.array([np.nan if score is None else score for score in measure.scores], np.float64)
+    return scores if measure.higher else -scores
 
 
-def _onto(one: Measure, questions: Sequence[str], scores: Floats) -> Floats:
+def _onto(measure: Measure, questions: Sequence[str], scores: Floats) -> Floats:
     """Scores in the order of the questions of a measure; NaN for questions that are not there."""
     by_question = dict(zip(questions, scores, strict=True))
-    return np.array([by_question.get(name, np.nan) for name in one.questions], np.float64)
+    return np.array([by_question.get(name, np.nan) for name in measure.questions], np.float64)
 
 
-def _aligned(one: Measure, entry: HistoryEntry, history: History) -> Floats | None:
+def _aligned(measure: Measure, entry: HistoryEntry, history: History) -> Floats | None:
     """Scores of an earlier night on tonight's questions; None without any."""
-    then = measure_of(entry, history)
-    if then is None:
+    earlier = measure_of(entry, history)
+    if earlier is None:
         return None
-    if then.documents == one.documents:
-        return _row(then)
-    row = _onto(one, then.questions, _row(then))
+    if earlier.documents == measure.documents:
+        return _row(earlier)
+    row = _onto(measure, earlier.questions, _row(earlier))
     return None if np.isnan(row).all() else row
 
 
-def _shares(one: Measure, entry: HistoryEntry, history: History) -> bool:
+def _shares(measure: Measure, entry: HistoryEntry, history: History) -> bool:
     questions = history.questions(entry.documents) or ()
-    return entry.documents == one.documents or bool({*one.questions} & {*questions})
+    return entry.documents == measure.documents or bool({*measure.questions} & {*questions})
 
 
-def continued_series(one: Measure, entries: Sequence[HistoryEntry], history: History) -> str | None:
+def continued_series(
+    measure: Measure, entries: Sequence[HistoryEntry], history: History
+) -> str | None:
     """Documents of an earlier night of which a few are missing tonight, in whose series this is.
 
     Args:
-        one: measured tonight.
+        measure: measured tonight.
         entries: earlier results of it, newest first.
         history: for questions.
 
     Returns:
         Their hash; None if no question is missing, or no earlier night asked them.
     """
-    if one.expected is None or len(one.scores) >= one.expected:
+    if measure.expected is None or len(measure.scores) >= measure.expected:
         return None
     for entry in entries:
-        then = history.questions(entry.documents) or []
-        few = len(then) * ENOUGH <= len(one.questions) and {*one.questions} < {*then}
-        if few and not _different(one, entry, history):
+        questions = history.questions(entry.documents) or []
+        few = len(questions) * ENOUGH <= len(measure.questions) and {*measure.questions} < {
+            *questions
+        }
+        if few and not _different(measure, entry, history):
             return entry.part_of or entry.documents
     return None
 
 
-def _different(one: Measure, entry: HistoryEntry, history: History) -> str:
+def _different(measure: Measure, entry: HistoryEntry, history: History) -> str:
     """The settings that differ, in words; empty if none does."""
-    if entry.settings == one.settings:
+    if entry.settings == measure.settings:
         return ""
-    then = history.settings(entry.settings)
-    return "which are not known any more" if then is None else named_settings(one, then, entry.room)
+    settings = history.settings(entry.settings)
+    return (
+        "which are not known any more"
+        if settings is None
+        else named_settings(measure, settings, entry.room)
+    )
 
 
-def named_settings(one: Measure, other: Mapping[str, object], room: object = None) -> str:
+def named_settings(measure: Measure, other: Mapping[str, object], room: object = None) -> str:
     """The settings in which a measure differs from another, in words; empty if in none.
 
     As in `iha_eval.compare.inputs.settings`, a seed of the engine that one side does not tell is
@@ -496,19 +508,19 @@ def named_settings(one: Measure, other: Mapping[str, object], room: object = Non
     given one.
 
     Args:
-        one: measured tonight.
+        measure: measured tonight.
         other: how the other was asked.
         room: tokens that its model had room for; None if unknown.
     """
-    mine, theirs = _filled(one.asked, other, one.room), _filled(other, one.asked, room)
-    found = [
+    mine, theirs = _filled(measure.asked, other, measure.room), _filled(other, measure.asked, room)
+    differences = [
         f"{name} ({_shown(mine.get(name))} against {_shown(theirs.get(name))})"
         for name in {**mine, **theirs}
         if mine.get(name) != theirs.get(name)
         and not (_is_seed(name) and None in (mine.get(name), theirs.get(name)))
     ]
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + more
+    more = f" and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
+    return ", ".join(differences[:_NAMED]) + more
 
 
 def _filled(

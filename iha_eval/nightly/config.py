@@ -60,8 +60,8 @@ class Model:
         if isinstance(self.arguments, str):
             pairs = (part.partition("=") for part in self.arguments.split(","))
             return next((value for name, _, value in pairs if name.strip() == "pretrained"), None)
-        found = self.arguments.get("pretrained")
-        return str(found) if found is not None else None
+        value = self.arguments.get("pretrained")
+        return str(value) if value is not None else None
 
 
 @dataclass(frozen=True)

@@ -417,14 +417,14 @@ class History:
 
     def questions(self, documents: str | None) -> list[str] | None:
         """The questions behind a hash, each by a hash of its own; None if they are gone."""
-        found = self.lookup(documents)
-        fit = isinstance(found, list) and all(isinstance(name, str) for name in found)
-        return found if fit else None
+        names = self.lookup(documents)
+        fit = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return names if fit else None
 
     def settings(self, sha256: str | None) -> dict[str, Any] | None:
         """The settings behind a hash; None if they are gone."""
-        found = self.lookup(sha256)
-        return found if isinstance(found, dict) else None
+        value = self.lookup(sha256)
+        return value if isinstance(value, dict) else None
 
     def scores(self, entry: HistoryEntry) -> list[float | None] | None:
         """The scores behind an entry, question by question; None if they are not there any more."""

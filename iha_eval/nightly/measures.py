@@ -83,11 +83,13 @@ def measure(results: Path, patterns: Sequence[str] = ()) -> MeasuredRun:
     """
     run = load_run(results)
     read = {task: read_samples(path) for task, path in run.samples.items()}
-    warnings = [warning for found in read.values() for warning in found.warnings]
+    warnings = [warning for samples in read.values() for warning in samples.warnings]
     tasks = [
-        one for task, found in read.items() for one in _task(run, task, found, patterns, warnings)
+        measured
+        for task, samples in read.items()
+        for measured in _task(run, task, samples, patterns, warnings)
     ]
-    unwatched = read.keys() - {one.task for one in tasks if one.watched}
+    unwatched = read.keys() - {measured.task for measured in tasks if measured.watched}
     if unwatched and not patterns:
         warnings.append(
             f"{', '.join(sorted(unwatched))} has no score between 0 and 1 of which more is better: "
@@ -105,14 +107,14 @@ def _task(
     asked = _asked(run, task)
     settings = sha256(asked)
     expected = run.part("n-samples", task).get("effective")
-    found: list[Measure] = []
+    measures: list[Measure] = []
     passed_over = []
-    for name, filter_name in _metrics((one for _, one in samples), list(better)):
+    for name, filter_name in _metrics((sample for _, sample in samples), list(better)):
         rows = [sample for key, sample in samples if key[0] == filter_name]
         scores = [_score(sample.scores.get(name)) for sample in rows]
         metric = name if filter_name == "none" else f"{name},{filter_name}"
         higher = better.get(name) is not False
-        first = not any(one.watched for one in found)
+        first = not any(measured.watched for measured in measures)
         watched = _matches(name, patterns) if patterns else higher and first
         odd = [score for score in scores if score is not None and not 0 <= score <= 1]
         if odd and (not watched or 2 * len(odd) > len(scores)):
@@ -124,7 +126,7 @@ def _task(
                 f"{task} {metric}: {len(odd)} of {len(scores)} scores are not between 0 and 1 and "
                 "count as lost."
             )
-        found.append(
+        measures.append(
             Measure(
                 task=task,
                 metric=metric,
@@ -140,13 +142,13 @@ def _task(
                 room=longest_input(run),
             )
         )
-    instead = ", ".join(one.metric for one in found if one.watched)
+    instead = ", ".join(measured.metric for measured in measures if measured.watched)
     if passed_over and instead:
         warnings.append(
             f"{task} {', '.join(passed_over)}: most scores are not between 0 and 1, so only "
             f"{instead} is watched."
         )
-    return found
+    return measures
 
 
 def _asked(run: Run, task: str) -> dict[str, Any]:
@@ -161,9 +163,9 @@ def _question(sample: Sample) -> str:
 
 def _metrics(samples: Iterable[Sample], order: list[str]) -> list[tuple[str, str]]:
     """Metric and filter of all samples, metrics in lm-eval's order."""
-    found = dict.fromkeys((name, one.key[0]) for one in samples for name in one.scores)
+    pairs = dict.fromkeys((name, sample.key[0]) for sample in samples for name in sample.scores)
     rank = {name: position for position, name in enumerate(order)}
-    return sorted(found, key=lambda pair: rank.get(pair[0], len(rank)))
+    return sorted(pairs, key=lambda pair: rank.get(pair[0], len(rank)))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -180,16 +182,16 @@ def _groups(run: Run, tasks: Sequence[Measure]) -> list[Measure]:
         name: list(part) for name, part in run.part("group_subtasks").items() if part is not None
     }
     held = {name for part in inside.values() for name in part}
-    found = []
+    pooled = []
     for group in inside:
         leaves = _leaves(group, inside)
         parts: dict[str, list[Measure]] = {}
-        for one in tasks:
-            if one.task in leaves:
-                parts.setdefault(one.metric, []).append(one)
+        for measured in tasks:
+            if measured.task in leaves:
+                parts.setdefault(measured.metric, []).append(measured)
         if group not in held and len(leaves) > 1:
-            found += [_pooled(group, part) for part in parts.values() if len(part) == len(leaves)]
-    return found
+            pooled += [_pooled(group, part) for part in parts.values() if len(part) == len(leaves)]
+    return pooled
 
 
 def _leaves(name: str, inside: Mapping[str, Sequence[str]]) -> set[str]:
@@ -199,19 +201,25 @@ def _leaves(name: str, inside: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _pooled(group: str, parts: Sequence[Measure]) -> Measure:
-    parts = sorted(parts, key=lambda one: one.task)
+    parts = sorted(parts, key=lambda measured: measured.task)
     return Measure(
         task=group,
         metric=parts[0].metric,
-        scores=tuple(score for one in parts for score in one.scores),
-        documents=sha256([[one.task, one.documents] for one in parts]),
-        settings=sha256([[one.task, one.settings] for one in parts]),
+        scores=tuple(score for measured in parts for score in measured.scores),
+        documents=sha256([[measured.task, measured.documents] for measured in parts]),
+        settings=sha256([[measured.task, measured.settings] for measured in parts]),
         higher=parts[0].higher,
-        watched=all(one.watched for one in parts),
-        questions=tuple(f"{one.task} {name}" for one in parts for name in one.questions),
-        asked={f"{name} of {one.task}": v for one in parts for name, v in one.asked.items()},
-        expected=_sum([one.expected for one in parts]),
-        hashed=all(one.hashed for one in parts),
+        watched=all(measured.watched for measured in parts),
+        questions=tuple(
+            f"{measured.task} {name}" for measured in parts for name in measured.questions
+        ),
+        asked={
+            f"{name} of {measured.task}": v
+            for measured in parts
+            for name, v in measured.asked.items()
+        },
+        expected=_sum([measured.expected for measured in parts]),
+        hashed=all(measured.hashed for measured in parts),
         room=parts[0].room,
     )
 

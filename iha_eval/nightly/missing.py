@@ -55,9 +55,9 @@ class NotJudged:
 
 def lacking(model: str, measures: Iterable[Measure]) -> Iterator[NotJudged]:
     """The watched measures of a model that count as missing."""
-    for one in measures:
-        if one.watched and (reason := _lacks(one)):
-            yield NotJudged(model, *one.key, None, reason)
+    for measure in measures:
+        if measure.watched and (reason := _lacks(measure)):
+            yield NotJudged(model, *measure.key, None, reason)
 
 
 def vanished(
@@ -76,10 +76,12 @@ def vanished(
         commands: hashes of its commands that have ended well tonight.
         earlier: the nights before, oldest first.
     """
-    tonight, ended = {one.key for one in there}, set(commands)
+    tonight, ended = {measure.key for measure in there}, set(commands)
     history = list(earlier.values())[::-1]
     for command in sorted(ended):
-        nights = ([one for one in lines if _is_of(one, model, command)] for lines in history)
+        nights = (
+            [measure for measure in lines if _is_of(measure, model, command)] for lines in history
+        )
         for line in next(filter(None, nights), []):
             key = line.key
             done_with = line.lacking and line.accepted
@@ -103,15 +105,15 @@ def sentences(gaps: Iterable[NotJudged]) -> Iterator[str]:
             yield f"NOT JUDGED against {RULE_NAMES[rule]}: {what}: {reason}."
 
 
-def _lacks(one: Measure) -> str:
-    asked = one.expected or len(one.scores)
-    scored = level(one.scores).n
+def _lacks(measure: Measure) -> str:
+    asked = measure.expected or len(measure.scores)
+    scored = level(measure.scores).n
     if not scored:
-        return f"none of its {len(one.scores)} questions has a score"
-    if len(one.scores) < ENOUGH * asked:
+        return f"none of its {len(measure.scores)} questions has a score"
+    if len(measure.scores) < ENOUGH * asked:
         return (
-            f"only {len(one.scores)} of the {asked} questions that were asked are in the samples, "
-            "so run it again with --fresh"
+            f"only {len(measure.scores)} of the {asked} questions that were asked are in the "
+            "samples, so run it again with --fresh"
         )
     if scored < ENOUGH * asked:
         return f"only {scored} of the {asked} questions that were asked have a score"

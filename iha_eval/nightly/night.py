@@ -104,8 +104,8 @@ def _placed(model: Model, base: Path) -> Model:
     """A model whose folders are told in full: results name them, and are read from anywhere."""
     given = model.arguments
     if not isinstance(given, str):
-        found = {name: _place(name, value, base) for name, value in given.items()}
-        return replace(model, arguments=found)
+        arguments = {name: _place(name, value, base) for name, value in given.items()}
+        return replace(model, arguments=arguments)
     if given.lstrip().startswith("{"):
         # lm-eval reads it as JSON, or says what is wrong with it.
         with contextlib.suppress(ValueError):
@@ -219,8 +219,8 @@ class Night:
 
 def nights_in(output: Path) -> list[Night]:
     """All nights in an output folder, oldest first; what is no night is passed over."""
-    found = [_read(path) for path in output.glob(f"*/{STATE}")]
-    return sorted((night for night in found if night), key=lambda night: (night.begun, night.id))
+    nights = [_read(path) for path in output.glob(f"*/{STATE}")]
+    return sorted((night for night in nights if night), key=lambda night: (night.begun, night.id))
 
 
 def open_night(
@@ -276,8 +276,8 @@ def results_of(folder: Path) -> Path | None:
 
     Samples come after results, so that results without them are those of a run that was killed.
     """
-    found = sorted(folder.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
-    return next((path for path in found if _is_whole(path)), None)
+    files = sorted(folder.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
+    return next((path for path in files if _is_whole(path)), None)
 
 
 def samples_of(results: Path, task: str) -> Path:
@@ -303,8 +303,10 @@ def _read(path: Path) -> Night | None:
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         parts = [
-            NightPart(str(one["role"]), tuple(one["tasks"]), one["folder"], one["command_sha256"])
-            for one in entry["parts"]
+            NightPart(
+                str(part["role"]), tuple(part["tasks"]), part["folder"], part["command_sha256"]
+            )
+            for part in entry["parts"]
         ]
         night = Night(
             str(entry["id"]),

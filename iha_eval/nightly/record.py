@@ -77,7 +77,7 @@ class NightOutcome:
 
     def of(self, role: str) -> list[FinishedRun]:
         """The finished runs of one model."""
-        return [one for one in self.finished if one.part.role == role]
+        return [run for run in self.finished if run.part.role == role]
 
 
 def note_commit(folder: Path, model: Model, config: Config) -> None:
@@ -109,19 +109,21 @@ def record_night(
     verdict = _judged(night, finished, rules, before_tonight, history)
     verdict = _with_runs(verdict, rules, finished, earlier)
     series: dict[tuple[str, str, str], str | None] = {
-        (role, *one.key): continued_series(one, before.get(one.key, ()), history)
-        for role, found in by_role.items()
+        (role, *measured.key): continued_series(measured, before.get(measured.key, ()), history)
+        for role, measures in by_role.items()
         for before in [results(role, earlier)]
-        for one in found
+        for measured in measures
     }
     lines = [line for run in finished for line in _lines(night, run, verdict, rules, series)]
     lines += [line for run in missing for line in _failures(night, run)]
     scores = {
-        score_key(role, *one.key): one.scores for role, found in by_role.items() for one in found
+        score_key(role, *measured.key): measured.scores
+        for role, measures in by_role.items()
+        for measured in measures
     }
-    for one in (*by_role["iha"], *by_role["baseline"]):
-        history.keep(one.documents, one.questions)
-        history.keep(one.settings, one.asked)
+    for measured in (*by_role["iha"], *by_role["baseline"]):
+        history.keep(measured.documents, measured.questions)
+        history.keep(measured.settings, measured.asked)
     history.record(night.id, lines, scores)
     return NightOutcome(tuple(finished), tuple(missing), verdict)
 
@@ -134,13 +136,18 @@ def to_confirm(night: Night, rules: Rules, history: History) -> set[str]:
     return {
         run.part.folder
         for run in finished
-        if run.part.role == "iha" and any(one.key in new for one in run.measured.measures)
+        if run.part.role == "iha" and any(measured.key in new for measured in run.measured.measures)
     }
 
 
 def _by_role(finished: Sequence[FinishedRun]) -> dict[str, list[Measure]]:
     return {
-        role: [one for run in finished if run.part.role == role for one in run.measured.measures]
+        role: [
+            measured
+            for run in finished
+            if run.part.role == role
+            for measured in run.measured.measures
+        ]
         for role in ROLES
     }
 
@@ -178,10 +185,10 @@ def _with_runs(
     gaps, remarks = [*verdict.gaps], [*verdict.remarks]
     for role in ROLES:
         runs = [run for run in finished if run.part.role == role]
-        there = [one for run in runs for one in run.measured.measures]
-        gaps += vanished(role, there, (run.part.command_sha256 for run in runs), earlier)
+        measures = [measured for run in runs for measured in run.measured.measures]
+        gaps += vanished(role, measures, (run.part.command_sha256 for run in runs), earlier)
         remarks += [f"{role}: {text}" for run in runs for text in run.measured.warnings]
-        if role == "iha" and runs and not any(one.watched for one in there):
+        if role == "iha" and runs and not any(measured.watched for measured in measures):
             what = f"regression.metrics {list(rules.metrics)}" if rules.metrics else "every task"
             reason = f"{what} has none that is a share between 0 and 1"
             gaps.append(NotJudged(role, "a score to judge", "", None, reason))
@@ -205,13 +212,17 @@ def _collect(
             missing.append(MissingRun(part, str(error)))
             continue
         seen = {
-            one.key
+            measured_key.key
             for run in finished
             if run.part.role == part.role
-            for one in run.measured.measures
+            for measured_key in run.measured.measures
         }
         again = _again(night, part, patterns)
-        own = tuple(_confirmed(one, again) for one in measured.measures if one.key not in seen)
+        own = tuple(
+            _confirmed(measured_key, again)
+            for measured_key in measured.measures
+            if measured_key.key not in seen
+        )
         finished.append(FinishedRun(part, results, replace(measured, measures=own)))
     return finished, missing
 
@@ -225,14 +236,14 @@ def _again(
         measured = measure(results, patterns).measures if results else ()
     except UserError:
         return {}
-    return {one.key: one for one in measured}
+    return {measured_again.key: measured_again for measured_again in measured}
 
 
-def _confirmed(one: Measure, again: Mapping[tuple[str, str], Measure]) -> Measure:
+def _confirmed(first: Measure, confirming: Mapping[tuple[str, str], Measure]) -> Measure:
     """The measure of the second run in place of the first, where it asked the same."""
-    other = again.get(one.key)
-    alike = other is not None and other.hashed and other.settings == one.settings
-    return other if other is not None and alike and other.documents == one.documents else one
+    second = confirming.get(first.key)
+    alike = second is not None and second.hashed and second.settings == first.settings
+    return second if second is not None and alike and second.documents == first.documents else first
 
 
 def _lines(
@@ -245,27 +256,27 @@ def _lines(
     role = run.part.role
     common = replace(_common(night, run.part), **run.measured.facts)
     tonight = set()
-    for one in run.measured.measures:
-        tonight.add(one.key)
-        found = level(one.scores)
+    for measured in run.measured.measures:
+        tonight.add(measured.key)
+        scores_level = level(measured.scores)
         yield replace(
             common,
-            task=one.task,
-            metric=one.metric,
-            n=found.n,
-            left_out=found.left_out,
-            asked=one.expected,
-            mean=found.mean,
-            se=found.error,
-            higher_is_better=one.higher,
-            watched=one.watched,
-            documents=one.documents,
-            part_of=series[role, *one.key],
-            settings=one.settings,
-            room=one.room,
+            task=measured.task,
+            metric=measured.metric,
+            n=scores_level.n,
+            left_out=scores_level.left_out,
+            asked=measured.expected,
+            mean=scores_level.mean,
+            se=scores_level.error,
+            higher_is_better=measured.higher,
+            watched=measured.watched,
+            documents=measured.documents,
+            part_of=series[role, *measured.key],
+            settings=measured.settings,
+            room=measured.room,
             threshold=verdict.alarm,
             least=rules.drop,
-            **judged(role, one.key, verdict),
+            **judged(role, measured.key, verdict),
         )
     for gap in verdict.missing:
         ours = gap.model == role and gap.command in ("", run.part.command_sha256)
@@ -278,10 +289,10 @@ def judged(role: str, key: tuple[str, str], verdict: NightVerdict) -> dict[str, 
     """What the rules say of one measure."""
     gaps = [gap for gap in verdict.gaps if gap.key == (role, *key)]
     checks = [check for check in verdict.checks if role == "iha" and check.key == key]
-    told = next((one for one in checks if one.rule == "baseline"), None)
+    beside = next((check for check in checks if check.rule == "baseline"), None)
     return {
         "regressions": tuple(check.brief() for check in checks if check.regression),
-        "baseline": told.brief() if told else None,
+        "baseline": beside.brief() if beside else None,
         "lacking": next((gap.reason for gap in gaps if gap.rule is None), None),
         "not_judged": {gap.rule: gap.reason for gap in gaps if gap.rule is not None},
     }

@@ -91,28 +91,32 @@ def judge(
     iha, baseline = measures.get("iha", ()), measures.get("baseline", ())
     missing = [*lacking("iha", iha), *lacking("baseline", baseline)]
     gone = {gap.key for gap in missing}
-    watched = [one for one in iha if one.watched and ("iha", *one.key) not in gone]
-    theirs = {one.key: one for one in baseline if ("baseline", *one.key) not in gone}
+    watched = [measure for measure in iha if measure.watched and ("iha", *measure.key) not in gone]
+    theirs = {
+        measure.key: measure for measure in baseline if ("baseline", *measure.key) not in gone
+    }
     known = {model: results(model, earlier.nights) for model in ("iha", "baseline")}
     pinned = earlier.pinned
     alone = rules.last_good + (pinned is not None)
-    beside = sum(one.key in theirs for one in watched) if rules.baseline else 0
+    beside = sum(measure.key in theirs for measure in watched) if rules.baseline else 0
     watches = max(1, alone * len(watched) + beside)
     alarm = threshold(rules.false_alarms_per_month / watches)
     tonight = Tonight(night, date, fingerprints, alarm, rules.drop)
     remarks: tuple[str, ...] = ()
     if rules.last_good and watched and not known["iha"]:
         remarks = (FIRST,)
-    found: list[Check | NotJudged] = []
-    for one in watched:
-        entries = known["iha"].get(one.key, ())
+    judged: list[Check | NotJudged] = []
+    for measure in watched:
+        entries = known["iha"].get(measure.key, ())
         if rules.last_good and known["iha"]:
-            found.append(against_nights(one, entries, history, tonight))
+            judged.append(against_nights(measure, entries, history, tonight))
         if pinned is not None:
-            found.append(against_pinned(one, entries, history, tonight, pinned))
+            judged.append(against_pinned(measure, entries, history, tonight, pinned))
     if rules.baseline:
-        found += [against_baseline(one, theirs, known, history, tonight) for one in watched]
-    checks, gaps = _parted(found)
+        judged += [
+            against_baseline(measure, theirs, known, history, tonight) for measure in watched
+        ]
+    checks, gaps = _parted(judged)
     return NightVerdict(
         checks=tuple(checks),
         gaps=(*missing, *gaps),
@@ -123,7 +127,7 @@ def judge(
     )
 
 
-def _parted(found: Iterable[Check | NotJudged]) -> tuple[list[Check], list[NotJudged]]:
-    every = list(found)
-    checks = [one for one in every if isinstance(one, Check)]
-    return checks, [one for one in every if isinstance(one, NotJudged)]
+def _parted(outcomes: Iterable[Check | NotJudged]) -> tuple[list[Check], list[NotJudged]]:
+    every = list(outcomes)
+    checks = [item for item in every if isinstance(item, Check)]
+    return checks, [item for item in every if isinstance(item, NotJudged)]

@@ -70,13 +70,13 @@ def merged(results: Sequence[Path], place: Path) -> Path:
 def _merge(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     whole = dict(contents[0])
     for name in _BY_TASK:
-        parts = [one[name] for one in contents if isinstance(one.get(name), dict)]
+        parts = [content[name] for content in contents if isinstance(content.get(name), dict)]
         if parts:
             whole[name] = {key: value for part in reversed(parts) for key, value in part.items()}
     # In the order of the runs, which the reversal above has turned round.
-    order = [task for one in contents for task in one["configs"]]
+    order = [task for content in contents for task in content["configs"]]
     whole["configs"] = {task: whole["configs"][task] for task in dict.fromkeys(order)}
-    whole["config"] = _config([one.get("config") or {} for one in contents])
+    whole["config"] = _config([content.get("config") or {} for content in contents])
     _tell_templates(whole, contents)
     return whole
 
@@ -88,27 +88,27 @@ def _tell_templates(whole: dict[str, Any], contents: Sequence[dict[str, Any]]) -
     that holds for all of it.
     """
     for name in _TEMPLATES:
-        values = [one.get(name) for one in contents]
+        values = [content.get(name) for content in contents]
         if any(value != values[0] for value in values):
             whole[name] = None
-    by_run = [one.get("chat_template_sha") for one in contents]
+    by_run = [content.get("chat_template_sha") for content in contents]
     if any(value != by_run[0] for value in by_run):
         whole["config"]["iha_eval_chat_template_sha"] = {
             task: sha
-            for one, sha in reversed(list(zip(contents, by_run, strict=True)))
-            for task in one["configs"]
+            for content, sha in reversed(list(zip(contents, by_run, strict=True)))
+            for task in content["configs"]
         }
 
 
 def _config(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     whole = dict(configs[0])
     for name in ("limit", "gen_kwargs"):
-        values = [one.get(name) for one in configs]
+        values = [config.get(name) for config in configs]
         whole[name] = values[0] if all(value == values[0] for value in values) else values
-    ours = [one["iha_eval"] for one in configs if isinstance(one.get("iha_eval"), dict)]
+    ours = [config["iha_eval"] for config in configs if isinstance(config.get("iha_eval"), dict)]
     if ours:
-        calls = [call for one in ours for call in one.get("summary") or []]
-        words = [word for one in ours for word in ("&&", *(one.get("command") or []))]
+        calls = [call for config in ours for call in config.get("summary") or []]
+        words = [word for config in ours for word in ("&&", *(config.get("command") or []))]
         whole["iha_eval"] = {**ours[0], "summary": calls, "command": words[1:]}
     return whole
 
@@ -171,7 +171,11 @@ def make_report(
         *(run.sentence for run in outcome.missing),
         *([f"The runs could not be compared: {refusal}"] if refusal else []),
         *outcome.verdict.notes,
-        *(one for one in report["warnings"] if not _is_told(one, outcome.verdict.notes)),
+        *(
+            warning
+            for warning in report["warnings"]
+            if not _is_told(warning, outcome.verdict.notes)
+        ),
     ]
     report["night"] = _told(night, outcome)
     files: list[Path] = write_report(clean_all(report), night.folder)

@@ -206,11 +206,12 @@ def _close(
 def _scores(outcome: "NightOutcome") -> Iterator[str]:
     """What was measured tonight on all that is watched, a line each."""
     for run in outcome.finished:
-        for one in run.measured.measures:
-            known = [score for score in one.scores if score is not None]
-            if one.watched and known:
+        for measure in run.measured.measures:
+            known = [score for score in measure.scores if score is not None]
+            if measure.watched and known:
                 mean = 100 * sum(known) / len(known)
-                yield f"{run.part.role}: {one.task} {one.metric} {mean:.1f}% of {len(known)}"
+                name = f"{measure.task} {measure.metric}"
+                yield f"{run.part.role}: {name} {mean:.1f}% of {len(known)}"
 
 
 def budget(verdict: "NightVerdict", rules: Rules) -> str:
@@ -239,8 +240,8 @@ def _give_up(old: Night, config: Config, history: History, say: Say) -> list[str
     from iha_eval.nightly.record import record_night
 
     say(f"night {old.id} was never finished: it is recorded as it is")
-    found = record_night(old, {}, config.rules, history).verdict.regressions
-    return [f"night {old.id}, which was never finished: {check.sentence}" for check in found]
+    regressions = record_night(old, {}, config.rules, history).verdict.regressions
+    return [f"night {old.id}, which was never finished: {check.sentence}" for check in regressions]
 
 
 def _log(night: Night, job: Job) -> Path:

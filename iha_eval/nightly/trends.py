@@ -132,7 +132,7 @@ def all_series(
 
 
 def _grouped(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[MetricSeries]:
-    found: dict[tuple[Any, ...], MetricSeries] = {}
+    series: dict[tuple[Any, ...], MetricSeries] = {}
     current: dict[tuple[str, str, str], MetricSeries] = {}
     for night, lines in nights.items():
         measured = set()
@@ -148,32 +148,32 @@ def _grouped(nights: Mapping[str, Sequence[HistoryEntry]]) -> list[MetricSeries]
                 continue
             # Where a few questions were lost, the others still are those of an earlier night.
             key = *what, *line.questions
-            if key not in found:
-                version = 1 + sum(known[:3] == what for known in found)
-                found[key] = MetricSeries(*what, version=version)
+            if key not in series:
+                version = 1 + sum(known[:3] == what for known in series)
+                series[key] = MetricSeries(*what, version=version)
             if (old := current.get(what)) is not None:
                 old.current = False
-            current[what] = found[key]
-            found[key].current = True
-            found[key].points.append(Point(night, line))
+            current[what] = series[key]
+            series[key].current = True
+            series[key].points.append(Point(night, line))
             measured.add(what)
         for what, line in _failures(lines, current, measured):
             current[what].points.append(Point(night, line))
-    return list(found.values())
+    return list(series.values())
 
 
 def _drops(series: MetricSeries, history: History, watches: int) -> tuple[FoundDrop, ...] | None:
     """What a series shows when its last night is judged again; None where scores are gone."""
     results = [point.line for point in series.results]
-    one = measure_of(results[-1], history) if len(results) > 1 else None
-    if one is None:
+    measure = measure_of(results[-1], history) if len(results) > 1 else None
+    if measure is None:
         return None
     last = results[-1]
     # Nights before format 2 have none.
     alarm = last.threshold or threshold(Rules().false_alarms_per_month / watches)
     fingerprints = {series.model: last.fingerprint}
     night = Tonight(last.night, last.date, fingerprints, alarm, last.least)
-    check = against_nights(one, results[-2::-1], history, night, series.model)
+    check = against_nights(measure, results[-2::-1], history, night, series.model)
     return getattr(check, "drops", None)
 
 
@@ -310,17 +310,17 @@ class SeriesRow:
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
-        one = self.series
-        shown = report_form(one, one.task, self.trend)
-        for entry, point in zip(shown["nights"], one.points, strict=True):
+        series = self.series
+        shown = report_form(series, series.task, self.trend)
+        for entry, point in zip(shown["nights"], series.points, strict=True):
             entry["night"] = point.night
         return {
-            "model": one.model,
-            "task": one.task,
+            "model": series.model,
+            "task": series.task,
             **shown,
-            "version": one.version,
-            "current": one.current,
-            "watched": one.watched,
+            "version": series.version,
+            "current": series.current,
+            "watched": series.watched,
             "status": self.trend.status,
             "first_bad": asdict(self.first_bad) if self.first_bad else None,
         }
@@ -449,15 +449,15 @@ def paired_differences(
         nights: the lines of each night, oldest first.
         history: where the scores of the questions lie.
     """
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    by_key: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for lines in nights.values():
         sides = {(line.model, *line.key): line for line in lines if line.watched and line.metric}
         for (model, task, metric), line in sides.items():
             other = sides.get(("baseline", task, metric))
             if model == "iha" and other and (night := _paired(line, other, history)):
-                found.setdefault((task, metric), []).append(night)
+                by_key.setdefault((task, metric), []).append(night)
     return [
-        {"task": task, "metric": metric, "nights": kept} for (task, metric), kept in found.items()
+        {"task": task, "metric": metric, "nights": kept} for (task, metric), kept in by_key.items()
     ]
 
 

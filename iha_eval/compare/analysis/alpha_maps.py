@@ -33,14 +33,14 @@ def read_maps(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
     from model_adapters import checkpoint as checkpoints
 
     try:
-        found = checkpoints.read(folder)
-        if found.fingerprint != recorded:
+        stored = checkpoints.read(folder)
+        if stored.fingerprint != recorded:
             return None, [
                 f"{folder} is another checkpoint than the one that was run (fingerprint "
-                f"{found.fingerprint[:12]} against {recorded[:12]}): no maps of its alpha and "
+                f"{stored.fingerprint[:12]} against {recorded[:12]}): no maps of its alpha and "
                 "collapse."
             ]
-        return {"layers": _layers(folder, found.config.layer_kinds)}, []
+        return {"layers": _layers(folder, stored.config.layer_kinds)}, []
     # Half a checkpoint is no reason to go without a report.
     except Exception as error:
         return None, [
@@ -54,7 +54,7 @@ def _layers(folder: Path, kinds: Sequence[str]) -> list[dict[str, Any]]:
     from model_adapters.layout import IHA_TENSORS
 
     return [
-        {"layer": one.layer, "kind": kinds[one.layer]}
-        | {name: magnitudes(getattr(one, name)) for name in IHA_TENSORS}
-        for one in read_layers(folder)
+        {"layer": layer.layer, "kind": kinds[layer.layer]}
+        | {name: magnitudes(getattr(layer, name)) for name in IHA_TENSORS}
+        for layer in read_layers(folder)
     ]

@@ -142,12 +142,12 @@ def plan(pairing: Pairing) -> list[PlannedBenchmark]:
             ours[name].append(task)
         else:
             rest.setdefault(name, []).append(task)
-    found = [_lay_out_ruler(cells, pairing.not_compared)] if cells else []
-    found += [_lay_out_suite(suite, pairing.not_compared)] if suite else []
-    found += [_lay_out_reasoning(name, tasks) for name, tasks in ours.items() if tasks]
-    found += [_lay_out_generic(run, name, tasks) for name, tasks in rest.items()]
-    _refuse_empty(found)
-    return found
+    benchmarks = [_lay_out_ruler(cells, pairing.not_compared)] if cells else []
+    benchmarks += [_lay_out_suite(suite, pairing.not_compared)] if suite else []
+    benchmarks += [_lay_out_reasoning(name, tasks) for name, tasks in ours.items() if tasks]
+    benchmarks += [_lay_out_generic(run, name, tasks) for name, tasks in rest.items()]
+    _refuse_empty(benchmarks)
+    return benchmarks
 
 
 def benchmark_of(run: Run, task: str) -> tuple[str, str]:
@@ -163,9 +163,9 @@ def benchmark_of(run: Run, task: str) -> tuple[str, str]:
     return name, name
 
 
-def _refuse_empty(found: Sequence[PlannedBenchmark]) -> None:
-    if not any(one.tables for one in found):
-        reasons = " ".join(warning for one in found for warning in one.warnings)
+def _refuse_empty(benchmarks: Sequence[PlannedBenchmark]) -> None:
+    if not any(benchmark.tables for benchmark in benchmarks):
+        reasons = " ".join(warning for benchmark in benchmarks for warning in benchmark.warnings)
         raise UserError(
             f"The runs have nothing to compare ({reasons}): run tasks whose scores lie between 0 "
             "and 1."
@@ -183,8 +183,8 @@ def suite_cell(task: str) -> tuple[int, str] | None:
 
 
 def _cell(pattern: re.Pattern[str], task: str) -> tuple[int, str] | None:
-    found = pattern.match(task)
-    return (int(found[2]) * (1024 if found[3] else 1), found[1]) if found else None
+    match = pattern.match(task)
+    return (int(match[2]) * (1024 if match[3] else 1), match[1]) if match else None
 
 
 def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) -> PlannedBenchmark:
@@ -322,10 +322,10 @@ def _lay_out_reasoning(name: str, tasks: Sequence[ComparedTask]) -> PlannedBench
         PlannedTable(
             f"{REASONING_LABELS[name]}: {task}",
             None,
-            "P@1, Maj@k and pass@k" if votes(found, "maj") else metric_label("exact_match"),
-            _reasoning_rows(task, found, decides=task == most),
+            "P@1, Maj@k and pass@k" if votes(names, "maj") else metric_label("exact_match"),
+            _reasoning_rows(task, names, decides=task == most),
         )
-        for task, found in metrics.items()
+        for task, names in metrics.items()
     ]
     return PlannedBenchmark(name, REASONING_LABELS[name], tables)
 
@@ -359,11 +359,11 @@ def _group_of(run: Run, task: str) -> str:
         if isinstance(children, list)
         for child in map(str, children)
     }
-    found, place, seen = task, task, {task}
+    outermost, place, seen = task, task, {task}
     while (place := parents.get(place, "")) and place not in seen:
         seen.add(place)
-        found = place if place in run.part("groups") else found
-    return found
+        outermost = place if place in run.part("groups") else outermost
+    return outermost
 
 
 def _lay_out_generic(run: Run, name: str, tasks: Sequence[ComparedTask]) -> PlannedBenchmark:
@@ -389,9 +389,9 @@ def _lay_out_generic(run: Run, name: str, tasks: Sequence[ComparedTask]) -> Plan
             name if len(columns) == 1 else f"{name}: {metric_label(full)}",
             full,
             metric_label(full),
-            _generic_rows(name, full, found, decides=full == next(iter(columns))),
+            _generic_rows(name, full, columns_of_filter, decides=full == next(iter(columns))),
         )
-        for full, found in columns.items()
+        for full, columns_of_filter in columns.items()
     ]
     return PlannedBenchmark(name, name, tables, _generic_warnings(name, list(unfit), bool(tables)))
 
@@ -448,14 +448,14 @@ def metric_name(metric: str, filter_name: str) -> str:
 
 def metrics_of(task: ComparedTask, filter_name: str) -> list[str]:
     """The metrics that both runs have under a filter, in the order of the file."""
-    found: list[dict[str, None]] = []
+    by_side: list[dict[str, None]] = []
     for side in SIDES:
         names: dict[str, None] = {}
         for key, sample in task.side(side).items():
             if key[0] == filter_name:
                 names.update(dict.fromkeys(sample.scores))
-        found.append(names)
-    return [name for name in found[0] if name in found[1]]
+        by_side.append(names)
+    return [name for name in by_side[0] if name in by_side[1]]
 
 
 def out_of_range(task: ComparedTask, filter_name: str, metric: str) -> bool:

@@ -129,9 +129,9 @@ def _scored(pairing: Pairing, column: ScoreColumn) -> Iterator[_Question]:
         if key[0] != column.filter:
             continue
         scores = {side: task.side(side)[key].scores.get(column.metric) for side in SIDES}
-        found = {side: score for side, score in scores.items() if score is not None}
-        if len(found) == len(SIDES) and not any(map(math.isnan, found.values())):
-            yield _Question(column, key, found)
+        known_scores = {side: score for side, score in scores.items() if score is not None}
+        if len(known_scores) == len(SIDES) and not any(map(math.isnan, known_scores.values())):
+            yield _Question(column, key, known_scores)
 
 
 def _in_turn(groups: Sequence[Sequence[_Question]]) -> list[_Question]:
@@ -144,15 +144,15 @@ def _texts(
     pairing: Pairing, chosen: Sequence[_Question]
 ) -> dict[tuple[str, Side], dict[Key, Mapping[str, Any]]]:
     """The texts to be shown, of each task and side, cut."""
-    found: dict[tuple[str, Side], dict[Key, Mapping[str, Any]]] = {}
+    texts: dict[tuple[str, Side], dict[Key, Mapping[str, Any]]] = {}
     for task in {question.column.task: None for question in chosen}:
         keys = [question.key for question in chosen if question.column.task == task]
         for side in SIDES:
             file = pairing.task(task).sides[side]
             places = {key: file.samples[key].place for key in keys}
             lines = read_lines(file.path, places)
-            found[task, side] = {key: _cut(line, side == "iha") for key, line in lines.items()}
-    return found
+            texts[task, side] = {key: _cut(line, side == "iha") for key, line in lines.items()}
+    return texts
 
 
 def _cut(sample: Mapping[str, Any], with_prompt: bool) -> dict[str, str]:
@@ -179,7 +179,7 @@ def _prompt(sample: Mapping[str, Any]) -> str:
 
 def _outputs(responses: object) -> str:
     """All answers to a question; numbered if there are several."""
-    answers = [_plain(one) for one in _leaves(responses)]
+    answers = [_plain(response) for response in _leaves(responses)]
     if len(answers) == 1:
         return clean(shorten(answers[0], OUTPUT))
     each = OUTPUT // max(len(answers), 1)

@@ -39,33 +39,33 @@ def headlines(
         models: What is known of both models, see `describe_models`.
     """
     left_out = _left_out(pairing)
-    found = []
+    lines = []
     for benchmark in benchmarks:
         rows = [cells[row] for table in benchmark.tables for row in table.rows if row.decides]
         if rows:
             missing = list(left_out.pop((benchmark.name, benchmark.label), ()))
-            found.append(_headline(benchmark, rows, missing, models))
+            lines.append(_headline(benchmark, rows, missing, models))
     for benchmark in benchmarks:
         if not benchmark.tables:
             left_out.pop((benchmark.name, benchmark.label), None)
-            found.append(_absent(benchmark.name, benchmark.label, " ".join(benchmark.warnings)))
+            lines.append(_absent(benchmark.name, benchmark.label, " ".join(benchmark.warnings)))
     for (name, label), tasks in left_out.items():
         why = next(iter(tasks.values()))
         same = [task for task in tasks if tasks[task] == why]
         more = len(tasks) - len(same)
         also = f"; {more} more for other reasons" if more else ""
         what = f"{listed(same)}: {why.rstrip('.')}{also}."
-        found.append(_absent(name, label, what))
-    return found
+        lines.append(_absent(name, label, what))
+    return lines
 
 
 def _left_out(pairing: Pairing) -> dict[tuple[str, str], dict[str, str]]:
     """Name and label of a benchmark -> its tasks that are not compared -> why."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    reasons: dict[tuple[str, str], dict[str, str]] = {}
     for task, why in pairing.not_compared.items():
         run = next(run for run in pairing.runs.values() if task in run.tasks)
-        found.setdefault(benchmark_of(run, task), {})[task] = why
-    return found
+        reasons.setdefault(benchmark_of(run, task), {})[task] = why
+    return reasons
 
 
 def _absent(name: str, label: str, what: str) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def _measured_row(
     margin: float,
 ) -> MeasuredRow:
     """A row judged; sizes are those of its family: rows that could show a difference, and all."""
-    row, difference, found = measured.row, measured.difference, measured.difference.estimate
+    row, difference, estimate = measured.row, measured.difference, measured.difference.estimate
     smallest = smallest_difference(difference, alpha=ALPHA / sizes[0])
     judged = verdict(difference, p, smallest, names=NAMES, margin=margin, comparisons=sizes[1])
     pairs, levels = difference.pairs, measured.levels
@@ -215,13 +215,13 @@ def _measured_row(
         **{side: levels[side].mean for side in SIDES},
         **{f"{side}_low": levels[side].low for side in SIDES},
         **{f"{side}_high": levels[side].high for side in SIDES},
-        "points": found.points if found else None,
-        "relative": found.relative if found else None,
-        "relative_low": found.relative_low if found else None,
-        "relative_high": found.relative_high if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
-        "method": found.method if found else None,
+        "points": estimate.points if estimate else None,
+        "relative": estimate.relative if estimate else None,
+        "relative_low": estimate.relative_low if estimate else None,
+        "relative_high": estimate.relative_high if estimate else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
+        "method": estimate.method if estimate else None,
         "p": measured.p.value,
         "p_method": measured.p.method,
         "p_corrected": p,
@@ -279,11 +279,15 @@ def _task_curves(
 def _point(pairing: Pairing, column: ScoreColumn) -> dict[str, float | None]:
     row = PlannedRow(column.task, "", column.metric, (column,))
     levels = row_levels(pairing, row, row_scores(pairing, row))
-    found: dict[str, float | None] = {}
+    point: dict[str, float | None] = {}
     for side in SIDES:
-        one = levels[side]
-        found |= {side: one.mean, f"{side}_low": one.low, f"{side}_high": one.high}
-    return found
+        level_of_side = levels[side]
+        point |= {
+            side: level_of_side.mean,
+            f"{side}_low": level_of_side.low,
+            f"{side}_high": level_of_side.high,
+        }
+    return point
 
 
 def depth_maps(pairing: Pairing) -> list[dict[str, Any]]:
@@ -317,7 +321,7 @@ def _depth_map(pairing: Pairing, metric: str) -> dict[str, Any] | None:
 def _depth_places(
     pairing: Pairing, metric: str, side: Side
 ) -> dict[DepthPlace, list[float | None]]:
-    found: dict[DepthPlace, list[float | None]] = {}
+    places: dict[DepthPlace, list[float | None]] = {}
     for task in pairing.tasks:
         cell = ruler_cell(task.name) or suite_cell(task.name)
         keys = task.common if task.paired else list(task.side(side))
@@ -325,8 +329,8 @@ def _depth_places(
             sample = task.side(side)[key]
             if cell and sample.depth is not None:
                 place = min(int(sample.depth * DEPTH_BINS / 100), DEPTH_BINS - 1), cell[0]
-                found.setdefault(place, []).append(sample.scores.get(metric))
-    return found
+                places.setdefault(place, []).append(sample.scores.get(metric))
+    return places
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:

@@ -82,10 +82,10 @@ def _hashes(pairing: Pairing) -> str:
 
 def data_warnings(provenance: Mapping[str, Any]) -> list[str]:
     """What a reader must know of the data: that it is not the published one, as one sentence."""
-    noted = [one for one in provenance["datasets"] if one["note"]]
-    notes = dict.fromkeys(one["note"] for one in noted)
+    noted = [dataset for dataset in provenance["datasets"] if dataset["note"]]
+    notes = dict.fromkeys(dataset["note"] for dataset in noted)
     return [
-        f"{', '.join(one['task'] for one in noted if one['note'] == note)}: {note}."
+        f"{', '.join(dataset['task'] for dataset in noted if dataset['note'] == note)}: {note}."
         for note in notes
     ]
 
@@ -133,7 +133,7 @@ def model_warnings(models: Mapping[Side, Mapping[str, Any]]) -> list[str]:
     versions = iha["versions"], baseline["versions"]
     other = [name for name in versions[0] if versions[0][name] != versions[1].get(name)]
     if other:
-        pairs = [[found.get(name) or _UNKNOWN for found in versions] for name in other]
+        pairs = [[packages.get(name) or _UNKNOWN for packages in versions] for name in other]
         shown = ", ".join(
             f"{name} {a} against {b}" for name, (a, b) in zip(other, pairs, strict=True)
         )
@@ -175,7 +175,7 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
         **_cache(run.part("config", "iha_eval", "kv_cache")),
         **_work(_calls(ours), _documents(pairing, side)),
         "unparseable": _unparseable(pairing, side),
-        "notes": [one for one in (note, _resumed(_calls(ours))) if one],
+        "notes": [note_of_run for note_of_run in (note, _resumed(_calls(ours))) if note_of_run],
     }
 
 

@@ -36,14 +36,14 @@ def missing_scores(pairing: Pairing, benchmarks: Sequence[PlannedBenchmark]) -> 
         for row in table.rows
         for column in row.columns
     )
-    found: dict[tuple[str, str], list[str]] = {}
+    metrics_without: dict[tuple[str, str], list[str]] = {}
     for column in columns:
         for what in _missing(pairing, column):
             name = metric_name(column.metric, column.filter)
-            found.setdefault((column.task, what), []).append(name)
+            metrics_without.setdefault((column.task, what), []).append(name)
     return [
         f"{task}, {', '.join(metrics)}: {what}: not a number or missing, left out."
-        for (task, what), metrics in found.items()
+        for (task, what), metrics in metrics_without.items()
     ]
 
 

@@ -146,15 +146,18 @@ def _row(
     baseline: str,
     margin: float,
 ) -> dict[str, Any]:
-    name, row, benchmark, found = entry
+    name, row, benchmark, difference = entry
     assert p is not None
-    word, claim = _claim(name, baseline, found, p, margin)
-    means = [sum(means) / len(means) for means in (found.means_a, found.means_b)]
-    runs = f"{found.seeds_a} and {counted(found.seeds_b, 'training run')}"
+    word, claim = _claim(name, baseline, difference, p, margin)
+    means = [sum(means) / len(means) for means in (difference.means_a, difference.means_b)]
+    runs = f"{difference.seeds_a} and {counted(difference.seeds_b, 'training run')}"
     numbers = (
-        difference_in_words(means[0], means[1], (found.points, found.low, found.high), p)
-        + f", {runs}, {counted(found.n, 'question')}; standard error {found.seed_error:.1f} "
-        f"points from training runs, {found.question_error:.1f} from questions"
+        difference_in_words(
+            means[0], means[1], (difference.points, difference.low, difference.high), p
+        )
+        + f", {runs}, {counted(difference.n, 'question')}; "
+        f"standard error {difference.seed_error:.1f} points from training runs, "
+        f"{difference.question_error:.1f} from questions"
     )
     what = row_name(row)
     return {
@@ -163,9 +166,9 @@ def _row(
         "benchmark": benchmark,
         "label": what,
         "decides": row.decides,
-        **asdict(found),
-        "means_a": list(found.means_a),
-        "means_b": list(found.means_b),
+        **asdict(difference),
+        "means_a": list(difference.means_a),
+        "means_b": list(difference.means_b),
         "p_corrected": p,
         "word": word,
         "sentence": f"{benchmark} ({what}): {claim}: {numbers}.",
@@ -173,16 +176,16 @@ def _row(
 
 
 def _claim(
-    name: str, baseline: str, found: SeedDifference, p: float, margin: float
+    name: str, baseline: str, difference: SeedDifference, p: float, margin: float
 ) -> tuple[str, str]:
     """The word, and what can be said of the methods."""
     if p <= ALPHA:
-        beats = "beats" if found.points > 0 else "is beaten by"
-        return "better" if found.points > 0 else "worse", f"{name} {beats} {baseline}"
-    if -margin < found.low <= 0 <= found.high < margin:
+        beats = "beats" if difference.points > 0 else "is beaten by"
+        return "better" if difference.points > 0 else "worse", f"{name} {beats} {baseline}"
+    if -margin < difference.low <= 0 <= difference.high < margin:
         return "no significant difference", f"no difference of {margin:g} points or more"
-    if found.enough_seeds is None:
+    if difference.enough_seeds is None:
         more = "more training runs alone would not show a difference of this size"
     else:
-        more = f"not enough seeds, {found.enough_seeds} of each would do"
+        more = f"not enough seeds, {difference.enough_seeds} of each would do"
     return "not enough data", f"whether {name} beats {baseline} cannot be said ({more})"

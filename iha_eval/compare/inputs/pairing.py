@@ -201,8 +201,8 @@ def _different(
     # Settings that the results tell apart need not be told once more.
     both = [runs[side] for side in SIDES]
     readers = [generation_reader(run, other) for run, other in zip(both, both[::-1], strict=True)]
-    sent = "" if settings else request_difference(ours, theirs, readers)
-    return "; ".join(filter(None, (settings, documents, sent)))
+    requests = "" if settings else request_difference(ours, theirs, readers)
+    return "; ".join(filter(None, (settings, documents, requests)))
 
 
 def _refused(different: Mapping[str, str], unpaired: bool) -> dict[str, str]:
@@ -279,7 +279,7 @@ def hash_difference(
     if parts == ("hash",):
         return f"no hashes for {where}: they were made by an lm-eval that does not log them"
     if parts == ("prompt",):
-        first, second = (str(one)[:12] if one else "none" for one in templates)
+        first, second = (str(sha)[:12] if sha else "none" for sha in templates)
         template = (
             f"chat template ({first} against {second})" if first != second else "chat template"
         )

@@ -53,10 +53,10 @@ class Run:
 
     def part(self, *names: str) -> Mapping[str, Any]:
         """An object inside the results, such as `part("config", "iha_eval")`; empty if missing."""
-        found: Any = self.results
+        value: Any = self.results
         for name in names:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value if isinstance(value, Mapping) else {}
 
 
 def load_run(place: Path | str) -> Run:
@@ -81,15 +81,15 @@ def load_run(place: Path | str) -> Run:
     warnings: list[str] = []
     file = _newest(path, warnings) if path.is_dir() else path
     results = _read(file)
-    found = _RESULTS.search(file.name)
-    if found is None:
+    match = _RESULTS.search(file.name)
+    if match is None:
         raise UserError(
             f"{file} has no date in its name, by which its samples are found: keep the name that "
             "lm-eval gave it, results_DATE.json."
         )
-    samples = _samples(file, found[1], list(results["configs"]), warnings)
+    samples = _samples(file, match[1], list(results["configs"]), warnings)
     _note_unfinished(file, warnings)
-    run = Run(file, results, found[1], samples, tuple(warnings))
+    run = Run(file, results, match[1], samples, tuple(warnings))
     cached = _cached_answers(run)
     return replace(run, warnings=(*warnings, cached)) if cached else run
 
@@ -140,9 +140,9 @@ def _answers(counts: Any, config: Mapping[str, Any]) -> int:
 
 def _newest(folder: Path, warnings: list[str]) -> Path:
     dated = {
-        file: found[1]
+        file: match[1]
         for file in sorted(folder.rglob("*.json"))
-        if file.is_file() and (found := _RESULTS.search(file.name))
+        if file.is_file() and (match := _RESULTS.search(file.name))
     }
     if not dated:
         raise _no_run(folder)
@@ -189,17 +189,17 @@ def _read(file: Path) -> Mapping[str, Any]:
             f"{file} has results of no task, for its 'configs' is empty: run lm-eval again and "
             "name tasks with --tasks."
         )
-    found: Mapping[str, Any] = results
-    return found
+    content: Mapping[str, Any] = results
+    return content
 
 
 def _samples(file: Path, stamp: str, tasks: list[str], warnings: list[str]) -> dict[str, Path]:
-    found = {
+    files = {
         named[1]: path
         for path in sorted(file.parent.glob("samples_*.jsonl"))
         if (named := _SAMPLES.match(path.name)) and named[2] == stamp
     }
-    there = {task: found[task] for task in tasks if task in found}
+    there = {task: files[task] for task in tasks if task in files}
     if not there:
         raise UserError(
             f"{file} has no samples_*_{stamp}.jsonl beside it: run lm-eval again with "

@@ -106,14 +106,14 @@ def read_lines(path: Path, places: Mapping[Key, tuple[int, int]]) -> dict[Key, M
         path: The sample file.
         places: Key -> offset and length of its line.
     """
-    found: dict[Key, Mapping[str, Any]] = {}
+    entries: dict[Key, Mapping[str, Any]] = {}
     with path.open("rb") as file:
         for key, (offset, length) in sorted(places.items(), key=lambda item: item[1]):
             file.seek(offset)
             entry = parse(file.read(length))
             if entry is not None:
-                found[key] = entry
-    return found
+                entries[key] = entry
+    return entries
 
 
 def request_settings(arguments: object) -> str | None:
@@ -124,13 +124,13 @@ def request_settings(arguments: object) -> str | None:
     """
     calls = list(arguments.values()) if isinstance(arguments, dict) else []
     settings = [call.get("arg_1") for call in calls if isinstance(call, dict)]
-    found = [
-        json.dumps({name: sent[name] for name in sorted(sent) if name != _OWN})
-        for sent in settings
-        if isinstance(sent, dict)
+    texts = [
+        json.dumps({name: request[name] for name in sorted(request) if name != _OWN})
+        for request in settings
+        if isinstance(request, dict)
     ]
     # Nearly all lines have the same.
-    return sys.intern(f"[{', '.join(dict.fromkeys(found))}]") if found else None
+    return sys.intern(f"[{', '.join(dict.fromkeys(texts))}]") if texts else None
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

@@ -48,9 +48,9 @@ def to_markdown(report: Report) -> str:
     blocks = [f"## {text(report['title'])}", *_headlines(report)]
     tables = report["tables"]
     blocks += [*map(_table, tables), *([_LEGEND] if tables else [])]
-    found = report["disagreements"]["total"]
+    total = report["disagreements"]["total"]
     if any(row["paired"] for table in tables for row in table["rows"]):
-        blocks.append(f"The models disagree on {counted(found, 'question')}: see report.html.")
+        blocks.append(f"The models disagree on {counted(total, 'question')}: see report.html.")
     if report["warnings"]:
         blocks.append(
             "**Warnings**\n\n" + "\n".join(f"- {text(line)}" for line in report["warnings"])
@@ -67,7 +67,10 @@ def text(value: object) -> str:
 
 
 def _headlines(report: Report) -> list[str]:
-    lines = [f"- **{text(one['word'])}**: {text(one['sentence'])}" for one in report["headlines"]]
+    lines = [
+        f"- **{text(headline['word'])}**: {text(headline['sentence'])}"
+        for headline in report["headlines"]
+    ]
     pairing = report["provenance"]["pairing"]
     unpaired, refused = (
         text(", ".join(pairing[name])) for name in ("unpaired_tasks", "tasks_not_compared")
@@ -131,13 +134,13 @@ def _relative(row: Mapping[str, Any]) -> str:
     return f"{100 * row['relative']:+.1f}%{interval}"
 
 
-def _paper(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _paper(paper: Mapping[str, Any] | None) -> str:
+    if paper is None:
         return ""
-    relative = f"{100 * found['relative']:+.0f}%"
-    if found["iha"] is None:
+    relative = f"{100 * paper['relative']:+.0f}%"
+    if paper["iha"] is None:
         return relative
-    return f"{_percent(found['iha'])} / {_percent(found['baseline'])} ({relative})"
+    return f"{_percent(paper['iha'])} / {_percent(paper['baseline'])} ({relative})"
 
 
 def _paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -159,16 +162,16 @@ def _paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _provenance(report: Report) -> str:
     models = [_model(name, report["models"][side]) for side, name in _SIDES.items()]
-    found = report["provenance"]
-    pairing, statistics = found["pairing"], found["statistics"]
+    source = report["provenance"]
+    pairing, statistics = source["pairing"], source["statistics"]
     facts = [
         *models,
         f"{pairing['documents']} documents of {pairing['tasks']} tasks, hashes {pairing['hashes']}",
         f"p corrected by {statistics['correction']} ({text(statistics['families'])})",
         f"intervals: {text('; '.join(statistics['intervals']) or 'none')}",
-        *([f"commit {text(found['commit'])}"] if found["commit"] else []),
+        *([f"commit {text(source['commit'])}"] if source["commit"] else []),
         f"run {text(report['created'])}",
-        *_compare(found["compare"]),
+        *_compare(source["compare"]),
     ]
     return f"<sub>{'. '.join(facts)}.</sub>"
 

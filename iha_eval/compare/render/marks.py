@@ -62,7 +62,7 @@ def _places(text: str, gold: re.Pattern[str] | None) -> list[Span]:
 def _differing(first: str, second: str) -> tuple[list[Span], list[Span]]:
     """The places of the words that only one of the texts has, runs of words in one."""
     words = [list(_WORD.finditer(text)) for text in (first, second)]
-    ours, theirs = ([match[0] for match in found] for found in words)
+    ours, theirs = ([match[0] for match in matches] for matches in words)
     if not ours or not theirs or len(ours) * len(theirs) > MOST_WORK or ours == theirs:
         return [], []
     matcher = SequenceMatcher(None, ours, theirs, autojunk=False)

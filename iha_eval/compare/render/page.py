@@ -183,11 +183,11 @@ def command(words: Iterable[Any]) -> str:
 def listed(value: Any) -> Any:
     """JSON's values as text: lists with commas, objects as `key: value`; None stays None."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {listed(one)}" for key, one in value.items())
+        return ", ".join(f"{key}: {listed(item)}" for key, item in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(str(listed(one)) for one in value)
+        return ", ".join(str(listed(item)) for item in value)
     return value
 
 

@@ -157,13 +157,13 @@ def _gap(first: Grid, second: Grid) -> list[list[float | None]]:
 def _words(grid: Grid, rows: list[str], columns: list[str], difference: bool = False) -> str:
     """The grid in words, a sentence for each length."""
     shown = points if difference else percent
-    said = []
+    sentences = []
     for x, column in enumerate(columns):
         cells = ", ".join(
             f"{shown(row[x], 0)} at {depth}" for row, depth in zip(grid, rows, strict=True)
         )
-        said.append(f"{column}: {cells}.")
-    return " ".join(said)
+        sentences.append(f"{column}: {cells}.")
+    return " ".join(sentences)
 
 
 def _flat(grid: Any) -> list[Any]:
@@ -216,8 +216,8 @@ def _heat_map(
                 ink = theme.on(opacity) if there(value) else theme.MUTED
                 written = axes.text(x + 0.5, y + 0.53, text, color=ink, ha="center", va="center")
                 # They lie within the axes: measuring each of them costs more than drawing it.
-                for one in (patch, written):
-                    one.set_in_layout(False)
+                for artist in (patch, written):
+                    artist.set_in_layout(False)
     return canvas.svg
 
 

@@ -102,7 +102,9 @@ def _array(matrix: Any) -> Matrix:
 def _panel(name: str, layer: Mapping[str, Any], keys: tuple[str, ...], reach: float) -> Panel:
     title = f"Layer {one_line(layer['layer'], 12)}, {one_line(layer['kind'], 24).replace('_', ' ')}"
     matrices = [(_NAMES[key], _array(layer[key])) for key in keys if layer.get(key)]
-    alt = f"Heat map of magnitudes, {title}. " + " ".join(_said(*one) for one in matrices)
+    alt = f"Heat map of magnitudes, {title}. " + " ".join(
+        _said(*matrix_of_head) for matrix_of_head in matrices
+    )
     with svg.canvas(name, alt, _width(matrices), _height(matrices)) as canvas:
         axes = canvas.axes
         axes.set_axis_off()

@@ -58,8 +58,10 @@ def _panel(
     values: list[Any],
     shown: Callable[[Any], str],
 ) -> Panel:
-    said = ", ".join(f"{who} {shown(value)}" for who, value in zip(called, values, strict=True))
-    with svg.canvas(name, f"{title}: {said}.", height=_HEIGHT) as canvas:
+    values_in_words = ", ".join(
+        f"{who} {shown(value)}" for who, value in zip(called, values, strict=True)
+    )
+    with svg.canvas(name, f"{title}: {values_in_words}.", height=_HEIGHT) as canvas:
         drawn = canvas.axes
         drawn.grid(visible=False)
         drawn.spines[:].set_visible(False)

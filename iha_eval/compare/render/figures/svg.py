@@ -91,13 +91,13 @@ def inline(drawing: Drawing, name: str, alt: str) -> Markup:
 
 def _references(root: ElementTree.Element) -> set[str]:
     """The identifiers that something refers to; matplotlib writes many more."""
-    found = set()
+    names = set()
     for element in root.iter():
         for key, value in element.attrib.items():
             if key.endswith("href") and value.startswith("#"):
-                found.add(value[1:])
-            found.update(_REFERENCE.findall(value))
-    return found
+                names.add(value[1:])
+            names.update(_REFERENCE.findall(value))
+    return names
 
 
 def _rewrite(element: ElementTree.Element, name: str, wanted: set[str]) -> None:

@@ -36,11 +36,11 @@ def draw(report: Report) -> Figure | None:
         return None
     # Series of earlier reports do not say whose they are: each has a chart of its own.
     together: dict[Any, list[TrendSeries]] = {}
-    for number, one in enumerate(series):
-        key = (one["task"], one["metric"]) if "task" in one and "model" in one else number
-        together.setdefault(key, []).append(one)
+    for number, curve in enumerate(series):
+        key = (curve["task"], curve["metric"]) if "task" in curve and "model" in curve else number
+        together.setdefault(key, []).append(curve)
     differences = {
-        (one["task"], one["metric"]): one for one in report.get("trend_differences") or ()
+        (curve["task"], curve["metric"]): curve for curve in report.get("trend_differences") or ()
     }
     panels: list[Panel] = []
     for number, (key, pair) in enumerate(together.items()):
@@ -60,27 +60,27 @@ def _panel(name: str, pair: list[TrendSeries]) -> Panel:
     first = pair[0]
     whose = first["label"] if len(pair) == 1 else first.get("task", first["label"])
     title = one_line(f"{whose}, {first['metric']}".replace("_", " "), 56)
-    alt = " ".join(_alt(title, one) for one in pair)
+    alt = " ".join(_alt(title, series) for series in pair)
     wide = _drawn(name, alt, pair, _WIDTH, 5)
     return Panel(title, wide, _drawn(f"{name}-narrow", alt, pair, theme.WIDTH, 3))
 
 
 def _drawn(name: str, alt: str, pair: list[TrendSeries], width: float, ticks: int) -> Markup:
-    dates = sorted({night["date"] for one in pair for night in one["nights"]})
+    dates = sorted({night["date"] for series in pair for night in series["nights"]})
     with svg.canvas(name, alt, width) as canvas:
         drawn = canvas.axes
         ends: list[float] = []
-        for one in pair:
-            side = one.get("model", "iha")
-            places = [dates.index(night["date"]) for night in one["nights"]]
-            ends += _plot(drawn, side, places, one["nights"])
-            _levels(drawn, places, one["steps"])
+        for series in pair:
+            side = series.get("model", "iha")
+            places = [dates.index(night["date"]) for night in series["nights"]]
+            ends += _plot(drawn, side, places, series["nights"])
+            _levels(drawn, places, series["steps"])
         axes.percent_axis(drawn, ends)
         _dates(drawn, [_day(date) for date in dates], ticks)
-        for height, one in enumerate(pair):
-            for step in one["steps"]:
-                place = dates.index(one["nights"][step["night"]]["date"])
-                _label(drawn, one.get("model", "iha"), place, step, height)
+        for height, series in enumerate(pair):
+            for step in series["steps"]:
+                place = dates.index(series["nights"][step["night"]]["date"])
+                _label(drawn, series.get("model", "iha"), place, step, height)
     return canvas.svg
 
 
@@ -150,23 +150,23 @@ def _dates(drawn: Axes, dates: Sequence[str], ticks: int) -> None:
     drawn.set_xticks(places, [dates[place] for place in places])
 
 
-def _alt(title: str, one: TrendSeries) -> str:
-    nights = one["nights"]
+def _alt(title: str, series: TrendSeries) -> str:
+    nights = series["nights"]
     missing = sum(not there(night["mean"]) for night in nights)
     shown = [night for night in nights if there(night["mean"])]
-    model = f"{_SIDES.get(one['model'], one['model'])}, " if "model" in one else ""
-    said = [
+    model = f"{_SIDES.get(series['model'], series['model'])}, " if "model" in series else ""
+    parts = [
         f"Score over {len(nights)} nights, {model}{title}",
         f"first {percent(shown[0]['mean'])}% on {_day(shown[0]['date'])}",
         f"last {percent(shown[-1]['mean'])}% on {_day(shown[-1]['date'])}",
         f"{missing} without a result",
     ]
-    said += [
+    parts += [
         f"step on {_day(nights[step['night']]['date'])} from {percent(step['before'])}% "
         f"to {percent(step['after'])}%, p {p_value(step['p'])}"
-        for step in one["steps"]
+        for step in series["steps"]
     ]
-    return "; ".join(said) + "."
+    return "; ".join(parts) + "."
 
 
 def _difference_panel(name: str, difference: TrendDifference) -> Panel:
