@@ -10,7 +10,6 @@ log-likelihoods, which are quick to do again.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -24,6 +23,7 @@ from typing import Any
 from iha_eval.errors import UserError
 from iha_eval.models.requests import Answer, GenerateRequest
 from iha_eval.util.files import compact, sha256, write_whole
+from iha_eval.util.lock import Lock, TakenError, is_taken
 from iha_eval.util.log import logger
 
 FORMAT = 2
@@ -85,6 +85,7 @@ class Journal:
         self._answers: dict[str, Answer] = {}
         self._synced = time.monotonic()
         self._file = -1
+        self._lock: Lock | None = None
         self._open()
 
     @property
@@ -146,6 +147,9 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file; it stays. May be called twice."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -158,7 +162,7 @@ class Journal:
         """
         try:
             if self._file < 0:
-                self._file = _open_locked(self.path)
+                self._file, self._lock = _open_locked(self.path)
             lines, answers = self._without(self.used)
             if answers:
                 self._replace(lines)
@@ -190,7 +194,7 @@ class Journal:
         self._answers = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _open_locked(self.path)
+            self._file, self._lock = _open_locked(self.path)
             self._read()
         except OSError as error:
             raise _refusal(self.path, error) from error
@@ -237,7 +241,7 @@ class Journal:
             )
         self._replace(self._without(())[0])
         self.close()
-        self._file = _open_locked(self.path)
+        self._file, self._lock = _open_locked(self.path)
 
     def _sound(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The entries of all lines that can be trusted, in order."""
@@ -290,32 +294,48 @@ def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
     return [] if theirs == ours else [name]
 
 
-def _open_locked(path: Path) -> int:
+def _open_locked(path: Path) -> tuple[int, Lock]:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock = Lock(file, _beside(path))
+        except TakenError as error:
             os.close(file)
-            raise UserError(
-                f"{path} is being written by another run of the same command: wait for that one to "
-                "end, or give this one another --output_path."
-            ) from error
+            raise UserError(_in_use(path, error.holder)) from error
+        except OSError:
+            os.close(file)
+            raise
         # Between opening and locking, a run that ended may have removed it.
         if os.fstat(file).st_nlink:
-            return file
+            return file, lock
+        lock.release()
         os.close(file)
+
+
+def _in_use(path: Path, holder: str) -> str:
+    if not holder:
+        return (
+            f"{path} is being written by another run of the same command: wait for that one to "
+            "end, or give this one another --output_path."
+        )
+    return (
+        f"{path} is being written by another run of the same command, {holder}: wait for that one "
+        f"to end, or give this one another --output_path; if it is gone, remove {_beside(path)} "
+        "(the file system there knows no locks)."
+    )
+
+
+def _beside(path: Path) -> Path:
+    """The file that stands for the lock where the file system knows none."""
+    return path.with_name(f"{path.name}.held")
 
 
 def _is_locked(path: Path) -> bool:
     file = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return is_taken(file, _beside(path))
     finally:
         os.close(file)
-    return False
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:

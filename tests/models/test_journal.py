@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from iha_eval.models.journal import (
 )
 from iha_eval.models.requests import Answer, GenerateRequest, pack
 from iha_eval.util.files import sha256
+from iha_eval.util.lock import _place
 
 IDENTITY = {"checkpoint": "abc", "versions": {"vllm": "0.32.0"}}
 REQUEST = GenerateRequest(0, "gsm8k", 3, 1, pack([5, 6]), Sampling(8, ("\n",), (2,), 0.6, seed=11))
@@ -229,18 +231,44 @@ def test_a_journal_removed_while_it_was_being_opened_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(tmp_path).close()
-    lock = journal_module.fcntl.flock
+    lock = fcntl.flock
 
     def removed_meanwhile(file: int, how: int) -> None:
-        monkeypatch.setattr(journal_module.fcntl, "flock", lock)
+        monkeypatch.setattr(fcntl, "flock", lock)
         next(tmp_path.glob("journal-*")).unlink()
         lock(file, how)
 
-    monkeypatch.setattr(journal_module.fcntl, "flock", removed_meanwhile)
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
     again = Journal(tmp_path, IDENTITY)
     assert again.count == 0
     assert again.path.is_file()
     again.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_of_the_system_a_file_keeps_the_journal_to_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    journal = filled(tmp_path)
+    held = journal.path.with_name(f"{journal.path.name}.held")
+    with pytest.raises(UserError, match=f"process {os.getpid()} on .*remove {held}"):
+        Journal(tmp_path, IDENTITY)
+    assert others(tmp_path, {}) == {}
+    journal.forget(["key 1"])
+    journal.close()
+    assert not held.exists()
+    assert list(others(tmp_path, {})) == [journal.path]
+    # Killed: the next one takes its file away, and the answers are there.
+    held.write_text(json.dumps({**_place(), "pid": 2**22 + 1, "begun": "1", "started": "today"}))
+    again = Journal(tmp_path, IDENTITY)
+    assert again.count == 2
+    again.used = {"key 0", "key 2"}
+    again.retire()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_model_has_another_journal(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 `iha-hf` on the embedded checkpoint, a request at a time, so that no batch depends on what is left.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -51,18 +52,26 @@ class Commands:
 
     def run(self, output: str, *more: str, kill_at: int | None = None) -> str:
         """Run the command, and kill it once the journal holds `kill_at` answers; its log."""
+        copy, log = self.start(output, *more)
+        if kill_at is not None:
+            wait_for(self._folder / output, kill_at)
+            os.kill(copy, signal.SIGKILL)
+        code = self.wait()
+        assert code == (0 if kill_at is None else -signal.SIGKILL), log.read_text()
+        return log.read_text()
+
+    def start(self, output: str, *more: str) -> tuple[int, Path]:
+        """Start the command in a copy; its number, and where it writes."""
         log = self._folder / f"{output}.log"
         words = [*arguments(self._folder, output), *more]
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([words, str(log)]) + "\n")
         self._process.stdin.flush()
-        copy = int(self._say())
-        if kill_at is not None:
-            self._wait_for(self._folder / output, kill_at)
-            os.kill(copy, signal.SIGKILL)
-        code = int(self._say())
-        assert code == (0 if kill_at is None else -signal.SIGKILL), log.read_text()
-        return log.read_text()
+        return int(self._say()), log
+
+    def wait(self) -> int:
+        """How the copy that was started last ended."""
+        return int(self._say())
 
     def close(self) -> None:
         """End the process."""
@@ -72,14 +81,16 @@ class Commands:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
-    def _wait_for(self, output: Path, answers: int) -> None:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            # A header comes first, and what the engine runs on.
-            if any(path.read_bytes().count(b"\n") > 1 + answers for path in journals(output)):
-                return
-            time.sleep(0.002)
-        pytest.fail(f"no journal with {answers} answers in {output}")
+
+def wait_for(output: Path, answers: int) -> None:
+    """Wait until the journal there holds so many answers."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        # A header comes first, and what the engine runs on.
+        if any(path.read_bytes().count(b"\n") > 1 + answers for path in journals(output)):
+            return
+        time.sleep(0.002)
+    pytest.fail(f"no journal with {answers} answers in {output}")
 
 
 def journals(output: Path) -> list[Path]:
@@ -168,7 +179,9 @@ def test_a_journal_with_other_parameters_is_not_used_and_that_is_said(
     assert journals(folder / "other") == [left]
 
 
-STORM = 20
+# Kills at random moments: of whole processes while they import, of copies from there to their end,
+# and of copies while they score and save.
+STORM = ("import",) * 6 + ("run",) * 10 + ("score",) * 4
 
 
 def started(folder: Path, output: str) -> subprocess.Popen[bytes]:
@@ -179,28 +192,73 @@ def started(folder: Path, output: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.long
-def test_a_storm_of_kills_at_any_moment_changes_no_result(folder: Path) -> None:
-    """Whole processes, killed while they import, load, answer or score."""
-    start = time.monotonic()
-    assert started(folder, "calm").wait() == 0
-    seconds = time.monotonic() - start
-    expected = saved(folder / "calm")
+def test_a_storm_of_kills_at_any_moment_changes_no_result(
+    commands: Commands, folder: Path, whole: tuple[Any, dict[str, bytes]]
+) -> None:
+    seconds = _durations(commands, folder)
     rng = random.Random(0)
-    killed = finished = 0
-    while killed < STORM:
-        finished += _take(folder, expected)
-        process = started(folder, "storm")
-        try:
-            assert process.wait(rng.uniform(0, seconds)) == 0
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            killed += 1
-    finished += _take(folder, expected)
+    moments = rng.sample(STORM, len(STORM))
+    killed, finished = dict.fromkeys(STORM, 0), 0
+    while moments:
+        finished += _take(folder, whole)
+        moment = moments[-1]
+        if _kill(moment, commands, folder, rng.uniform(0, seconds[moment])):
+            killed[moment] += 1
+            moments.pop()
+    finished += _take(folder, whole)
+    # The last one is a process of its own too.
     assert started(folder, "storm").wait() == 0
     assert journals(folder / "storm") == []
-    assert _take(folder, expected) == 1
-    print(f"{killed} killed, {finished} ended before, {seconds:.0f} s for one in peace")
+    assert _take(folder, whole) == 1
+    print(f"killed: {killed}; {finished} ended before; in peace, seconds: {seconds}")
+
+
+def _durations(commands: Commands, folder: Path) -> dict[str, float]:
+    """Seconds that each part of a run takes where nothing ends it."""
+    start = time.monotonic()
+    process = started(folder, "calm")
+    wait_for(folder / "calm", 0)
+    imported = time.monotonic() - start
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    start = time.monotonic()
+    commands.start("timed")
+    wait_for(folder / "timed", ANSWERS)
+    answered = time.monotonic()
+    assert commands.wait() == 0
+    end = time.monotonic()
+    return {"import": imported, "run": end - start, "score": end - answered}
+
+
+def _kill(moment: str, commands: Commands, folder: Path, seconds: float) -> bool:
+    """Start the command and kill it after so long; whether it had not ended before."""
+    if moment == "import":
+        process = started(folder, "storm")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            assert process.wait(seconds) == 0
+            return False
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    copy, log = commands.start("storm")
+    if moment == "score":
+        # An earlier run may have had all answers, and lm-eval takes a while to ask for them.
+        _wait_for_call(log)
+        wait_for(folder / "storm", ANSWERS)
+    time.sleep(seconds)
+    # Until its end was told, the number is not given to another process.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(copy, signal.SIGKILL)
+    code = commands.wait()
+    assert code in (0, -signal.SIGKILL), log.read_text()
+    return code != 0
+
+
+def _wait_for_call(log: Path) -> None:
+    """Wait until lm-eval asks the model."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and "Running generate_until" not in log.read_text():
+        time.sleep(0.002)
 
 
 def _take(folder: Path, expected: tuple[Any, dict[str, bytes]]) -> int:
