@@ -162,6 +162,7 @@ _TYPED_MIXED = re.compile(r"(?<![\d.}])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])")
 _TYPED_FRACTION = re.compile(r"(?<![\d.}^_/])(\d+) ?/ ?(\d+)(?=(?: ?\\sqrt| \\pi)(?![A-Za-z]))")
 _RAISED_FRACTION = re.compile(r"\^\{(\d+)\} ?/ ?_\{(\d+)\}")
 _CHOOSE = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
+_UNENDING = re.compile(r"(?<=\d)\.{3,}$")
 _OVERLINE = re.compile(r"(?<=[\d.])\s*\\(?:bar|dot)\s*(?=\{ ?\d+ ?\}|\d)")
 _REPEATED = re.compile(r"(?<![\d.])(\d+\.\d{0,9}?)(\d{1,3}?)\2{2,9} ?(?:\\[lc]?dots|\.\.\.)$")
 _IN_BRACKETS = re.compile(r"(?<![\d.])(\d+\.\d*)\((\d+)\)(?![\d.])")
@@ -184,6 +185,19 @@ _WORDY = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
 FUNCTIONS = (
     "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min|det"
 )
+_COUNTED = re.compile(
+    r"^(?:\{ ?\} ?)?([_^]?) ?\{? ?(\d+) ?\}? ?([CP]) ?_? ?\{? ?(\d+) ?\}?$(?<=[\d}])"
+)
+
+
+def _counted(count: re.Match[str]) -> str:
+    """Choices or arrangements of some of several."""
+    mark, several, how, some = count.groups()
+    if not mark and "_" not in count[0]:
+        return count[0]
+    return f"\\binom{{{several}}}{{{some}}}" + f" \\cdot {some}!" * (how == "P")
+
+
 #: Names and signs that are typed where LaTeX has a command.
 _TYPED = (
     (re.compile(r"\\?(?<![A-Za-z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
@@ -201,12 +215,16 @@ _TYPED = (
     (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)|(?<=\d) [xX] (?=\d)"), r"\\cdot "),
     (re.compile(r"(?<=\d) ?\\text ?\{ ?[xX] ?\} ?(?=10 ?\^)"), r"\\cdot "),
     (re.compile(r"(?<=[\d}]) ?\\b?mod(?![A-Za-z])"), r"\\bmod "),
+    # Combinations and arrangements: ^4C_2, {}_4P_2.
+    (_COUNTED, lambda count: _counted(count)),
 )
 _DEGREES = re.compile(
-    r"\^ ?\{ ?(?:\\circ|\\text ?\{ ?o ?\}|o|\^ ?\\circ) ?\}"
-    r"|\^ ?(?:\\circ|\\text ?\{ ?o ?\}|o(?![A-Za-z]))|\\degrees?(?![A-Za-z])"
-    r"|\\text ?\{ ?\^\\circ ?([CF]?) ?\}|\\circ ?$"
+    r"(?:\^ ?\{ ?(?:\\circ|\\text ?\{ ?o ?\}|o|\^ ?\\circ) ?\}"
+    r"|\^ ?(?:\\circ|\\text ?\{ ?o ?\}|o(?![A-Za-z]))|\\degrees?(?![A-Za-z]))"
+    r"(?: ?(?:[CF]|\\text ?\{ ?[CF] ?\})$)?"
+    r"|\\text ?\{ ?\^\\circ ?[CF]? ?\}|\\circ ?$"
 )
+_PI_DEGREES = re.compile(r"^([^,]*\\pi[^,]*?) ?\^ ?\{? ?\\circ ?\}?$")
 _CURRENCY = re.compile(
     r"\\text ?\{ ?(?:[A-Z]{0,2}\\?\$|USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|US|CAD|AUD|CHF) ?\}"
     r"(?= ?[-\d.\\])|(?<![A-Za-z\\])(?:(?:USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|CAD|AUD|CHF) ?(?=-?\d)"
@@ -402,6 +420,7 @@ _LARGE = {
     "\u043c\u043b\u043d": "1000000",
     "tausend": "1000",
     "hal": "0.5",
+    "ten": "10",
     "third": r"\frac{1}{3}",
     "fourth": r"\frac{1}{4}",
     "fifth": r"\frac{1}{5}",
@@ -415,7 +434,8 @@ _LARGE = {
 }
 _LARGE_WORD = re.compile(
     r"(?<=\d) ?(\\text ?\{)? ?"
-    rf"({'|'.join(word for word in _LARGE if word not in ('k', 'hal'))}|(?<=\{{)[ ]?k|hal(?=ves))"
+    rf"({'|'.join(word for word in _LARGE if word not in ('k', 'hal', 'ten'))}"
+    r"|(?<=\{)[ ]?k|hal(?=ves)|ten(?=s))"
     r"(?:ves|s|\u0430|\u0438)?(?![A-Za-z])",
     re.IGNORECASE,
 )
@@ -481,6 +501,17 @@ _BASE = re.compile(
 _BRACKETED_DIGITS = re.compile(r"^\((?:\\text ?\{)?([\dA-F]+)\}?\)(?= ?_\{)")
 
 
+_AND_A_PART = re.compile(
+    r"(?<=\d) ?(?:\\text ?\{ ?)?and (a|one|two|three) (half|halves|quarter|third)s?\b ?\}?"
+)
+_PARTS = {"a": 1, "one": 1, "two": 2, "three": 3, "half": 2, "halves": 2, "quarter": 4, "third": 3}
+
+
+def with_parts(text: str) -> str:
+    """With digits for what words add to a number: 12 1/2 for "12 and a half"."""
+    return _AND_A_PART.sub(lambda part: f" {_PARTS[part[1]]}/{_PARTS[part[2]]}", text)
+
+
 def clean(text: str) -> str:
     """What is left of an answer without decoration; may be empty.
 
@@ -494,6 +525,7 @@ def clean(text: str) -> str:
     text = ascii_math(text).replace("**", "^").replace("*", "\\cdot ")
     text = _COLUMN_SPACING.sub("", text)
     text = _ROW_SPACING.sub(r"\\\\", _NEW_ROW.sub(r"\\\\", _SPACES.sub(" ", text)))
+    text = _UNENDING.sub(r"\\ldots ", with_parts(text).rstrip(" $"))
     text = _WIDE.sub(", ", _REMARK.sub("", text.rstrip(" .$")))
     text = _spaced(_LAYOUT.sub(" ", _DELIMITERS.sub(lambda found: found[1] or " ", text)))
     text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))
@@ -502,7 +534,7 @@ def clean(text: str) -> str:
     text = _spaced(_without_fonts(text))
     text = _worded(_unwrapped(_trimmed(_LED.sub(" ", text))))
     text = _spaced(_TRIG_DEGREES.sub(r"\\\1(\\frac{\2\\pi}{180})", text))
-    text = _DEGREES.sub(r" \1", text)
+    text = _DEGREES.sub(" ", _PI_DEGREES.sub(r"\1 \\cdot \\frac{\\pi}{180}", text))
     text = _trimmed(_spaced(_SIGNS.sub(" ", text)))
     for typed, command in _TYPED:
         text = typed.sub(command, text)
@@ -648,12 +680,12 @@ def _without_units(text: str) -> str:
     shorter = _trimmed(re.sub(r"(?<=\d) ?\\Omega$|(?<=\d)[\"']$", "", text))
     shorter = _trimmed(_TYPED_UNIT.sub("", shorter)) or text
     words = _TYPED_WORDS.search(shorter)
-    if words and _is_unit(words[1], typed=True):
+    if words and is_unit(words[1], typed=True):
         shorter = shorter[: words.start()]
     return _trimmed(shorter) or text
 
 
-def _is_unit(words: str, typed: bool = False) -> bool:
+def is_unit(words: str, typed: bool = False) -> bool:
     """Whether words after a value say what it counts and leave it as it is."""
     inner = words.strip(" ()[].,;")
     bare = (
@@ -682,7 +714,7 @@ def _is_unit(words: str, typed: bool = False) -> bool:
 
 
 def _unit(found: re.Match[str]) -> str:
-    if not _is_unit(found[2]):
+    if not is_unit(found[2]):
         return found[0]
     # A brace that the unit had to itself goes with it.
     return " " * (found[1].count("{") == bool(found[4])) or found[1] + (found[4] or "")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from iha_eval.answers.clean import LONGEST, ascii_math
+from iha_eval.answers.clean import LONGEST, ascii_math, is_unit, with_parts
 from iha_eval.answers.read import Expression, read, solved
 
 #: How a data set's answers look: a number (GSM8K) or any math (MATH).
@@ -62,7 +62,10 @@ _NEXT_TURN = re.compile(
 _NUMBERED_PROBLEM = re.compile(
     r"^[#*\[ \t]{0,8}(?:(?:Problem|Question|Exercise|Example|Q)s? ?(?:#|No\.? ?)?\d{1,4}"
     r"(?:\*{0,2}[:.)\]]|\*{0,2}[ \t]*$)|(?:Next|Another|New) (?:problem|question|exercise)\b"
-    r"|\[(?:Problem|Question)\])|^#{1,4}[ \t]*(?:Example|Exercise|Problem|Question)"
+    r"|\[(?:Problem|Question)\]|(?:(?:Now|OK|Okay|Next),? )?"
+    r"(?:Here(?:'s| is)|Let(?:'s| us) (?:try|do|solve|look at|consider)|Consider)"
+    r" (?:another|a (?:similar|new|second)|the next|one more)(?: \w+)?"
+    r" (?:problem|question|example|exercise)\b)|^#{1,4}[ \t]*(?:Example|Exercise|Problem|Question)"
     r"(?: \d|(?: [Ss]tatement)?\**:?[ \t]*$)",
     re.M,
 )
@@ -83,6 +86,33 @@ _BOX_START = re.compile(r"\\boxed|\\fbox|\\framebox|(?<![A-Za-z\\])boxed(?=\{)")
 _BARE = re.compile(r"[-+]?[\d\\(\[.][^$\n]*|[a-zA-Z](?=\s*(?:\$|$))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 #: The question's "put your answer in \\boxed{}", repeated.
+#: Characters before and behind a box that are looked at.
+_AROUND = 300
+_OPEN_ARGUMENT = r"\\(?:sqrt(?:\[\w+\])?|[dt]?frac(?:\{[^{}]*\})?)\{"
+#: What ends just before a box and belongs to its value, without and with a space between the two.
+_ATTACHED = re.compile(
+    r"(?:(?<![^\n$\s=(\[])-|(?<=[\d)}])[*/^_+]|(?<=[\w\s$])[<>]|(?<=\d)|\\(?:cdot|times|pm|sqrt)\s?"
+    rf"|{_OPEN_ARGUMENT})$"
+)
+_FACTOR = re.compile(
+    r"(?:[-+*/^_<>|!\u2212\xb1\u2264\u2265\u2260]|\d|(?<![\\A-Za-z{])[a-zA-Z]"
+    r"|\\(?:cdot|times|pm|mp|sqrt|div|l[et]q?(?:slant)?|g[et]q?(?:slant)?|neq?|pi|log|ln|sin|cos|tan)"
+    rf"|\\[dt]?frac\{{[^{{}}]*\}}\{{[^{{}}]*\}}|\\sqrt\{{[^{{}}]*\}}|{_OPEN_ARGUMENT})"
+    r"(?:\s|\\[,;:! ]|\\quad)*$"
+)
+_POWER_ATTACHED = re.compile(r"[\^_!](?!\{?\\circ)|[-+*/]\d|\\(?:sqrt|pi|cdot|times)")
+_POWER_OF = re.compile(
+    r"\s*(?:[\^_!](?!\{?\s*\\circ)|[-+*/<>]|\d|[a-zA-Z]|\(|\\(?:cdot|times|div|sqrt|pi|[dt]?frac|pm|mp"
+    r"|l[et]q?|g[et]q?)(?![a-z]))"
+)
+_WORD_AFTER = re.compile(
+    r"[\s$)\]\\]*(?:text\{\s*)?((?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore)s?\b"
+    r"|(?:more|less|fewer|greater) than(?= ?[$\\\d])|(?:or|and) (?:more|less|fewer|above|below)\b"
+    r"|(?:th|st|nd|rd)\b)"
+)
+_MATH_EDGE = re.compile(r"\$|\\[()\[\]]|\n|(?<![<>!])=|\\(?:approx|implies|Rightarrow)(?![a-z])")
+_WORD_EDGE = re.compile(rf"{_MATH_EDGE.pattern}|\s")
+_LETTER = re.compile(r"[(\s]*(?:\\(?:text|textbf|mathrm|mathbf)\{)?\(?[A-H][)\s}.]*")
 _PLACEHOLDER = re.compile(
     r"\s*(?:\\text\s*\{)?[\s<\[(]*(?:(?:your|the|my|final|numerical|correct|integer)[\s_-])*"
     r"(?:answer|result|value|number|solution|expression)(?: here| goes here)?[\s>\])]*\}?\s*"
@@ -121,14 +151,18 @@ _STATED = re.compile(
 _HASHES = re.compile(r"^[ \t>]{0,4}#{3,6}[ \t]*([^\n#][^\n]*)|####[ \t]*([^\n#][^\n]*)", re.M)
 _HEADING = re.compile(
     r"[*_\s]*(?:\d{1,2}[.)]\s+[*_]*[A-Za-z]|\d{1,2}\s*:\s*[A-Za-z]"
-    r"|(?:step|part|case|method|section|phase|day|option|approach|stage|example|problem|question)\b)",
+    r"|(?:step|part|case|method|section|phase|day|week|option|approach|stage|example|problem|question"
+    r"|note|check|verif\w+|round|table|figure|lemma|claim|no|none|not)\b)",
     re.IGNORECASE,
 )
 _HASHED = re.compile(
     r"[*_\s]*(?:(?:the )?(?:final )?(?:answer|result|total|ans)\b(?:\s+is)?[*_\s]*[:=]?\s*)?"
-    r"(?:so|thus|therefore)?[,\s]*(?:[A-Za-z]\w{0,12}\s*)?[*_\s]*(?:=|:)?\s*[(\[{\\$*<\s]*[-+]?[$\\(\s]*[\d.]",
+    r"(?:so|thus|therefore)?[,\s]*(?:[A-Za-z]\w{0,12}\s*[*_\s]*[=:]|[A-Z]{2,3} |rs\.? )?"
+    r"[\s(\[{\\$*<]*[-+]?[$\\(\s]*[\d.]",
     re.IGNORECASE,
 )
+#: Several of them on a line are answers to several questions.
+_LABELED = re.compile(r"[A-Za-z]\s?[:=]\s?\$?-?\d")
 _SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s|$)|\n|<\||</|\u3002")
 _REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if|per)\b")
 _ASIDE = re.compile(r",\s(?!\d)|\s\((?!\d+\)?$)|(?<=[\w)]):\s|;\s")
@@ -148,6 +182,11 @@ _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)",
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
 _ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=\s?([^=\n]{1,200})$")
 _TIDY = " \t*_\"'`:"
+#: A result that nothing but what it is for stands behind: = $36 on 5 gifts.
+_EQUALS_SOMETHING = re.compile(
+    r"=\s*(\$?\d[\d.,]*(?: [a-z]+){0,3} (?:on|in|for|after|from|with|per|by|at|over|of)"
+    r" [^.,;:=]*)\.?$"
+)
 _ENTRY = r"(?:[A-Za-z]\s?=\s?)?[-+]?(?:\d|\\)[^\s,;]{0,40}"
 _LISTED = re.compile(rf"(?:^|\s)({_ENTRY}(?:, ?{_ENTRY})*,?\s(?:and|or)\s{_ENTRY})$")
 _FORMULA = re.compile(
@@ -200,7 +239,7 @@ def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
             tail = tail[: max(tail.rfind(" "), tail.rfind("\n")) + 1]
         found = _stated_answer(tail, kind, cut)
         if found is not None:
-            return found
+            return found or None
         if boxed is None:
             return None if cut else _concluded(tail, kind)
     return _of_kind(boxed, kind)
@@ -314,6 +353,8 @@ def _boxes(text: str) -> tuple[str | None, int]:
         start = end = at
     if not contents:
         return None, 0
+    if len(contents) == 1:
+        return _widened(text, start, contents[0], last), last
     return ", ".join(_distinct(contents[::-1])), last
 
 
@@ -342,8 +383,24 @@ def _boxed(text: str, end: int) -> tuple[int, str, int] | None:
         inside = _inside(text, opened.end())
         if inside is not None and not _PLACEHOLDER.fullmatch(inside):
             closed = opened.end() + len(inside) + 2 * (text[opened.end()] == "{")
-            return start, inside, closed
+            if not _is_denied(text, start, closed):
+                return start, inside, closed
     return None
+
+
+def _widened(text: str, start: int, inside: str, end: int) -> str:
+    r"""What a box states together with factors and signs outside of it: `-\boxed{9}` is -9."""
+    before = text[max(0, start - _AROUND) : start].rpartition("\n\n")[2]
+    after = text[end : end + _AROUND].partition("\n\n")[0]
+    window = f"{before}\\boxed{{}}{after}"
+    in_math = any(math.start < len(before) < math.end for math in passages(window))
+    left = not _TAG_END.search(before) and (_FACTOR if in_math else _ATTACHED).search(before)
+    right = (_POWER_OF if in_math else _POWER_ATTACHED).match(after)
+    if (left or right) and not _LETTER.fullmatch(inside):
+        edge = _MATH_EDGE if in_math else _WORD_EDGE
+        return f"{edge.split(before)[-1]}({inside}){edge.split(after)[0].rstrip(' .,;')}"
+    word = _WORD_AFTER.match(after)
+    return f"{inside}\\text{{ {word[1]}}}" if word else inside
 
 
 def _inside(text: str, at: int) -> str | None:
@@ -363,29 +420,36 @@ def _inside(text: str, at: int) -> str | None:
 
 
 def _stated_answer(tail: str, kind: Kind, cut: bool) -> str | None:
-    """What a line of hashes or the last "answer is" states."""
-    hashed = _hashed(tail)
+    """What a line of hashes or the last "answer is" states; empty if that cannot be read."""
+    after = _after_statement(tail)
+    hashed = _hashed(tail, alone=after is None)
     if hashed is not None and kind == "number":
+        if len(_LABELED.findall(hashed)) > 1:
+            return ""
         found = numbers(hashed.rpartition("=")[2][:_LINE])
         if found:
-            return found[0]
-    after = _after_statement(tail)
+            return found[0] or ""
     if after is not None:
         answer = _stated_number(after) if kind == "number" else _stated_math(after, cut)
         if answer is not None:
-            return _fitting(answer) if answer else None
+            return _fitting(answer) or ""
     if hashed is not None:
         return _stated_math(hashed.strip(_TIDY), cut)
     return None
 
 
-def _hashed(tail: str) -> str | None:
-    """The last line of hashes that is an answer rather than a heading."""
+def _hashed(tail: str, alone: bool) -> str | None:
+    """The last line of hashes that is an answer rather than a heading.
+
+    Args:
+        tail: The end of the text.
+        alone: Whether any line with a number will do if the text ends with it.
+    """
     lines: list[str] = []
     for found in _HASHES.finditer(tail):
         line = (found[1] or found[2])[:_LINE]
-        alone = not tail[found.end() : found.end() + 200].strip()
-        answers = _HASHED.match(line) or (alone and re.search(r"\d", line))
+        ends = alone and not tail[found.end() : found.end() + 200].strip()
+        answers = _HASHED.match(line) or (ends and re.search(r"\d", line))
         if answers and not _HEADING.match(line) and not line.rstrip(" *").endswith(":"):
             lines.append(line)
     return lines[-1] if lines else None
@@ -464,7 +528,10 @@ def _concluded(tail: str, kind: Kind) -> str | None:
     """The answer of the last line that has one; for math, of the last one that concludes."""
     if kind == "number":
         for line in reversed(tail.splitlines()):
-            if _AFTERTHOUGHT.match(line):
+            title = line.lstrip(" \t>")
+            if _AFTERTHOUGHT.match(line) or (
+                title[:1] == "#" and _HEADING.match(title.lstrip("# "))
+            ):
                 continue
             found = _line_number(line[-_LINE:])
             if found:
@@ -495,6 +562,9 @@ def _line_number(line: str) -> list[str | None]:
     bold = _last(_BOLD, line)
     if bold and len(found := numbers(bold[1])) == 1:
         return found
+    closing = _EQUALS_SOMETHING.search(line)
+    if closing and (found := numbers(closing[1])):
+        return found[:1]
     outside = re.sub(r"(?<=[a-z.,]) ?\((?=[^()]*[a-z])[^()]*\)", "", line)
     found = numbers(outside) or numbers(line)
     return found[-1:]
@@ -518,7 +588,7 @@ def _line_math(line: str, sure: bool) -> str | None:
     if assigned and not re.search(r"(?<![\\A-Za-z])[A-Za-z]{3}", assigned[2]):
         return assigned[2]
     giving = _GIVING.search(plain)
-    if giving and _FORMULA.fullmatch(giving[1]):
+    if giving and _FORMULA.fullmatch(giving[1]) and not _is_denied(plain, *giving.span(1)):
         return giving[1]
     found = numbers(line)
     if found:
@@ -531,7 +601,16 @@ def _line_math(line: str, sure: bool) -> str | None:
 _CLOSING = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 _MATH_SIGN = re.compile(r"\$\$|\$|\\.|\n[ \t]*\n", re.DOTALL)
 _BETWEEN = re.compile(r"[ \t]*(?:,|;)?[ \t]*(?:and|or|&)?[ \t]*\n?[ \t]*")
-_DENIED_MATH = re.compile(r"\b(?:not|never|isn't|n't)[ \t]*(?:be |equal |to ){0,3}$")
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|cannot|neither)|n['\u2019]t)\s+(?:(?:be|equals?|to|simply|really|actually|the"
+    r"|answer)\s+){0,3}[$\\(\[*\s]*(?:boxed\{)?$",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(
+    r"[\s$)\]}\\*]*(?:(?:is|was|are|would be|seems|looks) (?:\w+ly |also |just )?"
+    r"(?:not|never|wrong|incorrect|false|impossible|too)\b|(?:is|was|would|could|can|does|do)n['\u2019]t\b"
+    r"|cannot\b)"
+)
 _SIGNED_NAME = re.compile(
     r"[A-Za-z](?:_\{?\w\}?)?'?|[A-Z]{1,4}|\\[a-z]+|\\text\{[^{}]*\}|[A-Za-z]\([a-z]\)"
 )
@@ -559,11 +638,17 @@ def passages(text: str) -> list[Passage]:
     return found
 
 
+def _is_denied(text: str, start: int, end: int) -> bool:
+    """Whether the text says that what stands between two places is not the answer."""
+    return bool(
+        _DENIED.search(text[max(0, start - 60) : start])
+        or _DENIED_AFTER.match(text[end : end + 80])
+    )
+
+
 def affirmed(text: str, found: list[Passage]) -> list[Passage]:
-    """Those that no "not" stands in front of."""
-    return [
-        one for one in found if not _DENIED_MATH.search(text[max(0, one.start - 30) : one.start])
-    ]
+    """Those that nothing denies."""
+    return [passage for passage in found if not _is_denied(text, passage.start, passage.end)]
 
 
 def runs(text: str, found: list[Passage]) -> list[list[Passage]]:
@@ -610,7 +695,7 @@ _POWER = r"(?:\s?\^\s?\{?-?\d++\}?)?"
 _TERM = rf"{_DIGITS}{_POWER}"
 _LARGE = (
     r"(?:[eE][-+]?\d{1,4}(?!\w)|[kK](?![A-Za-z])"
-    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|million|[bt]rillion|dozen|lakh|crore)s?|k)\b\}?)?"
+    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore)s?|k)\b\}?)?"
 )
 _NUMERAL = re.compile(
     rf"(?<![A-Za-z0-9_.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}"
@@ -620,11 +705,10 @@ _RANGE = re.compile(r"(?<=[\d}])-(?=[\d$])(?!\d{1,9}/\d)|\b(?:to|or)\b|\band\b")
 _AND_A_FRACTION = re.compile(r"(\d+) and (\d+/\d+)")
 #: After these a sign belongs to the number even if a space follows it.
 _SIGN_APART = re.compile(r"(?:^|[=:#]|\b(?:is|was|be|equals|of))\s*-\s$")
-_DENIED_NUMBER = re.compile(r"\b(?:not|n't)\s*$")
 #: What says that a number is a bound rather than the answer, before it and after it.
 _BOUND = re.compile(
-    r"\b(?:than|at least|at most|up to|under|over|below|above|exceeds?|exceeding|beyond|maximum of"
-    r"|minimum of|or more than)\b[^\w]{0,5}$|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
+    r"(?:\\pm|\\mp)\s?$|\b(?:than|at least|at most|up to|under|over|below|above|exceeds?"
+    r"|exceeding|beyond|maximum of|minimum of|or more than)\b[^\w]{0,5}$|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
     r"|\\[gl]eq?(?:slant)?|\\[gl]t|\\neq?|>=|<=|!=)\s*\$?$",
     re.IGNORECASE,
 )
@@ -635,15 +719,33 @@ _BOUND_AFTER = re.compile(
     r"(?:more|fewer|less|greater|above|below|under|over|up|higher|lower|older|younger|larger|smaller"
     r"|beyond)\b|\s?(?:\\[lc]?dots|\.\.\.)(?!\s?[,+])",
 )
+_GLUED = re.compile(r"[A-Za-z]+")
+_MEASURES = (
+    r"(?:dollars?|feet|foot|ft|yards?|hours?|hrs?|h|minutes?|mins?|m|weeks?|days?|years?|months?"
+    r"|pounds?|lbs?|miles?|meters?|kilograms?|kg|gallons?|quarts?|degrees?|dozens?)"
+)
+#: What makes a number a part of a longer quantity: 14 feet 6 inches, 14 less than 20, 14 out of 20.
+_PART_AFTER = re.compile(
+    rf"\s?{_MEASURES},?\s?(?:and\s)?\d+\s?[A-Za-z]|(?:\s[A-Za-z]+){{1,2}} and \$?\d+ [a-z]{{3}}"
+    r"|\s(?:(?:less|more|fewer|greater|lower|higher) than|out of|over|into)\s(?:the )?\$?\d"
+    r"|['\u2032]\s?\d|/x|\s?\\pm|\s?[x*/]\s?[a-z]\b",
+)
 _NUMBER_MARKS = (
     # Separators of thousands other than commas, and commas in other places.
     (re.compile(r"(?<![\d.,'_])(\d{1,3})((?:['_]\d{3})+)(?![\d'_])"), re.compile("['_]")),
     (re.compile(r"(?<![\d.,])(\d{1,2})((?:,\d{2})+,\d{3})(?![\d,])"), re.compile(",")),
     (re.compile(r"(?<![\d.,])(\d{1,3})((?:, 0\d{2})+)(?![\d,])"), re.compile(", ")),
 )
-#: Letters that are numbers behind money only: $1.5M.
-_MONEY = re.compile(r"(\$\s?\d[\d.,]*)\s?(mn|bn|[mb])(?![A-Za-z])", re.IGNORECASE)
-_MONEY_IN = {"m": "million", "mn": "million", "b": "billion", "bn": "billion"}
+#: Letters that are numbers; a small one only behind money: $1.5m.
+_LETTER_FACTOR = re.compile(
+    r"(?<![\w.,])(\d[\d.,]*)\s?(mil|mln|mn|bn|[MBK])(?![\w'^/])|(\$\s?\d[\d.,]*)\s?([mb])(?![A-Za-z])"
+)
+_LETTERS = {"m": "million", "b": "billion", "k": "thousand"}
+_DOLLARS_AND_CENTS = re.compile(r"(?<![\w.,$])\$?(\d[\d,]*)(?: dollars?)?,? and (\d\d) cents?\b")
+_SIGN_WORD = re.compile(
+    r"(?<=\d)\s(plus|minus|times|divided by|multiplied by)\s(?=\$?\d)", re.IGNORECASE
+)
+_SIGN_WORDS = {"plu": "+", "min": "-", "tim": "*", "mul": "*", "div": "/"}
 _ZERO_CENTS = re.compile(r"(?<=\d),00(?![\d,])")
 _FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])")
 _NEGATIVE = re.compile(
@@ -660,13 +762,24 @@ def numbers(text: str) -> list[str | None]:
     """
     text = _plain_numbers(text)
     found: list[str | None] = []
+    part_of = 0
     for numeral in _NUMERAL.finditer(text):
         before = text[max(0, numeral.start() - 20) : numeral.start()]
-        if not _DENIED_NUMBER.search(before):
-            bound = (_BOUND.search(before) and not _TAG_END.search(before)) or _BOUND_AFTER.match(
-                text, numeral.end()
-            )
-            found.append(None if bound else _whole(numeral[0], bool(_SIGN_APART.search(before))))
+        if _is_denied(text, *numeral.span()):
+            continue
+        part = _PART_AFTER.match(text, numeral.end())
+        glued = _GLUED.match(text, numeral.end())
+        if (
+            part
+            or numeral.start() < part_of
+            or (glued and not is_unit(glued[0], typed=True))
+            or (_BOUND.search(before) and not _TAG_END.search(before))
+            or _BOUND_AFTER.match(text, numeral.end())
+        ):
+            found.append(None)
+        else:
+            found.append(_whole(numeral[0], bool(_SIGN_APART.search(before))))
+        part_of = part.end() if part else part_of
     return found
 
 
@@ -677,9 +790,16 @@ def _plain_numbers(text: str) -> str:
     for pattern, separator in _NUMBER_MARKS:
         text = pattern.sub(lambda found: separator.sub("", found[0]), text)  # noqa: B023
     text = _FULL_HOUR.sub(r"\1", _ZERO_CENTS.sub("", text))
-    text = _AND_A_FRACTION.sub(r"\1 \2", text)
-    text = _MONEY.sub(lambda found: f"{found[1]} {_MONEY_IN[found[2].lower()]}", text)
+    text = with_parts(_AND_A_FRACTION.sub(r"\1 \2", text))
+    text = _DOLLARS_AND_CENTS.sub(r"\1.\2", text)
+    text = _LETTER_FACTOR.sub(_with_factor, text)
+    text = _SIGN_WORD.sub(lambda sign: f" {_SIGN_WORDS[sign[1].lower()[:3]]} ", text)
     return _NEGATIVE.sub("-", re.sub(" {2,}", " ", text))
+
+
+def _with_factor(numeral: re.Match[str]) -> str:
+    letter = (numeral[2] or numeral[4])[0].lower()
+    return f"{numeral[1] or numeral[3]} {_LETTERS[letter]}"
 
 
 def _whole(numeral: str, negative: bool) -> str | None:

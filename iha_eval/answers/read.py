@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from math import inf
 
 from iha_eval.answers.arithmetic import value_of
 from iha_eval.answers.clean import LONGEST, clean
@@ -166,8 +167,10 @@ _PLAIN = re.compile(r"-?[1-9]\d*(?:\.\d+)?")
 #: A choice of a test, in front of what it says.
 _CHOICE = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf) ?\{ ?\(?([A-Z])[).:]{1,2} ?\}[\s~\\]*(?=[^\s~\\}])"
-    r"|\(?([A-H])(?:\)|[.:] )\s*(?=[^\s,)])"
+    r"|\\text ?\{ ?\(?([A-H])[).:] ?(?=[^{}]+\}$)|\(?([A-H])(?:\)|[.:] )\s*(?=[^\s,)])"
 )
+#: Intervals of a set that are looked at.
+_LARGEST_SET = 40
 _REALS = ["(", "-", "\\infty", ",", "\\infty", ")"]
 
 #: Signs that math-verify's parser drops or takes for others, such as a ratio for a quotient.
@@ -205,10 +208,11 @@ _MODULUS = re.compile(
 _AND_A_FRACTION = re.compile(
     r"(\d+) ?(?:\\text ?\{)? ?and ?\}? ?((?:\\[dt]?frac ?\{\d+\} ?\{\d+\}|\d+ ?/ ?\d+))"
 )
+_OTHER_ANGLE = re.compile(r"(?<![A-Za-z])rad(?:ian)?s?(?![A-Za-z])|['\u2032]")
 _PERCENT = re.compile(r"^(?!.*\\approx|.*=).*(?:%|\bper ?cent)\W*$")
 
 
-def fitting(answer: str, gold: Shape) -> Shape | None:
+def fitting(answer: str, gold: Shape, degrees: bool = False) -> Shape | None:
     r"""The shape of an answer, of what it is about where the gold answer shows that.
 
     Where the gold answer is no equation, an answer A = B is B, or A if B is a bare name; what
@@ -218,16 +222,21 @@ def fitting(answer: str, gold: Shape) -> Shape | None:
     Args:
         answer: As for `read`.
         gold: The shape of the gold answer.
+        degrees: Whether that is an angle in degrees, so that one in another unit does not equal it.
     """
     answer = answer.strip()
     if len(answer) > LONGEST:
         return None
     if _PLAIN.fullmatch(answer):
         return read(answer)
+    if degrees and _OTHER_ANGLE.search(answer):
+        return expression(answer)
     letter = len(gold.form) == 1 and gold.form.isalpha()
     choice = _CHOICE.match(answer)
-    if choice:
-        answer = (choice[1] or choice[2]) if letter else answer[choice.end() :]
+    if choice and letter:
+        answer = choice[1] or choice[2] or choice[3]
+    elif choice:
+        answer = "\\text{" * bool(choice[2]) + answer[choice.end() :]
     elif letter and gold.form.isupper() and len(answer) == 1:
         answer = answer.upper()
     if "mod" not in gold.form:
@@ -242,6 +251,11 @@ def fitting(answer: str, gold: Shape) -> Shape | None:
         isinstance(gold, Expression) and gold.equation
     )
     return shape if stated else solved(answer) or shape
+
+
+def is_in_degrees(gold: str) -> bool:
+    """Whether a gold answer says that it is an angle in degrees."""
+    return "\\circ" in gold or "\N{DEGREE SIGN}" in gold or "degree" in gold
 
 
 def _is_share(gold: Shape) -> bool:
@@ -278,7 +292,10 @@ def _read(sequence: Sequence[str], depth: int) -> Shape:
         return _solutions(parts, elements, either) or unordered(elements, distinct=either)
     signs = _signs(sequence)
     if len(signs) > 1:
-        return unordered([_single(sign, depth) for sign in signs], distinct=True)
+        both = [_single(sign, depth) for sign in signs]
+        return ("\\ne" in sequence and _solutions(signs, both, False)) or unordered(
+            both, distinct=True
+        )
     return _single(sequence, depth)
 
 
@@ -292,66 +309,119 @@ def _solutions(
 ) -> Shape | None:
     """The set that a list of inequalities or intervals states; None if it states none.
 
-    Two that a letter must fulfill together, such as x > 1, x < 3, bound one interval. With "or"
+    What a letter must fulfill together, such as x > 1, x < 3, bounds one interval. With "or"
     between them, or where they have nothing in common, they are united.
     """
-    about = [sorted(set(part) & set(_ORDER)) for part in parts]
-    if all(about) and all(isinstance(one, Named) for one in elements):
-        rays = [one for one in elements if isinstance(one, Named)]
-        if len({ray.name for ray in rays}) > 1:
-            return None
-        sets: list[Shape] = [ray.value for ray in rays]
-        common = None if either else _common(sets)
-        return named(rays[0].name, common or unordered(sets, union=True))
-    if either and all(isinstance(one, Ordered) for one in elements):
+    if "\\ne" in parts[0] and isinstance(elements[0], Named):
+        # x \ne 0, 1 leaves out both.
+        name = elements[0].name
+        elements = [
+            element if isinstance(element, Named) else named(name, _left_out(element) or element)
+            for element in elements
+        ]
+    elif either and all(isinstance(element, Ordered) for element in elements):
         unbounded = any("\\infty" in part for part in parts)
-        return unordered(elements, union=True) if unbounded else None
-    return None
+        return _united(elements) if unbounded else None
+    elif not all({*part} & {*_ORDER, "\\ne"} for part in parts):
+        return None
+    rays = [element for element in elements if isinstance(element, Named)]
+    if len({ray.name for ray in rays}) != 1 or len(rays) < len(elements):
+        return None
+    values = [ray.value for ray in rays]
+    common = None if either else _common(values)
+    return named(rays[0].name, common or _united(values))
+
+
+#: Where an interval ends: at a number, or with 1 or -1 just above or below it.
+_End = tuple[Fraction | float, int]
+_Span = tuple[_End, _End]
+
+
+def _spans(shape: Shape) -> list[_Span] | None:
+    """The intervals and points that a set of numbers is made of; None if an end is not known."""
+    if isinstance(shape, Unordered):
+        inner = [_spans(part) for part in shape.parts]
+        known = [span for spans in inner if spans is not None for span in spans]
+        return None if None in inner else known
+    if isinstance(shape, Ordered) and len(shape.parts) == 2 and set(shape.brackets) <= set("[]()"):
+        low, high = (_bound(part) for part in shape.parts)
+        if low is None or high is None or low >= high:
+            return None
+        return [((low, int(shape.brackets[0] == "(")), (high, -int(shape.brackets[1] == ")")))]
+    point = _bound(shape)
+    return None if point is None else [((point, 0), (point, 0))]
+
+
+def _bound(shape: Shape) -> Fraction | float | None:
+    infinite = {"\\infty": inf, "-\\infty": -inf}.get(shape.form)
+    return shape.value if infinite is None and isinstance(shape, Expression) else infinite
+
+
+def _set(spans: Sequence[_Span]) -> Shape:
+    """The set of what is in any of some intervals, in as few as possible."""
+    merged: list[_Span] = []
+    for low, high in sorted(spans):
+        last = merged[-1][1] if merged else (-inf, 0)
+        if merged and (low[0] < last[0] or (low[0] == last[0] and low[1] - last[1] <= 1)):
+            merged[-1] = (merged[-1][0], max(last, high))
+        else:
+            merged.append((low, high))
+    parts: list[Shape] = []
+    for low, high in merged:
+        ends = _number(low[0]), _number(high[0])
+        brackets = ("(" if low[1] else "[") + (")" if high[1] else "]")
+        parts.append(ends[0] if low == high else ordered(brackets, ends))
+    points = all(low == high for low, high in merged)
+    return unordered(parts, union=not points) if parts else _leaf(["\\emptyset"])
+
+
+def _number(value: Fraction | float) -> Shape:
+    if isinstance(value, float):
+        return _leaf(["\\infty"] if value > 0 else ["-", "\\infty"])
+    return expression("", value)
+
+
+def _united(sets: Sequence[Shape]) -> Shape:
+    spans = _spans(Unordered("", True, tuple(sets)))
+    return unordered(sets, union=True) if spans is None else _set(spans)
 
 
 def _common(sets: Sequence[Shape]) -> Shape | None:
-    """What two rays have in common; None if that is nothing or not known."""
-    rays = [one for one in sets if isinstance(one, Ordered)]
-    if len(rays) != 2 or len(sets) != 2:
-        return None
-    lower = [ray for ray in rays if ray.parts[1].form == "\\infty"]
-    upper = [ray for ray in rays if ray.parts[0].form == "-\\infty"]
-    if len(lower) != 1 or len(upper) != 1 or lower == upper:
-        return None
-    low, high = lower[0].parts[0], upper[0].parts[1]
-    if not (isinstance(low, Expression) and isinstance(high, Expression)):
-        return None
-    if low.value is None or high.value is None or low.value >= high.value:
-        return None
-    return ordered(lower[0].brackets[0] + upper[0].brackets[1], (low, high))
-
-
-def _without(sequence: Sequence[str], depth: int) -> Shape | None:
-    """All real numbers but an interval or a few values, as a union; None for other differences."""
-    parts = _split(sequence, {"\\setminus"})
-    if len(parts) != 2 or list(parts[0]) != ["\\mathbb{R}"] or not parts[1]:
-        return None
-    left_out = _read(parts[1], depth + 1)
-    if isinstance(left_out, Ordered) and len(left_out.parts) == 2:
-        first, last = left_out.parts
-        opening, closing = tuple(left_out.brackets)
-        holes = [(first, last, ")" if opening == "[" else "]", "(" if closing == "]" else "[")]
-    else:
-        values = left_out.parts if isinstance(left_out, Unordered) else (left_out,)
-        known = [one for one in values if isinstance(one, Expression) and one.value is not None]
-        if len(known) != len(values):
+    """What some sets have in common; None if that is nothing or not known."""
+    common: list[_Span] = [((-inf, 1), (inf, -1))]
+    for shape in sets:
+        spans = _spans(shape)
+        if spans is None:
             return None
-        known.sort(key=lambda one: one.value or 0)
-        holes = [(one, one, ")", "(") for one in known]
-    starts = [(_leaf(["-", "\\infty"]), "("), *((hole[1], hole[3]) for hole in holes)]
-    stops = [*((hole[0], hole[2]) for hole in holes), (_leaf(["\\infty"]), ")")]
-    return unordered(
-        [
-            ordered(first[1] + last[1], (first[0], last[0]))
-            for first, last in zip(starts, stops, strict=True)
-        ],
-        union=True,
-    )
+        pairs = [(max(a[0], b[0]), min(a[1], b[1])) for a in common for b in spans[:_LARGEST_SET]]
+        common = [(low, high) for low, high in pairs if low <= high][:_LARGEST_SET]
+    return _set(common) if common else None
+
+
+def _left_out(shape: Shape) -> Shape | None:
+    """All real numbers but some; None if they are not known."""
+    spans = _spans(shape)
+    if spans is None:
+        return None
+    edges = [(-inf, 0), *(edge for low, high in sorted(spans) for edge in (low, high)), (inf, 0)]
+    gaps = [
+        ((high[0], high[1] + 1), (low[0], low[1] - 1))
+        for high, low in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    return _set([(low, high) for low, high in gaps if low <= high])
+
+
+def _by_sets(sequence: Sequence[str], depth: int) -> Shape | None:
+    """A set less another one, or what several have in common; None for anything else."""
+    for sign in ("\\setminus", "\\cap"):
+        parts = _split(sequence, {sign})
+        if len(parts) > 1 and all(parts):
+            first, *others = (_read(part, depth + 1) for part in parts)
+            if sign == "\\setminus":
+                others = [gaps for gaps in map(_left_out, others) if gaps is not None]
+            whole = len(others) == len(parts) - 1
+            return _common([first, *others]) if whole else None
+    return None
 
 
 def _signs(sequence: Sequence[str]) -> list[Sequence[str]]:
@@ -375,14 +445,14 @@ def _single(sequence: Sequence[str], depth: int) -> Shape:
         names = {one.name if isinstance(one, Named) else "" for one in sets}
         if len(names) == 1 and "" not in names:
             values = [one.value for one in sets if isinstance(one, Named)]
-            return named(names.pop(), unordered(values, union=True))
+            return named(names.pop(), _united(values))
         if all(part[0] == "\\{" for part in united):
             inner = [one.parts if isinstance(one, Unordered) else (one,) for one in sets]
             return unordered(sum(inner, ()), distinct=True)
-        return unordered(sets, union=True)
+        return _united(sets)
     return (
         _related(sequence, depth)
-        or _without(sequence, depth)
+        or _by_sets(sequence, depth)
         or _bracketed(sequence, depth)
         or _scaled(sequence, depth)
         or _leaf(sequence)
@@ -419,6 +489,9 @@ def _related(sequence: Sequence[str], depth: int) -> Shape | None:
         # A matrix and a shorter way to write it.
         return _read(sides[0], depth + 1)
     name = _name(sides[0])
+    if signs == ["\\ne"] and name:
+        gaps = _left_out(_read(sides[1], depth + 1))
+        return _equation(sequence) if gaps is None else named(name, gaps)
     if signs == ["\\in"] and name:
         return named(name, _read(sides[1], depth + 1))
     if set(signs) == {"="}:
@@ -509,9 +582,9 @@ def _bracketed(sequence: Sequence[str], depth: int) -> Shape | None:
     opening, closing = sequence[0], sequence[-1]
     inner = sequence[1:-1]
     parts = _split(inner, {","})
-    if not inner and opening == "\\{":
-        return _leaf(["\\emptyset"])
-    if not inner or not all(parts):
+    if opening == "\\{" and inner in ([], ["\\emptyset"]):
+        return _opaque(sequence) if inner else _leaf(["\\emptyset"])
+    if not all(parts):
         return None
     if inner[0].startswith("\\begin") and opening in "([" and len(parts) == 1:
         # The brackets of an array or a plain matrix.
@@ -630,11 +703,20 @@ _NONE = re.compile(
 )
 
 
+#: All real numbers, in words.
+_ALL = re.compile(
+    r"(?:x (?:is|can be) )?(?:the )?(?:set of )?(?:all|any|every) (?:the )?reals?"
+    r"(?: numbers?| values?)?(?: (?:of |for )?x)?|(?:the )?(?:set of )?reals?(?: numbers?)|all x"
+)
+
+
 def _words(text: str) -> Shape:
     """What an answer in words says, without articles and the subject of its sentence."""
     text = " ".join(text.lower().split()).strip("(). !")
     if _NONE.fullmatch(text):
         return _leaf(["\\emptyset"])
+    if _ALL.fullmatch(text):
+        return _leaf(["\\mathbb{R}"])
     said = _SUBJECT.sub("", text) or text
     said = _KIND_OF.sub("", _ARTICLES.sub("", said).strip())
     return expression(f'"{"".join(said.split())}"')
