@@ -708,7 +708,8 @@ _SIGN_APART = re.compile(r"(?:^|[=:#]|\b(?:is|was|be|equals|of))\s*-\s$")
 #: What says that a number is a bound rather than the answer, before it and after it.
 _BOUND = re.compile(
     r"(?:\\pm|\\mp)\s?$|\b(?:than|at least|at most|up to|under|over|below|above|exceeds?"
-    r"|exceeding|beyond|maximum of|minimum of|or more than)\b[^\w]{0,5}$|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
+    r"|exceeding|beyond|maximum of|minimum of|or more than)\b[^\w]{0,5}$"
+    r"|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
     r"|\\[gl]eq?(?:slant)?|\\[gl]t|\\neq?|>=|<=|!=)\s*\$?$",
     re.IGNORECASE,
 )
