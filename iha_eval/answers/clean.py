@@ -151,6 +151,11 @@ _SPACES = re.compile(r"(?:\s|~|&nbsp;)+")
 _DELIMITERS = re.compile(r"(\\\\)|\\[()\[\]]")
 _ROW_SPACING = re.compile(r"\\\\ ?\[ ?-?[\d.]+ ?(?:pt|ex|em|mm|cm|in|px|\\baselineskip) ?\]")
 _COLUMN_SPACING = re.compile(r"@ ?\{[^{}]*\}")
+_ALIGNED = re.compile(
+    r"\\begin\{(?:aligned|align|split|gathered|equation)\*?\}(.*?)"
+    r"\\end\{(?:aligned|align|split|gathered|equation)\*?\}",
+    re.DOTALL,
+)
 _NEW_ROW = re.compile(r"\\(?:newline|cr|tabularnewline)(?![A-Za-z])")
 
 #: A comma between groups of three digits that cannot be anything but a separator.
@@ -206,6 +211,16 @@ _TYPED = (
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(rf"(?<![A-Za-z\\])(?!min |max )({FUNCTIONS})(?![A-Za-z]|$)"), r"\\\1 "),
     (re.compile(rf"\\text\{{ ?({FUNCTIONS}) ?\}}"), r"\\\1 "),
+    (re.compile(r"(?<=\\mathbb\{R\}) ?-(?= ?\\\{)"), r"\\setminus "),
+    (re.compile(r"\\mathbb\{R\} ?(?:\^|_) ?\{? ?(?:\+|> ?0) ?\}?"), r"(0,\\infty)"),
+    (
+        re.compile(
+            r"\\text ?\{ ?all reals?(?: numbers?)?(?: x)?,? (?:except|but|other than|excluding)"
+            r"(?: for)?(?: x ?=)? ?\}"
+        ),
+        r"\\mathbb{R}\\setminus ",
+    ),
+    (re.compile(r"(?<=\d) ?\\mu ?(?=\\text)"), " "),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!=|\\not ?=|\\not ?\\eq(?![a-z])"), r"\\ne "),
@@ -376,7 +391,7 @@ _VOWEL = re.compile(r"[aeiouy]|[^\x00-\x7f]", re.IGNORECASE)
 _TELLING = re.compile(
     r"\b(?:thousand|hundred|million|billion|trillion|mil|mille|mln|bln|score|gross|dozen|lakh|lac"
     r"|crore|k|mod|modulo|not|or|oder|wrong|false|true|incorrect|correct|is|are|(?:a|arc)?(?:sin|cos"
-    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|minimum|maximum|upward|squared|cubed|base|half|halve|third"
+    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|minimum|maximum|upward|onward|squared|cubed|base|half|halve|third"
     r"|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
     r"|factorial|short|but|than|down|into|if|for|when|mal|fach|times|th|st|nd|rd)s?\b"
     r"|[\u6216\u5230\u4e0a\u4e0b\u591a\u5c11\u4e0d\u5206\u500d\u8d1f]",
@@ -398,7 +413,10 @@ _UNIT_FRACTION = re.compile(
 )
 
 _LARGE = {
+    "hundred thousand": "100000",
+    "hundred million": "100000000",
     "hundred": "100",
+    "grand": "1000",
     "thousand": "1000",
     "million": "1000000",
     "billion": "1000000000",
@@ -523,7 +541,7 @@ def clean(text: str) -> str:
     if spread:
         return f"\\text{{{spread[1]} to {spread[2]}}}"
     text = ascii_math(text).replace("**", "^").replace("*", "\\cdot ")
-    text = _COLUMN_SPACING.sub("", text)
+    text = _ALIGNED.sub(_lines, _COLUMN_SPACING.sub("", text))
     text = _ROW_SPACING.sub(r"\\\\", _NEW_ROW.sub(r"\\\\", _SPACES.sub(" ", text)))
     text = _UNENDING.sub(r"\\ldots ", with_parts(text).rstrip(" $"))
     text = _WIDE.sub(", ", _REMARK.sub("", text.rstrip(" .$")))
@@ -542,6 +560,12 @@ def clean(text: str) -> str:
     text = _without_units(text)
     text = _spaced(_without_commas(_trimmed(_numerals(text))))
     return f"\\text{{{text}}}" if _PROSE.fullmatch(text) else text
+
+
+def _lines(aligned: re.Match[str]) -> str:
+    """The lines of a display as a list."""
+    rows = aligned[1].replace("&", " ").split("\\\\")
+    return ", ".join(row.strip(" ,.") for row in rows if row.strip(" ,."))
 
 
 def _spaced(text: str) -> str:

@@ -63,7 +63,7 @@ _NUMBERED_PROBLEM = re.compile(
     r"^[#*\[ \t]{0,8}(?:(?:Problem|Question|Exercise|Example|Q)s? ?(?:#|No\.? ?)?\d{1,4}"
     r"(?:\*{0,2}[:.)\]]|\*{0,2}[ \t]*$)|(?:Next|Another|New) (?:problem|question|exercise)\b"
     r"|\[(?:Problem|Question)\]|(?:(?:Now|OK|Okay|Next),? )?"
-    r"(?:Here(?:'s| is)|Let(?:'s| us) (?:try|do|solve|look at|consider)|Consider)"
+    r"(?:[Hh]ere(?:'s| is)|[Ll]et(?:'s| us) (?:try|do|solve|look at|consider)|[Cc]onsider)"
     r" (?:another|a (?:similar|new|second)|the next|one more)(?: \w+)?"
     r" (?:problem|question|example|exercise)\b)|^#{1,4}[ \t]*(?:Example|Exercise|Problem|Question)"
     r"(?: \d|(?: [Ss]tatement)?\**:?[ \t]*$)",
@@ -108,7 +108,7 @@ _POWER_OF = re.compile(
 _WORD_AFTER = re.compile(
     r"[\s$)\]\\]*(?:text\{\s*)?((?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore)s?\b"
     r"|(?:more|less|fewer|greater) than(?= ?[$\\\d])|(?:or|and) (?:more|less|fewer|above|below)\b"
-    r"|(?:th|st|nd|rd)\b)"
+    r"|(?:th|st|nd|rd)\b|times(?= ?[$\\\d])|(?:or|and) ?(?=\} ?[-\d\\]))"
 )
 _MATH_EDGE = re.compile(r"\$|\\[()\[\]]|\n|(?<![<>!])=|\\(?:approx|implies|Rightarrow)(?![a-z])")
 _WORD_EDGE = re.compile(rf"{_MATH_EDGE.pattern}|\s")
@@ -163,6 +163,7 @@ _HASHED = re.compile(
 )
 #: Several of them on a line are answers to several questions.
 _LABELED = re.compile(r"[A-Za-z]\s?[:=]\s?\$?-?\d")
+_COUNTS = re.compile(r"\W*\d{1,9} [a-z]+, \d{1,9} [a-z]+\W*")
 _SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s|$)|\n|<\||</|\u3002")
 _REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if|per)\b")
 _ASIDE = re.compile(r",\s(?!\d)|\s\((?!\d+\)?$)|(?<=[\w)]):\s|;\s")
@@ -316,8 +317,12 @@ def _hedged(text: str, statement: re.Match[str]) -> bool:
         return False
     start = max(0, statement.start() - 120)
     before = re.split(r"[.!?\n]", text[start : statement.start()])[-1]
+    return bool(_HEDGE.search(before)) or _is_asked(text, statement)
+
+
+def _is_asked(text: str, statement: re.Match[str]) -> bool:
     end = _SENTENCE_END.search(text, statement.end(), statement.end() + 200)
-    return bool(_HEDGE.search(before) or (end and end[0] == "?"))
+    return end is not None and end[0] == "?"
 
 
 def _has_box(text: str) -> bool:
@@ -424,7 +429,7 @@ def _stated_answer(tail: str, kind: Kind, cut: bool) -> str | None:
     after = _after_statement(tail)
     hashed = _hashed(tail, alone=after is None)
     if hashed is not None and kind == "number":
-        if len(_LABELED.findall(hashed)) > 1:
+        if len(_LABELED.findall(hashed)) > 1 or _COUNTS.fullmatch(hashed):
             return ""
         found = numbers(hashed.rpartition("=")[2][:_LINE])
         if found:
@@ -457,7 +462,11 @@ def _hashed(tail: str, alone: bool) -> str | None:
 
 def _after_statement(tail: str) -> str | None:
     """What stands after the last "answer is" that is not only supposed; None without one."""
-    found = deque(_STATED.finditer(tail), maxlen=_STATEMENTS)
+    found = [
+        statement
+        for statement in deque(_STATED.finditer(tail), maxlen=_STATEMENTS)
+        if not _is_asked(tail, statement)
+    ]
     sure = [one for one in found if not _hedged(tail, one)]
     if not found:
         return None
@@ -496,7 +505,9 @@ def _stated_math(after: str, cut: bool) -> str | None:
     for run in runs(after, affirmed(after, passages(after))):
         before = after[: run[0].start]
         if not _SENTENCE_END.search(before) and not re.search(r"\d", before):
-            return before + stated(run) if _BOUND.search(before) else stated(run)
+            word = _WORD_AFTER.match(after[run[-1].end :])
+            bound = before if _BOUND.search(before) else ""
+            return bound + stated(run) + (f"\\text{{ {word[1]}}}" if word else "")
         break
     if cut and not _SENTENCE_END.search(after):
         return None
@@ -527,16 +538,7 @@ def _number_in_box(boxed: str) -> str | None:
 def _concluded(tail: str, kind: Kind) -> str | None:
     """The answer of the last line that has one; for math, of the last one that concludes."""
     if kind == "number":
-        for line in reversed(tail.splitlines()):
-            title = line.lstrip(" \t>")
-            if _AFTERTHOUGHT.match(line) or (
-                title[:1] == "#" and _HEADING.match(title.lstrip("# "))
-            ):
-                continue
-            found = _line_number(line[-_LINE:])
-            if found:
-                return found[0]
-        return None
+        return _concluded_number(tail)
     pieces = affirmed(tail, passages(tail))
     end = pieces[-1].end if pieces else 0
     following = tail[end:].partition("\n")[2] if end else tail
@@ -551,10 +553,22 @@ def _concluded(tail: str, kind: Kind) -> str | None:
         return _fitting(bold[1])
     if not pieces:
         return None
+    if re.match(r"\s*(?:=|is\b|equals\b)\s*[-\d(\\]", rest):
+        return _line_math(rest, sure=False)
     last = runs(tail, pieces)[-1]
     bound = _BOUND.search(tail[max(0, last[0].start - 20) : last[0].start])
     # Words that make it a bound stay with it, so that it is no number.
     return _fitting((bound[0] if bound else "") + stated(last))
+
+
+def _concluded_number(tail: str) -> str | None:
+    for line in reversed(tail.splitlines()):
+        title = line.lstrip(" \t>")
+        heading = title[:1] == "#" and _HEADING.match(title.lstrip("# "))
+        found = [] if heading or _AFTERTHOUGHT.match(line) else _line_number(line[-_LINE:])
+        if found:
+            return found[0]
+    return None
 
 
 def _line_number(line: str) -> list[str | None]:
@@ -607,10 +621,12 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"[\s$)\]}\\*]*(?:(?:is|was|are|would be|seems|looks) (?:\w+ly |also |just )?"
-    r"(?:not|never|wrong|incorrect|false|impossible|too)\b|(?:is|was|would|could|can|does|do)n['\u2019]t\b"
+    r"[\s$)\]}\\*]*(?:(?:is|was|are|would be|seems|looks) (?:\w+ly |also |just |an? |the )?"
+    r"(?:never|wrong|incorrect|false|impossible|too|not (?:the|an?|my|our|what|it|correct|right"
+    r"|valid|possible|acceptable|equal|in)\b|not[.,$\n])|(?:is|was|would|could|can|does|do)n['\u2019]t\b"
     r"|cannot\b)"
 )
+_NEXT_VALUE = re.compile(r"(?:,|\\text\{[^{}]*\}|\\lor)\s*[A-Za-z](?:_\{?\w\}?)?\s*=")
 _SIGNED_NAME = re.compile(
     r"[A-Za-z](?:_\{?\w\}?)?'?|[A-Z]{1,4}|\\[a-z]+|\\text\{[^{}]*\}|[A-Za-z]\([a-z]\)"
 )
@@ -672,6 +688,8 @@ def value(content: str) -> str:
     """What a chain of equalities that starts with a name ends in; other math as it is."""
     content = content.rstrip(" .,;")
     left, _, right = content.partition("=")
+    if _NEXT_VALUE.search(right):
+        return content
     if right and (_SIGNED_NAME.fullmatch(left.strip()) or not re.search("[A-Za-z]", left)):
         return content.rpartition("=")[2].strip()
     return content
@@ -695,7 +713,7 @@ _POWER = r"(?:\s?\^\s?\{?-?\d++\}?)?"
 _TERM = rf"{_DIGITS}{_POWER}"
 _LARGE = (
     r"(?:[eE][-+]?\d{1,4}(?!\w)|[kK](?![A-Za-z])"
-    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore)s?|k)\b\}?)?"
+    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore|grand)s?|k)\b\}?)?"
 )
 _NUMERAL = re.compile(
     rf"(?<![A-Za-z0-9_.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}"
@@ -708,7 +726,8 @@ _SIGN_APART = re.compile(r"(?:^|[=:#]|\b(?:is|was|be|equals|of))\s*-\s$")
 #: What says that a number is a bound rather than the answer, before it and after it.
 _BOUND = re.compile(
     r"(?:\\pm|\\mp)\s?$|\b(?:than|at least|at most|up to|under|over|below|above|exceeds?"
-    r"|exceeding|beyond|maximum of|minimum of|or more than)\b[^\w]{0,5}$"
+    r"|exceeding|beyond|twice|thrice|double|triple"
+    r"|(?:half|third|quarter|square|root|multiple|maximum) of|minimum of|or more than)\b[^\w]{0,5}$"
     r"|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
     r"|\\[gl]eq?(?:slant)?|\\[gl]t|\\neq?|>=|<=|!=)\s*\$?$",
     re.IGNORECASE,
@@ -729,6 +748,8 @@ _MEASURES = (
 _PART_AFTER = re.compile(
     rf"\s?{_MEASURES},?\s?(?:and\s)?\d+\s?[A-Za-z]|(?:\s[A-Za-z]+){{1,2}} and \$?\d+ [a-z]{{3}}"
     r"|\s(?:(?:less|more|fewer|greater|lower|higher) than|out of|over|into)\s(?:the )?\$?\d"
+    r"|\s(?:squared|cubed|factorial|halves|thirds|fourths|fifths|tenths"
+    r"|hundredths)\b|\sin \d+\W*$"
     r"|['\u2032]\s?\d|/x|\s?\\pm|\s?[x*/]\s?[a-z]\b",
 )
 _NUMBER_MARKS = (

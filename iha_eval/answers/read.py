@@ -206,8 +206,10 @@ _MODULUS = re.compile(
 )
 #: 1 and 4/5.
 _AND_A_FRACTION = re.compile(
-    r"(\d+) ?(?:\\text ?\{)? ?and ?\}? ?((?:\\[dt]?frac ?\{\d+\} ?\{\d+\}|\d+ ?/ ?\d+))"
+    r"^(\d+) ?(?:\\text ?\{)? ?and ?\}? ?((?:\\[dt]?frac ?\{\d+\} ?\{\d+\}|\d+ ?/ ?\d+))$"
 )
+#: The letter of a point.
+_LETTERED = re.compile(r"^[A-Z]'? ?(?=(?:\\left)?\()")
 _OTHER_ANGLE = re.compile(r"(?<![A-Za-z])rad(?:ian)?s?(?![A-Za-z])|['\u2032]")
 _PERCENT = re.compile(r"^(?!.*\\approx|.*=).*(?:%|\bper ?cent)\W*$")
 
@@ -239,11 +241,12 @@ def fitting(answer: str, gold: Shape, degrees: bool = False) -> Shape | None:
         answer = "\\text{" * bool(choice[2]) + answer[choice.end() :]
     elif letter and gold.form.isupper() and len(answer) == 1:
         answer = answer.upper()
-    if "mod" not in gold.form:
-        answer = _MODULUS.sub("", answer)
-    mixed = _AND_A_FRACTION.fullmatch(answer)
-    if mixed and not isinstance(gold, Unordered):
-        answer = f"{mixed[1]} {mixed[2]}"
+    for pattern, plain, applies in (
+        (_LETTERED, "", isinstance(gold, Ordered)),
+        (_MODULUS, "", "mod" not in gold.form),
+        (_AND_A_FRACTION, r"\1 \2", not isinstance(gold, Unordered)),
+    ):
+        answer = pattern.sub(plain, answer) if applies else answer
     shape = read(answer)
     if _PERCENT.search(answer) and _is_share(gold) and isinstance(shape, Expression):
         return None if shape.value is None else expression("", shape.value / 100)
@@ -319,7 +322,7 @@ def _solutions(
             element if isinstance(element, Named) else named(name, _left_out(element) or element)
             for element in elements
         ]
-    elif either and all(isinstance(element, Ordered) for element in elements):
+    elif all(isinstance(element, Ordered) for element in elements):
         unbounded = any("\\infty" in part for part in parts)
         return _united(elements) if unbounded else None
     elif not all({*part} & {*_ORDER, "\\ne"} for part in parts):
