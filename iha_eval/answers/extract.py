@@ -713,7 +713,8 @@ _POWER = r"(?:\s?\^\s?\{?-?\d++\}?)?"
 _TERM = rf"{_DIGITS}{_POWER}"
 _LARGE = (
     r"(?:[eE][-+]?\d{1,4}(?!\w)|[kK](?![A-Za-z])"
-    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore|grand)s?|k)\b\}?)?"
+    r"|\s?(?:\\text\{ ?)?(?:(?:hundred|thousand|(?:[mb]|tr)illion|dozen|lakh|crore|grand)s?|k)\b"
+    r"\}?)?"
 )
 _NUMERAL = re.compile(
     rf"(?<![A-Za-z0-9_.]){_SIGN}{_CURRENCY}{_SIGN}{_TERM}"

@@ -119,7 +119,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file with their line numbers."""
     empty = True
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     empty = False
@@ -132,8 +132,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except ValueError as error:
+        row = json.loads(line.strip())
+    # Brackets too deep for the parser.
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: this is no JSON ({error}); give one object per line.") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: this is no JSON object; give one with bench, gold and output.")
@@ -279,7 +280,11 @@ def _regrade(run: Any, task: str, required: bool) -> RegradedTask | None:
         answers = [_generation(text, bool(cut) if cut in (0, 1) else None) for text in texts]
         voting = len(texts) > 1 or "p@1" in entry
         ks = read_votes([k for k in votes if k <= len(texts)] if votes else None, len(texts), task)
-        scores = score(answers, gold, kind, ks, voting)  # type: ignore[arg-type]
+        try:
+            scores = score(answers, gold, kind, ks, voting)  # type: ignore[arg-type]
+        except UserError as error:
+            where = f"{run.samples[task]}: document {entry.get('doc_id')}"
+            raise UserError(f"{where}: {error}") from None
         count += 1
         totals.update(scores)
         for name in scores:
@@ -289,6 +294,8 @@ def _regrade(run: Any, task: str, required: bool) -> RegradedTask | None:
         if isinstance(entry.get(first), int | float) and abs(entry[first] - scores[first]) > 1e-9:
             change = {"doc_id": entry.get("doc_id"), "gold": gold, "metric": first}
             changed.append({**change, "before": float(entry[first]), "after": scores[first]})
+    if not count:
+        return None
     return RegradedTask(
         {name: total / count for name, total in totals.items()},
         {name: sum(values) / len(values) for name, values in before.items()},
@@ -302,8 +309,9 @@ def _questions(path: Path) -> Iterator[dict[str, Any]]:
     """The samples of a task, each document once whatever filters it went through."""
     seen = set()
     for entry in _sample_lines(path):
-        if entry.get("doc_id") not in seen:
-            seen.add(entry.get("doc_id"))
+        document = repr(entry.get("doc_id"))
+        if document not in seen:
+            seen.add(document)
             yield entry
 
 
