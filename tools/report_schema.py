@@ -29,8 +29,20 @@ def json_schema() -> dict[str, Any]:
     for part in vars(schema).values():
         if is_typeddict(part):
             with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))(part)
-    made = TypeAdapter(schema.Report).json_schema(schema_generator=_WithoutTitles)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    families: TypeAdapter[Any] = TypeAdapter(schema.FamilyReport)
+    reports: TypeAdapter[Any] = TypeAdapter(schema.Report)
+    places, parts = TypeAdapter.json_schemas(
+        [("family", "validation", families), ("report", "validation", reports)],
+        schema_generator=_WithoutTitles,
+    )
+    # A report of several comparisons says that it is one; the other kind says nothing.
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "if": {"properties": {"kind": {"const": "family"}}, "required": ["kind"]},
+        "then": places["family", "validation"],
+        "else": places["report", "validation"],
+        **parts,
+    }
 
 
 def main() -> None:

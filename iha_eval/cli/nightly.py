@@ -1,4 +1,4 @@
-"""`iha-eval nightly`: both models through all tasks, history, regressions, report.
+"""`iha-eval nightly`: all models through all tasks, history, regressions, report.
 
 For: the command line; `docs/nightly.md` tells how it is used. Not for: the work, which is
 `iha_eval.nightly`.
@@ -14,7 +14,7 @@ from pathlib import Path
 from iha_eval.errors import UserError
 from iha_eval.util.redact import redact
 
-SUMMARY = "nightly CONFIG.yaml: run both models, keep the history, report, find regressions"
+SUMMARY = "nightly CONFIG.yaml: run models and baseline, keep the history, find regressions, report"
 
 _EXIT_CODES = (
     "exit codes: 0 fine; 1 a regression; 2 a mistake in the configuration or another night under "

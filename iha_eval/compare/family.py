@@ -15,7 +15,7 @@ from iha_eval.compare.inputs.runs import load_run
 from iha_eval.compare.render.markdown import table_line, text
 from iha_eval.compare.render.output import write_files, write_report
 from iha_eval.compare.report import build_reports
-from iha_eval.compare.schema import SCHEMA, Report
+from iha_eval.compare.schema import SCHEMA, FamilyReport, Report
 from iha_eval.util.numbers import plain_difference, plain_p
 from iha_eval.util.text import clean_all, unique_name
 
@@ -28,7 +28,7 @@ def compare_many(
     folder: Path,
     asked: Mapping[str, Any],
     tables: Sequence[str] = (),
-) -> tuple[dict[str, Any], list[Path]]:
+) -> tuple[FamilyReport, list[Path]]:
     """Compare each run with the baseline, all corrected as one family, and write the reports.
 
     Args:
@@ -46,11 +46,40 @@ def compare_many(
     """
     reports = build_reports([(run, baseline) for run in runs], _of_a_pair(asked))
     names = _distinct([report["models"]["iha"]["name"] for report in reports])
-    family = {
+    return write_family(names, reports, folder, asked, tables)
+
+
+def write_family(
+    names: Sequence[str],
+    reports: Sequence[Report],
+    folder: Path,
+    asked: Mapping[str, Any],
+    tables: Sequence[str] = (),
+    night: Mapping[str, Any] | None = None,
+) -> tuple[FamilyReport, list[Path]]:
+    """Write the reports of several models against one baseline.
+
+    Args:
+        names: Of the models; each pair's report is in a folder of that name.
+        reports: As `build_reports` makes them together.
+        folder: Where to.
+        asked: `command` and `options`, see `build_reports`.
+        tables: See `write_report`.
+        night: Of nightly reports: what the night found over all models.
+
+    Returns:
+        The family and the files that were written.
+
+    Raises:
+        UserError: They cannot be written.
+    """
+    family: dict[str, Any] = {
         **_frame(asked, reports, f"{len(names)} models against one baseline"),
         "members": _members(names, reports),
         "seeds": None,
     }
+    if night is not None:
+        family["night"] = night
     return _write(family, folder, _write_pairs(names, reports, folder, tables))
 
 
@@ -60,7 +89,7 @@ def compare_groups(
     folder: Path,
     asked: Mapping[str, Any],
     tables: Sequence[str] = (),
-) -> tuple[dict[str, Any], list[Path]]:
+) -> tuple[FamilyReport, list[Path]]:
     """Compare methods by their training runs, and write the report.
 
     The n-th runs of a method and the baseline have a report of their own, too.
@@ -105,7 +134,7 @@ def compare_groups(
     return _write(family, folder, _write_pairs(names, reports, folder, tables))
 
 
-def sentences(family: Mapping[str, Any]) -> list[str]:
+def sentences(family: FamilyReport) -> list[str]:
     """What the family comes to, a sentence for each row that decides."""
     if family["seeds"]:
         return [row["sentence"] for row in family["seeds"]["rows"] if row["decides"]]
@@ -116,7 +145,7 @@ def sentences(family: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def family_markdown(family: Mapping[str, Any]) -> str:
+def family_markdown(family: FamilyReport) -> str:
     """The family in short, with a link to each pair's report."""
     lines = [f"## {text(family['title'])}", ""]
     lines += [f"- {text(sentence)}" for sentence in sentences(family)]
@@ -127,7 +156,7 @@ def family_markdown(family: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def family_rows(family: Mapping[str, Any]) -> list[list[str]]:
+def family_rows(family: FamilyReport) -> list[list[str]]:
     """The table of the family: each row that decides, of each model."""
     if family["seeds"]:
         return [
@@ -149,16 +178,15 @@ def family_rows(family: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _frame(
-    asked: Mapping[str, Any], reports: Sequence[Mapping[str, Any]], title: str
-) -> dict[str, Any]:
+def _frame(asked: Mapping[str, Any], reports: Sequence[Report], title: str) -> dict[str, Any]:
     warnings = [warning for report in reports for warning in report["warnings"]]
+    compared = [report for report in reports if report["tables"]] or reports
     return {
         "schema": SCHEMA,
         "kind": "family",
         "title": asked["options"]["title"] or title,
-        "created": max(report["created"] for report in reports),
-        "families": reports[0]["provenance"]["statistics"]["families"]
+        "created": max(report["created"] or "" for report in reports),
+        "families": compared[0]["provenance"]["statistics"]["families"]
         + "; all comparisons of this page share their families",
         "baseline": reports[0]["models"]["baseline"]["name"],
         "warnings": list(dict.fromkeys(warnings)),
@@ -166,7 +194,7 @@ def _frame(
     }
 
 
-def _members(names: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _members(names: Sequence[str], reports: Sequence[Report]) -> list[dict[str, Any]]:
     """What the page of a family has of each pair."""
     return [
         {
@@ -201,11 +229,11 @@ def _of_a_pair(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(
     family: dict[str, Any], folder: Path, paths: list[Path]
-) -> tuple[dict[str, Any], list[Path]]:
+) -> tuple[FamilyReport, list[Path]]:
     # Jinja and matplotlib, so not before it is needed.
     from iha_eval.compare.render.page import render_family
 
-    cleaned: dict[str, Any] = clean_all(family)
+    cleaned: FamilyReport = clean_all(family)
     links = [(member["name"], member["folder"]) for member in cleaned["members"]]
     page = render_family(cleaned, sentences(cleaned), [list(_HEAD), *family_rows(cleaned)], links)
     files = {
@@ -225,7 +253,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return made
 
 
-def _links(family: Mapping[str, Any], file: str) -> list[str]:
+def _links(family: FamilyReport, file: str) -> list[str]:
     return [f"[{text(m['name'])}]({m['folder']}/{file})" for m in family["members"]]
 
 

@@ -68,8 +68,6 @@ def build_report(
         UserError: A run is missing or broken, or the two cannot be compared.
     """
     options = {
-        "iha_run": str(iha_run),
-        "baseline_run": str(baseline_run),
         "unpaired": unpaired,
         "correction": correction,
         "margin": margin,
@@ -109,9 +107,14 @@ def build_reports(
         planned.append((pairing, plan(pairing)))
     measured = measure_together(planned, correction, margin)
     return [
-        _report(pairing, benchmarks, rows, asked)
-        for (pairing, benchmarks), rows in zip(planned, measured, strict=True)
+        _report(pairing, benchmarks, rows, _with_runs(asked, runs))
+        for runs, (pairing, benchmarks), rows in zip(pairs, planned, measured, strict=True)
     ]
+
+
+def _with_runs(asked: Mapping[str, Any], runs: tuple[Path | str, Path | str]) -> dict[str, Any]:
+    named = {"iha_run": str(runs[0]), "baseline_run": str(runs[1])}
+    return {**asked, "options": {**named, **asked["options"]}}
 
 
 def _report(

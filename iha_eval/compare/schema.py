@@ -345,8 +345,10 @@ class Provenance(TypedDict):
 
 
 class NightCheck(TypedDict):
-    """One comparison of tonight's IHA run that a rule made."""
+    """One comparison of tonight's runs that a rule made."""
 
+    model: NotRequired[str]
+    """Its name in the configuration; `iha` if it is not said."""
     rule: str
     task: str
     metric: str
@@ -398,4 +400,80 @@ class Report(TypedDict):
     maps: AlphaMaps | None
     warnings: list[str]
     provenance: Provenance
+    night: NotRequired[ReportNight]
+
+
+class FamilyMember(TypedDict):
+    """One pair of a family; its own report lies in a folder."""
+
+    name: str
+    folder: str
+    model: str
+    headlines: list[Headline]
+    rows: list[ReportRow]
+    """The rows of all its tables; none where training runs are compared."""
+
+
+class TrainingRunsRow(TypedDict):
+    """A method and the baseline compared by their training runs, in one metric of one task."""
+
+    model: str
+    baseline: str
+    benchmark: str
+    label: str
+    decides: bool
+    """Whether the benchmark's sentence is made of this row."""
+    seeds_a: int
+    """Training runs of the model."""
+    seeds_b: int
+    """Training runs of the baseline."""
+    n: int
+    """Questions that every run has a score for."""
+    left_out: int
+    """Questions left out because a run has none."""
+    means_a: list[float]
+    """Mean score of each training run of the model."""
+    means_b: list[float]
+    points: float
+    """Model less baseline."""
+    seed_error: float
+    """Standard error that comes from the training runs, in points."""
+    question_error: float
+    """Standard error that comes from the questions, in points."""
+    low: float
+    """95% interval of `points`."""
+    high: float
+    p: float
+    p_corrected: float
+    enough_seeds: int | None
+    """Training runs of each that would do at 80% power; None if no number of them would."""
+    word: str
+    """The verdict: `better`, `worse`, `no significant difference` or `not enough data`."""
+    sentence: str
+
+
+class TrainingRuns(TypedDict):
+    """Methods by their training runs."""
+
+    baseline: str
+    groups: dict[str, list[str]]
+    """Method -> its runs."""
+    rows: list[TrainingRunsRow]
+
+
+class FamilyReport(TypedDict):
+    """The report.json of several comparisons that are corrected together."""
+
+    schema: int
+    kind: Literal["family"]
+    title: str
+    created: str
+    families: str
+    """Over which families p-values are corrected."""
+    baseline: str
+    members: list[FamilyMember]
+    seeds: TrainingRuns | None
+    """Of `--seeds` only."""
+    warnings: list[str]
+    compare: CompareFacts
     night: NotRequired[ReportNight]

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from iha_eval.compare.inputs.settings import LENGTH
+from iha_eval.nightly.config import BASELINE
 from iha_eval.nightly.history import History, HistoryEntry, RecordedDrop
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import ENOUGH, NotJudged, Rule
 from iha_eval.statistics import Watch, watch
 from iha_eval.statistics.scores import Floats
 from iha_eval.util.text import cut_short
-
-BASELINE = "baseline"
 
 # The one setting that the model itself has where it was not given.
 _ROOM = f"model_args.{LENGTH}"
@@ -77,6 +76,7 @@ class Check:
     """What a rule shows of one measure.
 
     Attributes:
+        model: name of the model.
         rule: which rule.
         task: name of the task or group.
         metric: name of the metric.
@@ -94,6 +94,7 @@ class Check:
             does not.
     """
 
+    model: str
     rule: Rule
     task: str
     metric: str
@@ -110,9 +111,9 @@ class Check:
     regression: bool = False
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Task and metric."""
-        return self.task, self.metric
+    def key(self) -> tuple[str, str, str]:
+        """Model, task and metric."""
+        return self.model, self.task, self.metric
 
     @property
     def since(self) -> str:
@@ -138,13 +139,17 @@ class Check:
         if self.pairs == self.of:
             return ""
         return (
-            f"{self.task} {self.metric} was held against {self._other} on {self.pairs} of "
-            f"{self.of} questions, those with a score on both sides."
+            f"{self._name} was held against {self._other} on {self.pairs} of {self.of} questions, "
+            "those with a score on both sides."
         )
 
     @property
+    def _name(self) -> str:
+        return f"{self.task} {self.metric} of {self.model}"
+
+    @property
     def _what(self) -> str:
-        points = f"{self.task} {self.metric} is {abs(self.points):.1f} points worse"
+        points = f"{self._name} is {abs(self.points):.1f} points worse"
         if self.rule == "baseline":
             return f"{points} than the baseline since the night {self.since}"
         return f"{points} since the night {self.since} than on {self._other}"
@@ -209,7 +214,7 @@ def against_nights(
     entries: Sequence[HistoryEntry],
     history: History,
     tonight: Tonight,
-    model: str = "iha",
+    model: str,
 ) -> Check | NotJudged:
     """Hold a measure against the good nights before it.
 
@@ -218,7 +223,7 @@ def against_nights(
         entries: earlier results of it, newest first.
         history: for their questions, settings and scores.
         tonight: the night.
-        model: `iha` or `baseline`.
+        model: name of the model.
     """
     alike = _alike(measure, entries, history, tonight.fingerprints.get(model))
     if isinstance(alike, str):
@@ -248,7 +253,7 @@ def against_nights(
         reason = "no question has a score on both sides"
         return NotJudged(model, *measure.key, "last_good", reason)
     check = _check(
-        "last_good", measure, nights[last], watched, [*nights, tonight.night], tonight, pairs
+        model, "last_good", measure, nights[last], watched, [*nights, tonight.night], tonight, pairs
     )
     return _counted(check, regression=check.worse)
 
@@ -259,22 +264,23 @@ def against_pinned(
     history: History,
     tonight: Tonight,
     pinned: str,
+    model: str,
 ) -> Check | NotJudged:
-    """Hold a measure of the IHA model against the night that the user has pinned.
+    """Hold a measure against the night that the user has pinned.
 
     It stays the reference when the checkpoint changes. Arguments are those of `against_nights`.
     """
-    gone = NotJudged("iha", *measure.key, "pinned", f"the pinned night {pinned} has no such result")
+    gone = NotJudged(model, *measure.key, "pinned", f"the pinned night {pinned} has no such result")
     entry = next((entry for entry in entries if entry.night == pinned), None)
     if entry is None:
         return gone
     if different := _different(measure, entry, history):
         reason = f"the pinned night {pinned} asked with other settings, {different}"
-        return NotJudged("iha", *measure.key, "pinned", reason)
+        return NotJudged(model, *measure.key, "pinned", reason)
     reference = _aligned(measure, entry, history)
     if reference is None:
         return gone
-    alike = _alike(measure, entries, history, tonight.fingerprints.get("iha"))
+    alike = _alike(measure, entries, history, tonight.fingerprints.get(model))
     later = [] if isinstance(alike, str) else [e for e in alike if e.moment > entry.moment]
     rows = [(e, row) for e in later if (row := _aligned(measure, e, history)) is not None]
     own = _row(measure)
@@ -282,7 +288,7 @@ def against_pinned(
     watched = watch(scores, tonight.threshold, reference=reference, least=tonight.least / 100)
     nights = [*(e.night for e, _ in rows), tonight.night]
     pairs = int((~np.isnan(own) & ~np.isnan(reference)).sum())
-    check = _check("pinned", measure, pinned, watched, nights, tonight, pairs)
+    check = _check(model, "pinned", measure, pinned, watched, nights, tonight, pairs)
     accepted = _accepted(check, rows)
     return _counted(check, regression=check.worse and not accepted, accepted=accepted)
 
@@ -293,8 +299,9 @@ def against_baseline(
     earlier: Mapping[str, Mapping[tuple[str, str], Sequence[HistoryEntry]]],
     history: History,
     tonight: Tonight,
+    model: str,
 ) -> Check | NotJudged:
-    """Hold a measure of the IHA model against the baseline, on tonight and the nights before.
+    """Hold a measure against the baseline, on tonight and the nights before.
 
     Args:
         measure: measured tonight.
@@ -302,23 +309,24 @@ def against_baseline(
         earlier: results of both models, see `results`.
         history: for their questions, settings and scores.
         tonight: the night.
+        model: name of the model.
     """
     other = theirs.get(measure.key)
     if other is None:
-        return NotJudged("iha", *measure.key, "baseline", "the baseline has no such result")
+        return NotJudged(model, *measure.key, "baseline", "the baseline has no such result")
     if different := named_settings(measure, other.asked, other.room):
         reason = f"it was asked with other settings, {different}"
-        return NotJudged("iha", *measure.key, "baseline", reason)
+        return NotJudged(model, *measure.key, "baseline", reason)
     if not (measure.hashed and other.hashed):
-        return NotJudged("iha", *measure.key, "baseline", _NO_HASHES)
+        return NotJudged(model, *measure.key, "baseline", _NO_HASHES)
     if not {*measure.questions} & {*other.questions}:
         reason = "its questions or prompts are other ones"
-        return NotJudged("iha", *measure.key, "baseline", reason)
+        return NotJudged(model, *measure.key, "baseline", reason)
     last = _row(measure) - _onto(measure, other.questions, _row(other))
     if np.isnan(last).all():
         reason = "no question has a score on both sides"
-        return NotJudged("iha", *measure.key, "baseline", reason)
-    rows = _beside(measure, other, earlier, history, tonight)
+        return NotJudged(model, *measure.key, "baseline", reason)
+    rows = _beside(model, measure, other, earlier, history, tonight)
     scores = np.array([*(row for _, row in rows), last])
     reference = np.zeros(len(last))
     watched = watch(
@@ -326,7 +334,7 @@ def against_baseline(
     )
     nights = [*(entry.night for entry, _ in rows), tonight.night]
     pairs = int((~np.isnan(last)).sum())
-    check = _check("baseline", measure, BASELINE, watched, nights, tonight, pairs)
+    check = _check(model, "baseline", measure, BASELINE, watched, nights, tonight, pairs)
     accepted = _accepted(check, rows)
     # It is news on the whole of its first day, so that a second start is as red as the first.
     dates = {entry.night: entry.date for entry, _ in rows} | {tonight.night: tonight.date}
@@ -335,6 +343,7 @@ def against_baseline(
 
 
 def _beside(
+    model: str,
     measure: Measure,
     other: Measure,
     earlier: Mapping[str, Mapping[tuple[str, str], Sequence[HistoryEntry]]],
@@ -343,9 +352,9 @@ def _beside(
 ) -> list[tuple[HistoryEntry, Floats]]:
     """The differences of both models on earlier nights with both checkpoints, asked alike."""
     sides = []
-    for model, side in (("iha", measure), ("baseline", other)):
-        entries = earlier.get(model, {}).get(side.key, ())
-        alike = _alike(side, entries, history, tonight.fingerprints.get(model))
+    for name, side in ((model, measure), (BASELINE, other)):
+        entries = earlier.get(name, {}).get(side.key, ())
+        alike = _alike(side, entries, history, tonight.fingerprints.get(name))
         sides.append([] if isinstance(alike, str) else alike)
     theirs = {entry.night: entry for entry in sides[1]}
     rows = []
@@ -368,6 +377,7 @@ def _accepted(check: Check, rows: Sequence[tuple[HistoryEntry, Floats]]) -> bool
 
 
 def _check(
+    model: str,
     rule: Rule,
     measure: Measure,
     against: str,
@@ -391,6 +401,7 @@ def _check(
     )
     standing = watched.standing
     return Check(
+        model,
         rule,
         *measure.key,
         against,

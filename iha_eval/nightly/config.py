@@ -1,4 +1,4 @@
-"""What a night does, as its YAML file says: two models, tasks, folders, rules.
+"""What a night does, as its YAML file says: models and their baseline, tasks, folders, rules.
 
 For: reading and checking the file of `iha-eval nightly`; `examples/nightly.yaml` explains each key.
 Not for: commands (see `night.py`), nor for checking what only lm-eval knows, such as task names.
@@ -6,19 +6,24 @@ Not for: commands (see `night.py`), nor for checking what only lm-eval knows, su
 Every relative path, in model arguments too, counts from the folder of the file.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import read_sampling
 from iha_eval.models import MODELS
 from iha_eval.util.yaml_section import Section, is_number, load, shown
 
-Role = Literal["iha", "baseline"]
-ROLES: tuple[Role, Role] = ("iha", "baseline")
+BASELINE = "baseline"
+"""The name of the model that each of the others is measured by."""
+
+# The name of a model is a folder of the night, beside these.
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
+_FOLDERS = ("merged", "confirm")
 
 # Options that are set here from other keys.
 TAKEN = ("--model", "--model_args", "--tasks", "--output_path", "--log_samples", "--limit")
@@ -36,10 +41,10 @@ _MODEL_ARGS = "give a mapping such as {pretrained: my-checkpoint, dtype: bfloat1
 
 @dataclass(frozen=True)
 class Model:
-    """One of the two models.
+    """One of the models.
 
     Attributes:
-        role: which one.
+        role: its name in the configuration; `baseline` is that of the baseline.
         model: lm-eval's name of the model class.
         arguments: `--model_args`, a mapping or lm-eval's own `key=value,...`.
         command: what is started, before `--model`.
@@ -47,7 +52,7 @@ class Model:
         environment: variables set for its processes.
     """
 
-    role: Role
+    role: str
     model: str
     arguments: Mapping[str, Any] | str
     command: tuple[str, ...]
@@ -79,7 +84,7 @@ class NightTask:
 
 @dataclass(frozen=True)
 class Rules:
-    """What counts as a regression of the IHA model.
+    """What counts as a regression of a model.
 
     Attributes:
         metrics: patterns of the metrics watched; empty for the first metric of each task.
@@ -105,7 +110,7 @@ class Config:
 
     Attributes:
         file: where it lies; its folder is what relative paths count from.
-        models: both.
+        models: by name, in the order in which they run, the baseline last.
         tasks: in the order of the file.
         output: folder for one subfolder a night.
         history: folder of the history.
@@ -115,7 +120,7 @@ class Config:
     """
 
     file: Path
-    models: Mapping[Role, Model]
+    models: Mapping[str, Model]
     tasks: tuple[NightTask, ...]
     output: Path
     history: Path
@@ -127,6 +132,11 @@ class Config:
     def folder(self) -> Path:
         """The folder of the file, in which every process runs."""
         return self.file.parent
+
+    @property
+    def compared(self) -> list[str]:
+        """The names of the models that are held against the baseline."""
+        return [name for name in self.models if name != BASELINE]
 
 
 def read_config(path: Path) -> Config:
@@ -159,18 +169,15 @@ def _read(path: Path) -> Config:
     _check_texts(content, path.name, ())
     top = Section(content, path.name, _KEYS)
     file = path.absolute()
-    models = Section(
-        top.need("models", "name the models iha and baseline."), top.at("models"), ROLES
-    )
-    both = {role: _model(models, role) for role in ROLES}
+    models = _models(top)
     tasks = _tasks(top)
-    if any(model.model in MODELS for model in both.values()):
+    if any(model.model in MODELS for model in models.values()):
         for place, task in enumerate(tasks):
             where = f"{top.at('tasks')}[{place}].gen_kwargs"
             read_sampling(task.settings.get("gen_kwargs", {}), where)
     return Config(
         file=file,
-        models=both,
+        models=models,
         tasks=tasks,
         output=_folder(top, "output", file.parent),
         history=_folder(top, "history", file.parent),
@@ -199,7 +206,26 @@ def _check_texts(value: Any, where: str, above: tuple[int, ...]) -> None:
             _check_texts(item, where, (*above, id(value)))
 
 
-def _model(models: Section, role: Role) -> Model:
+def _models(top: Section) -> dict[str, Model]:
+    given = top.need("models", "name the models iha and baseline.")
+    names = list(given) if isinstance(given, dict) else ["iha", BASELINE]
+    section = Section(given, top.at("models"), names)
+    for name in names:
+        if not (isinstance(name, str) and _MODEL_NAME.fullmatch(name)) or name in _FOLDERS:
+            raise UserError(
+                f"{section.at(str(name))}: a model is named by up to 40 letters, digits, _ and - "
+                f"and not {' or '.join(_FOLDERS)}, because folders are called like it."
+            )
+    section.need(BASELINE, "give the model_args of the model that the others are compared with.")
+    compared = [name for name in names if name != BASELINE]
+    if not compared:
+        raise UserError(
+            f"{section.at('iha')} is missing: name a model to compare with the baseline."
+        )
+    return {name: _model(section, name) for name in (*compared, BASELINE)}
+
+
+def _model(models: Section, role: str) -> Model:
     where = models.at(role)
     given = models.need(role, "give its model_args, such as {pretrained: my-checkpoint}.")
     section = Section(given, where, _MODEL_KEYS)

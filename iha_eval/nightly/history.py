@@ -69,7 +69,7 @@ class HistoryEntry:
 
     Attributes:
         date: when the night began, ISO 8601 with time zone.
-        model: `iha` or `baseline`.
+        model: its name in the configuration.
         task: name of the task or group.
         metric: name of the metric; None if the run failed.
         entries: the names in the configuration that the same run was asked for.
@@ -456,8 +456,13 @@ class History:
         """What was learned of a hash; None if nothing was, or it is gone."""
         return _read_packed(self._known_path(str(sha256)), self._read)
 
-    def keep_report(self, night: str, folder: Path) -> list[Path]:
+    def keep_report(self, night: str, folder: Path, models: Sequence[str] = ()) -> list[Path]:
         """Keep the report of a night: a second name for its files, or a copy on another disk.
+
+        Args:
+            night: its id.
+            folder: where its report lies.
+            models: names of folders in it with a report of their own.
 
         Returns:
             The files kept.
@@ -467,9 +472,11 @@ class History:
         """
         place = self.folder / "reports" / night
         kept = []
+        names = [Path(part, name) for part in ("", *models) for name in REPORT_FILES]
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            for name in REPORT_FILES:
+            for part in ("", *models):
+                (place / part).mkdir(parents=True, exist_ok=True)
+            for name in names:
                 if (folder / name).is_file():
                     _link(folder / name, place / name)
                     kept.append(place / name)

@@ -32,7 +32,7 @@ class NotJudged:
     """A watched measure that a rule did not judge, or that is not there.
 
     Attributes:
-        model: `iha` or `baseline`.
+        model: name of the model.
         task: name of the task or group.
         metric: name of the metric.
         rule: the rule that did not judge it; None for a measure that is not there.
@@ -71,7 +71,7 @@ def vanished(
     It is missed every night from then on, until a night without it is accepted.
 
     Args:
-        model: `iha` or `baseline`.
+        model: name of the model.
         there: all that it measured tonight.
         commands: hashes of its commands that have ended well tonight.
         earlier: the nights before, oldest first.
@@ -98,9 +98,9 @@ def sentences(gaps: Iterable[NotJudged]) -> Iterator[str]:
         alike.setdefault(kind, []).append(gap.task)
     for (model, rule, metric, reason), tasks in alike.items():
         more = f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else ""
-        what = f"{', '.join(tasks[:_NAMED])}{more} {metric}".strip()
+        what = f"{', '.join(tasks[:_NAMED])}{more} {metric}".strip() + f" of {model}"
         if rule is None:
-            yield f"MISSING: {what} of {model}: {reason}."
+            yield f"MISSING: {what}: {reason}."
         else:
             yield f"NOT JUDGED against {RULE_NAMES[rule]}: {what}: {reason}."
 

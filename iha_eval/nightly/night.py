@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.config import ROLES, Config, Model, NightTask, Role
+from iha_eval.nightly.config import Config, Model, NightTask
 from iha_eval.util.files import compact, sha256, write_whole
 from iha_eval.util.redact import redact_words
 from iha_eval.util.text import shorten
@@ -47,8 +47,8 @@ class Job:
     folder: str
 
     @property
-    def role(self) -> Role:
-        """Which of the two models."""
+    def role(self) -> str:
+        """The name of the model in the configuration."""
         return self.model.role
 
     @property
@@ -78,14 +78,14 @@ class Job:
 
 
 def plan(config: Config) -> list[Job]:
-    """All jobs of a night; those of the IHA model first."""
+    """All jobs of a night; those of the baseline last."""
     groups: dict[str, list[NightTask]] = {}
     for task in config.tasks:
         groups.setdefault(compact(task.settings), []).append(task)
-    models = {role: _placed(config.models[role], config.folder) for role in ROLES}
+    models = [_placed(model, config.folder) for model in config.models.values()]
     return [
-        Job(models[role], tuple(tasks), f"{role}/{number}-{_file_name(tasks[0].name)}")
-        for role in ROLES
+        Job(model, tuple(tasks), f"{model.role}/{number}-{_file_name(tasks[0].name)}")
+        for model in models
         for number, tasks in enumerate(groups.values(), 1)
     ]
 
@@ -159,7 +159,7 @@ class NightPart:
     """A job as a night remembers it, whatever its configuration says by now.
 
     Attributes:
-        role: `iha` or `baseline`.
+        role: name of the model in the configuration.
         tasks: what it runs.
         folder: below the folder of the night.
         command_sha256: hash of its command.

@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -85,6 +85,7 @@ def run_child(
     timeout: float | None,
     stop: Stop,
     keep: Sequence[int] = (),
+    look: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a command until it ends, its time is up, or we are asked to end.
 
@@ -96,6 +97,7 @@ def run_child(
         timeout: seconds it may take.
         stop: looked at all the time.
         keep: file descriptors that it inherits.
+        look: called again and again while it runs.
     """
     started = time.monotonic()
     end_with_me()
@@ -128,6 +130,7 @@ def run_child(
                 return Ended(f"not finished after {timeout:g} s", time.monotonic() - started)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = child.wait(_LOOK)
+            look()
     finally:
         # Also what it started and left behind, which would keep the accelerator.
         tree.end(child, GRACE)

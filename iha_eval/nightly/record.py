@@ -13,7 +13,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.nightly.comparisons import continued_series, results
-from iha_eval.nightly.config import ROLES, Config, Model, Rules
+from iha_eval.nightly.config import BASELINE, Config, Model, Rules
 from iha_eval.nightly.history import Entries, History, HistoryEntry, score_key
 from iha_eval.nightly.measures import Measure, MeasuredRun, measure
 from iha_eval.nightly.missing import NotJudged, vanished
@@ -69,15 +69,36 @@ class NightOutcome:
         finished: the runs that are there.
         missing: those that are not.
         verdict: what the rules found.
+        older: the regressions of nights that were never finished, each a sentence.
     """
 
     finished: tuple[FinishedRun, ...]
     missing: tuple[MissingRun, ...]
     verdict: NightVerdict
+    older: tuple[str, ...] = ()
+
+    @property
+    def regressions(self) -> list[str]:
+        """All regressions in words, those of older nights first."""
+        return [*self.older, *(check.sentence for check in self.verdict.regressions)]
 
     def of(self, role: str) -> list[FinishedRun]:
         """The finished runs of one model."""
         return [run for run in self.finished if run.part.role == role]
+
+    def only(self, roles: Sequence[str]) -> "NightOutcome":
+        """The outcome as far as some of the models go."""
+        verdict = self.verdict
+        return NightOutcome(
+            tuple(run for run in self.finished if run.part.role in roles),
+            tuple(run for run in self.missing if run.part.role in roles),
+            replace(
+                verdict,
+                checks=tuple(check for check in verdict.checks if check.model in roles),
+                gaps=tuple(gap for gap in verdict.gaps if gap.model in roles),
+            ),
+            self.older,
+        )
 
 
 def note_commit(folder: Path, model: Model, config: Config) -> None:
@@ -121,7 +142,7 @@ def record_night(
         for role, measures in by_role.items()
         for measured in measures
     }
-    for measured in (*by_role["iha"], *by_role["baseline"]):
+    for measured in (measured for measures in by_role.values() for measured in measures):
         history.keep(measured.documents, measured.questions)
         history.keep(measured.settings, measured.asked)
     history.record(night.id, lines, scores)
@@ -136,20 +157,16 @@ def to_confirm(night: Night, rules: Rules, history: History) -> set[str]:
     return {
         run.part.folder
         for run in finished
-        if run.part.role == "iha" and any(measured.key in new for measured in run.measured.measures)
+        if any((run.part.role, *measured.key) in new for measured in run.measured.measures)
     }
 
 
 def _by_role(finished: Sequence[FinishedRun]) -> dict[str, list[Measure]]:
-    return {
-        role: [
-            measured
-            for run in finished
-            if run.part.role == role
-            for measured in run.measured.measures
-        ]
-        for role in ROLES
-    }
+    """All that each model measured; models without a finished run are not there."""
+    by_role: dict[str, list[Measure]] = {}
+    for run in finished:
+        by_role.setdefault(run.part.role, []).extend(run.measured.measures)
+    return by_role
 
 
 def _before(night: Night, history: History) -> Entries:
@@ -183,12 +200,11 @@ def _with_runs(
 ) -> NightVerdict:
     """A verdict with what only the runs as a whole can tell."""
     gaps, remarks = [*verdict.gaps], [*verdict.remarks]
-    for role in ROLES:
+    for role, measures in _by_role(finished).items():
         runs = [run for run in finished if run.part.role == role]
-        measures = [measured for run in runs for measured in run.measured.measures]
         gaps += vanished(role, measures, (run.part.command_sha256 for run in runs), earlier)
         remarks += [f"{role}: {text}" for run in runs for text in run.measured.warnings]
-        if role == "iha" and runs and not any(measured.watched for measured in measures):
+        if role != BASELINE and not any(measured.watched for measured in measures):
             what = f"regression.metrics {list(rules.metrics)}" if rules.metrics else "every task"
             reason = f"{what} has none that is a share between 0 and 1"
             gaps.append(NotJudged(role, "a score to judge", "", None, reason))
@@ -288,7 +304,7 @@ def _lines(
 def judged(role: str, key: tuple[str, str], verdict: NightVerdict) -> dict[str, Any]:
     """What the rules say of one measure."""
     gaps = [gap for gap in verdict.gaps if gap.key == (role, *key)]
-    checks = [check for check in verdict.checks if role == "iha" and check.key == key]
+    checks = [check for check in verdict.checks if check.key == (role, *key)]
     beside = next((check for check in checks if check.rule == "baseline"), None)
     return {
         "regressions": tuple(check.brief() for check in checks if check.regression),

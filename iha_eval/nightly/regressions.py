@@ -1,6 +1,6 @@
-"""What counts as a regression of the IHA model, and whether there is one tonight.
+"""What counts as a regression of a model, and whether there is one tonight.
 
-For: the IHA model against its own good nights, against a pinned night and against the baseline, on
+For: each model against its own good nights, against a pinned night and against the baseline, on
 every metric that is watched. Each of these is a watch, and all watches share the budget of false
 alarms. A drop against earlier or pinned nights counts every night until it was mended; one against
 the baseline counts on the night on which it is new, and is told as long as it lasts.
@@ -18,7 +18,7 @@ from iha_eval.nightly.comparisons import (
     against_pinned,
     results,
 )
-from iha_eval.nightly.config import Rules
+from iha_eval.nightly.config import BASELINE, Rules
 from iha_eval.nightly.history import Entries, History
 from iha_eval.nightly.measures import Measure
 from iha_eval.nightly.missing import NotJudged, lacking, sentences
@@ -34,7 +34,6 @@ class NightVerdict:
     Attributes:
         checks: all comparisons made.
         gaps: what is watched and was not judged by a rule, or counts as missing.
-        standing: sentences on drops that are told and do not count tonight.
         remarks: further sentences, on what the night could not be held against.
         alarm: the z from which on there is an alarm.
         watches: number of watches that share the budget of false alarms.
@@ -42,7 +41,6 @@ class NightVerdict:
 
     checks: tuple[Check, ...]
     gaps: tuple[NotJudged, ...] = ()
-    standing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     alarm: float | None = None
     watches: int = 0
@@ -51,6 +49,11 @@ class NightVerdict:
     def regressions(self) -> list[Check]:
         """The checks that count."""
         return [check for check in self.checks if check.regression]
+
+    @property
+    def standing(self) -> list[str]:
+        """Sentences on drops that are told and do not count tonight."""
+        return [check.standing for check in self.checks if check.standing]
 
     @property
     def missing(self) -> list[NotJudged]:
@@ -88,39 +91,44 @@ def judge(
         date: when it began, ISO 8601.
         fingerprints: of the checkpoints, by model.
     """
-    iha, baseline = measures.get("iha", ()), measures.get("baseline", ())
-    missing = [*lacking("iha", iha), *lacking("baseline", baseline)]
+    missing = [gap for model in measures for gap in lacking(model, measures[model])]
     gone = {gap.key for gap in missing}
-    watched = [measure for measure in iha if measure.watched and ("iha", *measure.key) not in gone]
+    watched = [
+        (model, measure)
+        for model in measures
+        for measure in measures[model]
+        if model != BASELINE and measure.watched and (model, *measure.key) not in gone
+    ]
     theirs = {
-        measure.key: measure for measure in baseline if ("baseline", *measure.key) not in gone
+        measure.key: measure
+        for measure in measures.get(BASELINE, ())
+        if (BASELINE, *measure.key) not in gone
     }
-    known = {model: results(model, earlier.nights) for model in ("iha", "baseline")}
+    known = {model: results(model, earlier.nights) for model in (*measures, BASELINE)}
     pinned = earlier.pinned
     alone = rules.last_good + (pinned is not None)
-    beside = sum(measure.key in theirs for measure in watched) if rules.baseline else 0
+    beside = sum(measure.key in theirs for _, measure in watched) if rules.baseline else 0
     watches = max(1, alone * len(watched) + beside)
     alarm = threshold(rules.false_alarms_per_month / watches)
     tonight = Tonight(night, date, fingerprints, alarm, rules.drop)
-    remarks: tuple[str, ...] = ()
-    if rules.last_good and watched and not known["iha"]:
-        remarks = (FIRST,)
+    seen_before = any(known[model] for model, _ in watched)
+    remarks = (FIRST,) if rules.last_good and watched and not seen_before else ()
     judged: list[Check | NotJudged] = []
-    for measure in watched:
-        entries = known["iha"].get(measure.key, ())
-        if rules.last_good and known["iha"]:
-            judged.append(against_nights(measure, entries, history, tonight))
+    for model, measure in watched:
+        entries = known[model].get(measure.key, ())
+        if rules.last_good and seen_before:
+            judged.append(against_nights(measure, entries, history, tonight, model))
         if pinned is not None:
-            judged.append(against_pinned(measure, entries, history, tonight, pinned))
+            judged.append(against_pinned(measure, entries, history, tonight, pinned, model))
     if rules.baseline:
         judged += [
-            against_baseline(measure, theirs, known, history, tonight) for measure in watched
+            against_baseline(measure, theirs, known, history, tonight, model)
+            for model, measure in watched
         ]
     checks, gaps = _parted(judged)
     return NightVerdict(
         checks=tuple(checks),
         gaps=(*missing, *gaps),
-        standing=tuple(check.standing for check in checks if check.standing),
         remarks=remarks,
         alarm=alarm,
         watches=watches,

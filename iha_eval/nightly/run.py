@@ -10,9 +10,10 @@ is there.
 import contextlib
 import os
 import signal
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from iha_eval.nightly.night import (
     results_of,
     set_aside,
 )
-from iha_eval.nightly.process import Stop, run_child, settle_log, tail
+from iha_eval.nightly.process import Stop, run_child, settle_log, tail, unredacted
 from iha_eval.util.files import write_whole
 from iha_eval.util.redact import redact, secret_values
 
@@ -41,8 +42,21 @@ if TYPE_CHECKING:
 FINE, REGRESSION, MISSING = 0, 1, 3
 """Exit codes; 2 is a mistake of the user, and a signal makes 128 and its number."""
 
+MEANINGS = {
+    FINE: "no regression, and nothing is missing",
+    REGRESSION: "a regression, see above and in the report",
+    MISSING: "no regression, but something is missing or not compared",
+}
+"""What each exit code says, for the last line of a night."""
+
 CRASH = "report.log"
 """Where the folder of a night says why it has no report."""
+
+PROGRESS = "progress.txt"
+"""Where the folder of a night says how far it is."""
+
+# Seconds between looks at what a run has printed.
+_EVERY = 5.0
 
 Say = Callable[[str], None]
 
@@ -79,76 +93,138 @@ def run_night(config: Config, now: datetime, say: Say, *, fresh: bool = False) -
         Stop().listening() as stop,
     ):
         night, left = open_night(config.output, jobs, now, fresh=fresh)
-        told = [sentence for old in left for sentence in _give_up(old, config, history, say)]
+        older = [sentence for old in left for sentence in _give_up(old, config, history, say)]
         if fresh and (place := set_aside(night)):
             say(f"what night {night.id} had so far is kept in {place}")
         say(f"night {night.id} in {night.folder}")
         night = night.put("running")
+        progress = NightProgress(night, [job.folder for job in jobs])
+        steps = _Steps(night, config, stop, lock, say, progress)
         reasons = {}
         for job in jobs:
-            if stop.signal is None and (reason := _run(job, night, config, stop, lock, say)):
+            if stop.signal is None and (reason := steps.run(job)):
                 reasons[job.folder] = reason
         if config.rules.confirm and stop.signal is None:
-            _confirm(jobs, night, config, stop, lock, say)
+            _confirm(jobs, steps)
         if stop.signal is not None:
             name = signal.Signals(stop.signal).name
             say(f"stopped by {name}: the same command goes on from here")
             return stop.exit_code
-        code = _close(config, night, reasons, history, say, told)
+        code = _close(config, night, reasons, history, say, older)
         for old in left:
             # Not before its regressions were told, or else nobody would ever learn of them.
             old.put("given up")
         return code
 
 
-def _confirm(
-    jobs: Sequence[Job], night: Night, config: Config, stop: Stop, lock: int, say: Say
-) -> None:
+class NightProgress:
+    """How far a night is, in a file in its folder that is always whole.
+
+    Args:
+        night: the night.
+        runs: what is to be run, by the folder of each run.
+    """
+
+    def __init__(self, night: Night, runs: Sequence[str]) -> None:
+        """Writes nothing yet."""
+        self._file = night.folder / PROGRESS
+        self._runs = dict.fromkeys(runs, "to do")
+        self._written = 0.0
+
+    def put(self, run: str, state: str) -> None:
+        """Write down what a run is doing; a run that is not known yet is a further one."""
+        self._runs[run] = state
+        self._written = time.monotonic()
+        ended = sum(not state.startswith(("to do", "running")) for state in self._runs.values())
+        lines = [f"{ended} of {len(self._runs)} runs have ended"]
+        lines += [f"{run}: {state}" for run, state in self._runs.items()]
+        # The night is not to end because nobody can look at it.
+        with contextlib.suppress(OSError):
+            write_whole(self._file, "\n".join(lines) + "\n")
+
+    def look(self, run: str, state: str, log: Path, secrets: Collection[str]) -> None:
+        """Write down, now and then, the last line that a run has printed, without the secrets."""
+        if time.monotonic() - self._written > _EVERY:
+            last = [redact(line, secrets) for line in tail(unredacted(log), 1)]
+            self.put(run, "; ".join([state, *last]))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What all runs of a night share.
+
+    Attributes:
+        night: the night.
+        config: what to do.
+        stop: whether we are to end.
+        lock: file descriptor of the lock.
+        say: receives lines for the user.
+        progress: how far the night is.
+    """
+
+    night: Night
+    config: Config
+    stop: Stop
+    lock: int
+    say: Say
+    progress: NightProgress
+
+    def run(self, job: Job) -> str:
+        """Run a job unless it is done; returns what went wrong, in words."""
+        from iha_eval.nightly.record import note_commit
+
+        night, say = self.night, self.say
+        folder, log = night.folder / job.folder, _log(night, job)
+        name = f"{job.role} on {', '.join(job.names)}"
+        if results_of(folder):
+            # The process may have gone on by itself after a kill.
+            settle_log(log, job.model.environment)
+            say(f"{name}: has its results already")
+            self.progress.put(job.folder, "done before")
+            return ""
+        note_commit(folder, job.model, self.config)
+        command = job.command(night.folder)
+        say(f"{name}: $ {readable(command)}")
+        state = f"running since {datetime.now():%H:%M}"
+        self.progress.put(job.folder, state)
+        secrets = secret_values({**os.environ, **job.model.environment})
+        ended = run_child(
+            command,
+            log,
+            folder=self.config.folder,
+            variables=job.model.environment,
+            timeout=self.config.timeout,
+            stop=self.stop,
+            keep=[self.lock],
+            look=lambda: self.progress.look(job.folder, state, log, secrets),
+        )
+        if ended.stopped:
+            self.progress.put(job.folder, "stopped; the same command goes on from here")
+            return "stopped"
+        if results_of(folder):
+            after = f", then {ended.reason}" if ended.reason else ""
+            say(f"{name}: done in {ended.seconds:.0f} s{after}")
+            self.progress.put(job.folder, f"done in {ended.seconds:.0f} s")
+            return ""
+        reason = ended.reason or "it ended without results"
+        self.progress.put(job.folder, f"failed ({reason})")
+        say(f"{name}: FAILED ({reason}); the end of {log}:")
+        # The log has no secrets any more; of a disk that was full it may be an older one.
+        for line in tail(log):
+            say(f"  | {redact(line)}")
+        return reason
+
+
+def _confirm(jobs: Sequence[Job], steps: _Steps) -> None:
     """Repeat the runs that show a new drop; what the second ones measure counts."""
     from iha_eval.nightly.record import CONFIRM, to_confirm
 
-    folders = to_confirm(night, config.rules, History(config.history))
+    folders = to_confirm(steps.night, steps.config.rules, History(steps.config.history))
     for job in jobs:
-        if job.folder in folders and stop.signal is None:
-            say(f"{job.role} on {', '.join(job.names)} shows a new drop: run again to confirm it")
-            _run(replace(job, folder=f"{CONFIRM}/{job.folder}"), night, config, stop, lock, say)
-
-
-def _run(job: Job, night: Night, config: Config, stop: Stop, lock: int, say: Say) -> str:
-    """Run a job unless it is done; returns what went wrong, in words."""
-    from iha_eval.nightly.record import note_commit
-
-    folder, log = night.folder / job.folder, _log(night, job)
-    name = f"{job.role} on {', '.join(job.names)}"
-    if results_of(folder):
-        # The process may have gone on by itself after a kill.
-        settle_log(log, job.model.environment)
-        say(f"{name}: has its results already")
-        return ""
-    note_commit(folder, job.model, config)
-    command = job.command(night.folder)
-    say(f"{name}: $ {readable(command)}")
-    ended = run_child(
-        command,
-        log,
-        folder=config.folder,
-        variables=job.model.environment,
-        timeout=config.timeout,
-        stop=stop,
-        keep=[lock],
-    )
-    if ended.stopped:
-        return "stopped"
-    if results_of(folder):
-        after = f", then {ended.reason}" if ended.reason else ""
-        say(f"{name}: done in {ended.seconds:.0f} s{after}")
-        return ""
-    reason = ended.reason or "it ended without results"
-    say(f"{name}: FAILED ({reason}); the end of {log}:")
-    # The log has no secrets any more; of a disk that was full it may be an older one.
-    for line in tail(log):
-        say(f"  | {redact(line)}")
-    return reason
+        if job.folder in folders and steps.stop.signal is None:
+            names = ", ".join(job.names)
+            steps.say(f"{job.role} on {names} shows a new drop: run again to confirm it")
+            steps.run(replace(job, folder=f"{CONFIRM}/{job.folder}"))
 
 
 def _close(
@@ -157,27 +233,23 @@ def _close(
     reasons: dict[str, str],
     history: History,
     say: Say,
-    given_up: Sequence[str],
+    older: Sequence[str],
 ) -> int:
-    """Record, report, and say how it went, with the regressions of nights that were given up."""
+    """Record, report, and say how it went, with the regressions of nights never finished."""
     # Slow to import, and not needed for a dry run or a start that is refused.
     from iha_eval.nightly.record import record_night
     from iha_eval.nightly.report import make_report
 
-    outcome = record_night(night, reasons, config.rules, history)
-    remarks = (*given_up, *outcome.verdict.remarks)
-    outcome = replace(outcome, verdict=replace(outcome.verdict, remarks=remarks))
-    regressions = outcome.verdict.regressions
+    outcome = replace(record_night(night, reasons, config.rules, history), older=tuple(older))
     complete = not outcome.missing and not outcome.verdict.missing
     for sentence in (
-        *(check.sentence for check in regressions),
+        *outcome.regressions,
         *(run.sentence for run in outcome.missing),
         *outcome.verdict.notes,
+        *_scores(outcome),
     ):
         say(sentence)
-    for sentence in _scores(outcome):
-        say(sentence)
-    if not regressions and (checks := outcome.verdict.checks):
+    if not outcome.verdict.regressions and (checks := outcome.verdict.checks):
         against = dict.fromkeys(
             "the baseline" if check.rule == "baseline" else check.against for check in checks
         )
@@ -198,9 +270,9 @@ def _close(
             say(report.refusal)
             complete = False
     night.put(state)
-    if regressions or given_up:
-        return REGRESSION
-    return FINE if complete else MISSING
+    code = REGRESSION if outcome.regressions else FINE if complete else MISSING
+    say(f"exit code {code}: {MEANINGS[code]}")
+    return code
 
 
 def _scores(outcome: "NightOutcome") -> Iterator[str]:

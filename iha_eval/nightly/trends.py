@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from iha_eval.nightly.comparisons import FoundDrop, Tonight, against_nights, measure_of
-from iha_eval.nightly.config import Rules
+from iha_eval.nightly.config import BASELINE, Rules
 from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.missing import RULE_NAMES
 from iha_eval.statistics import Step, Trend, find_steps, threshold
@@ -52,7 +52,7 @@ class MetricSeries:
     """One model on one metric of one task.
 
     Attributes:
-        model: `iha` or `baseline`.
+        model: its name in the configuration.
         task: name of the task or group.
         metric: name of the metric.
         points: oldest first; the first is a result.
@@ -334,7 +334,7 @@ class Lookback:
         rows: all series.
         nights: id, date, and sentences on failures, regressions and what was not judged, oldest
             first.
-        standing: sentences on where the IHA model is worse than the baseline.
+        standing: sentences on where a model is worse than the baseline.
         broken: lines of the history that cannot be read.
         pinned: the night that is pinned as a reference.
     """
@@ -373,7 +373,7 @@ def look_back(history: History) -> Lookback:
 
 
 def _stands(series: MetricSeries) -> str:
-    """That the IHA model is worse than its baseline, as of the last night that was judged."""
+    """That a model is worse than its baseline, as of the last night that was judged."""
     judged = [point.line for point in series.results if point.line.baseline is not None]
     last = judged[-1].baseline if judged and series.current else None
     if last is None or not last.worse:
@@ -386,7 +386,8 @@ def _stands(series: MetricSeries) -> str:
     told = [line for line in judged if line.night >= since]
     accepted = ", accepted" if any(line.accepted for line in told) else ""
     points = f"{abs(last.points):.1f} points worse than the baseline"
-    return f"{series.task} {series.metric} is {points} since the night {since}{accepted}"
+    name = f"{series.task} {series.metric} of {series.model}"
+    return f"{name} is {points} since the night {since}{accepted}"
 
 
 def _change(series: MetricSeries, trend: Trend) -> Change | None:
@@ -426,12 +427,14 @@ def _night(name: str, lines: Sequence[HistoryEntry]) -> dict[str, Any]:
             if line.lacking
         ],
         "regressions": [
-            f"{line.task} {line.metric}: {drop.points:+.1f} points against {drop.against}"
+            f"{line.task} {line.metric} of {line.model}: {drop.points:+.1f} points against "
+            f"{drop.against}"
             for line in lines
             for drop in line.regressions
         ],
         "not_judged": [
-            f"{line.task} {line.metric} against {RULE_NAMES.get(rule, rule)}: {reason}"
+            f"{line.task} {line.metric} of {line.model} against {RULE_NAMES.get(rule, rule)}: "
+            f"{reason}"
             for line in lines
             for rule, reason in line.not_judged.items()
         ],
@@ -439,22 +442,23 @@ def _night(name: str, lines: Sequence[HistoryEntry]) -> dict[str, Any]:
 
 
 def paired_differences(
-    nights: Mapping[str, Sequence[HistoryEntry]], history: History
+    nights: Mapping[str, Sequence[HistoryEntry]], history: History, name: str
 ) -> list[dict[str, Any]]:
-    """What is watched as differences of both models by night, in the form of report.json.
+    """What is watched as differences of a model and the baseline, in the form of report.json.
 
     Nights count on which both models have scores for the same questions.
 
     Args:
         nights: the lines of each night, oldest first.
         history: where the scores of the questions lie.
+        name: of the model.
     """
     by_key: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for lines in nights.values():
         sides = {(line.model, *line.key): line for line in lines if line.watched and line.metric}
         for (model, task, metric), line in sides.items():
-            other = sides.get(("baseline", task, metric))
-            if model == "iha" and other and (night := _paired(line, other, history)):
+            other = sides.get((BASELINE, task, metric))
+            if model == name and other and (night := _paired(line, other, history)):
                 by_key.setdefault((task, metric), []).append(night)
     return [
         {"task": task, "metric": metric, "nights": kept} for (task, metric), kept in by_key.items()

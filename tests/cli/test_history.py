@@ -82,7 +82,8 @@ def test_other_steps_and_regressions_are_told(
     assert rows(printed)[0][-2] == "-"
     assert "ruler_mk string_match, iha: step on 2026-03-03, 80.0% -> 50.0% (p = " in printed
     assert "ruler_mk string_match, iha: step on 2026-03-04, 50.0% -> 90.0% (p = " in printed
-    regressed = "night 2026-03-03 regressed: ruler_mk string_match: -30.0 points against 2026-03-01"
+    what = "ruler_mk string_match of iha: -30.0 points against 2026-03-01"
+    regressed = f"night 2026-03-03 regressed: {what}"
     assert regressed in printed
     assert regressed not in shown(capsys, "history", "--accept", "2026-03-03")
 
@@ -102,10 +103,10 @@ def test_what_was_not_judged_is_told_in_few_lines_and_what_stands(
     }
     entries = [HistoryEntry(task="a", baseline=worse, **line), HistoryEntry(task="b", **line)]
     history.record("n", entries)
-    standing = "a m is 20.0 points worse than the baseline since the night n"
+    standing = "a m of iha is 20.0 points worse than the baseline since the night n"
     assert shown(capsys, "history").splitlines()[-4:] == [
-        "night n did not judge a m against its baseline: no result",
-        "night n did not judge a m against an earlier night: other settings",
+        "night n did not judge a m of iha against its baseline: no result",
+        "night n did not judge a m of iha against an earlier night: other settings",
         "night n did not judge 2 more (see --json)",
         standing,
     ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from lm_eval_runs import FakeTask, lines, write_run
@@ -12,6 +13,7 @@ from lm_eval_runs import FakeTask, lines, write_run
 from iha_eval.cli import main
 from iha_eval.cli.compare import main as compare_command
 from iha_eval.errors import UserError
+from tools.report_schema import FILE
 
 QUESTIONS = 200
 
@@ -46,6 +48,7 @@ def compare(out: Path, *arguments: object) -> tuple[int, dict[str, Any]]:
     report: dict[str, Any] = {}
     if code == 0:
         report = json.loads((out / "report.json").read_text())
+        jsonschema.validate(report, json.loads(FILE.read_text()))
     return code, report
 
 

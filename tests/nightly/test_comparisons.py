@@ -13,7 +13,7 @@ def test_against_the_baseline(history: Callable[..., JudgedNights]) -> None:
     check = only(found.night([measure(BAD)], [measure(GOOD)]))
     assert (check.rule, check.against, check.regression) == ("baseline", "baseline", True)
     assert check.sentence == (
-        "REGRESSION: t m is 20.0 points worse than the baseline since the night n1 "
+        "REGRESSION: t m of iha is 20.0 points worse than the baseline since the night n1 "
         "(z = 4.5, alarm from 2.8)."
     )
     # Worse than the baseline, but what it always was.
@@ -23,8 +23,8 @@ def test_against_the_baseline(history: Callable[..., JudgedNights]) -> None:
         ("baseline", True, False),
     ]
     assert again.notes == (
-        "STANDING: t m is 20.0 points worse than the baseline since the night n1, as on the nights "
-        "before (z = 4.5, alarm from 2.8).",
+        "STANDING: t m of iha is 20.0 points worse than the baseline since the night n1, as on the "
+        "nights before (z = 4.5, alarm from 2.8).",
     )
     assert history(baseline=False).night([measure(BAD)], [measure(GOOD)]).checks == ()
 
@@ -58,7 +58,7 @@ def test_accepting_covers_the_baseline_until_it_is_mended(
     assert [accepted_of(BAD), accepted_of(BAD)] == [(True, False), (False, False)]
 
 
-NOT_JUDGED = "NOT JUDGED against its baseline: t m: "
+NOT_JUDGED = "NOT JUDGED against its baseline: t m of iha: "
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,6 @@ def test_a_baseline_with_some_of_the_questions_is_compared_on_those(
     verdict = history(last_good=False).night([measure(BAD)], [lost])
     assert only(verdict).points == pytest.approx(-100 * 20 / 99)
     assert verdict.notes == (
-        "t m was held against the baseline on 99 of 100 questions, those with a score on both "
-        "sides.",
+        "t m of iha was held against the baseline on 99 of 100 questions, those with a score on "
+        "both sides.",
     )

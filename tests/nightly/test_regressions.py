@@ -38,8 +38,8 @@ def test_a_drop_counts_until_it_is_mended(history: Callable[..., JudgedNights]) 
     again = only(found.night([measure(BAD)]))
     assert (again.regression, again.against, again.since) == (True, "n4", "n5")
     assert again.sentence == (
-        "REGRESSION: t m is 20.0 points worse since the night n5 than on the 2 good nights up to "
-        "n4 (z = 4.4, alarm from 2.7)."
+        "REGRESSION: t m of iha is 20.0 points worse since the night n5 than on the 2 good "
+        "nights up to n4 (z = 4.4, alarm from 2.7)."
     )
 
 
@@ -80,7 +80,7 @@ def test_other_questions_are_not_compared_and_that_is_said(
     found.night([measure(GOOD)])
     verdict = found.night([measure(BAD, **changes)])
     assert verdict.checks == ()
-    assert verdict.notes == (f"NOT JUDGED against an earlier night: t m: {reason}.",)
+    assert verdict.notes == (f"NOT JUDGED against an earlier night: t m of iha: {reason}.",)
     assert verdict.missing == []
     line = found.history.read().nights["n2"][0]
     assert line.not_judged == {"last_good": reason}
@@ -170,8 +170,8 @@ def test_another_checkpoint_begins_a_new_watch_and_says_so(
     verdict = found.night([measure(BAD)])
     assert verdict.checks == ()
     assert verdict.notes == (
-        "NOT JUDGED against an earlier night: t m: the checkpoint is another one than on the night "
-        "n1 (f -> new), so its watch begins anew.",
+        "NOT JUDGED against an earlier night: t m of iha: the checkpoint is another one than on "
+        "the night n1 (f -> new), so its watch begins anew.",
     )
     assert not only(found.night([measure(BAD)])).regression
     # The old one is held against its own nights when it comes back.

@@ -26,7 +26,8 @@ def test_a_fine_night(nights: FakeNights) -> None:
     assert code == FINE
     assert nights.started() == BOTH
     folder = nights.output / "2026-03-01"
-    assert [str(folder / f"report.{kind}") for kind in ("html", "md", "json")] == said[-3:]
+    assert [str(folder / f"report.{kind}") for kind in ("html", "md", "json")] == said[-4:-1]
+    assert said[-1] == "exit code 0: no regression, and nothing is missing"
     assert recorded(nights) == {"2026-03-01": [("iha", "math", 0.75), ("baseline", "math", 0.5)]}
     found = report(nights)
     assert found["title"].endswith(", night 2026-03-01")
@@ -99,7 +100,7 @@ def test_a_crash_of_one_model_leaves_the_other(broken: str, nights: FakeNights) 
     assert sentence in said
     found = report(nights)
     notes = [
-        "NOT JUDGED against its baseline: math p@1: the baseline has no such result.",
+        "NOT JUDGED against its baseline: math p@1 of iha: the baseline has no such result.",
         FIRST_NIGHT,
     ]
     assert found["warnings"] == [sentence, *(notes if broken == "baseline" else [])]
@@ -176,9 +177,8 @@ def test_a_regression_against_the_last_good_night(nights: FakeNights) -> None:
         code, said = nights.night(NOON + day * DAY)
         assert code == REGRESSION
         [sentence] = [line for line in said if line.startswith("REGRESSION: ")]
-        assert (
-            "math p@1 is 33.3 points worse since the night 2026-03-02 than on the good " in sentence
-        )
+        start = "math p@1 of iha is 33.3 points worse since the night 2026-03-02 than on the good "
+        assert start in sentence
     found = report(nights, "2026-03-03")
     assert found["warnings"][0] == sentence
     assert found["night"]["regressions"] == [sentence]

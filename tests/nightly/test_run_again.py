@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -90,9 +91,12 @@ def test_the_regressions_of_a_night_that_was_never_finished_are_told(
     code, said = nights.night(NOON + 2 * DAY)
     assert code == REGRESSION
     [sentence] = [one for one in said if one.startswith("night 2026-03-01, which")]
-    start = "night 2026-03-01, which was never finished: REGRESSION: math p@1 is 100.0 points worse"
+    start = "night 2026-03-01, which was never finished: REGRESSION: math p@1 of iha is 100.0 "
     assert sentence.startswith(start)
-    assert sentence in report(nights, "2026-03-03")["warnings"]
+    told = report(nights, "2026-03-03")
+    assert sentence in told["warnings"]
+    assert sentence in told["night"]["regressions"]
+    assert said[-1] == "exit code 1: a regression, see above and in the report"
     assert any(one.startswith("STANDING: ") for one in said)
     # Told once is enough.
     assert nights.night(NOON + 3 * DAY)[0] == FINE
@@ -139,3 +143,32 @@ def test_a_dry_run_shows_and_touches_nothing(nights: FakeNights) -> None:
     nights.night()
     assert [line[:5] for line in shown()[1:]] == ["done ", "to do"]
     assert [line[:5] for line in shown(fresh=True)[1:]] == ["to do"] * 2
+
+
+def test_a_night_under_way_says_how_far_it_is(
+    nights: FakeNights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iha_eval.nightly.run._EVERY", 0.0)
+    nights.ask("baseline", hang=True, say="answers: 40% token=geheim")
+    file = nights.output / "2026-03-01" / "progress.txt"
+    texts: list[str] = []
+
+    def release() -> None:
+        nights.wait_for_start(2)
+        for _ in range(600):
+            texts.append(file.read_text())
+            if "40%" in texts[-1]:
+                break
+            time.sleep(0.02)
+        nights.ask("baseline")
+
+    watcher = threading.Thread(target=release)
+    watcher.start()
+    nights.night()
+    watcher.join()
+    first, iha, baseline = texts[-1].splitlines()
+    assert first == "1 of 2 runs have ended"
+    assert iha.startswith("iha/1-math: done in ")
+    assert baseline.startswith("baseline/1-math: running since ")
+    assert baseline.endswith("; answers: 40% token=***")
+    assert file.read_text().startswith("2 of 2 runs have ended\n")

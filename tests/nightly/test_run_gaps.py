@@ -113,7 +113,7 @@ def test_other_settings_are_said_and_are_no_failure(nights: FakeNights) -> None:
     assert code == FINE
     [note] = [line for line in said if line.startswith("NOT JUDGED")]
     reason = "the night 2026-03-01 asked with other settings, fewshot_seed (7 against 0)"
-    assert note == f"NOT JUDGED against an earlier night: math p@1: {reason}."
+    assert note == f"NOT JUDGED against an earlier night: math p@1 of iha: {reason}."
     assert report(nights, "2026-03-02")["night"]["not_judged"] == [note]
     assert lines(nights, "2026-03-02")["iha", "math", "p@1"].not_judged == {"last_good": reason}
 
@@ -126,10 +126,10 @@ def test_a_baseline_asked_otherwise_says_nothing_of_the_iha_model(nights: FakeNi
     assert code == MISSING
     [note] = [line for line in said if line.startswith("NOT JUDGED")]
     assert note == (
-        "NOT JUDGED against its baseline: math p@1: it was asked with other settings, "
+        "NOT JUDGED against its baseline: math p@1 of iha: it was asked with other settings, "
         "fewshot_seed (0 against 7)."
     )
-    assert "NO COMPARISON: " in said[-1]
+    assert "NO COMPARISON: " in said[-2]
 
 
 def test_a_task_that_cannot_be_compared_is_no_fine_night(nights: FakeNights) -> None:
@@ -137,7 +137,7 @@ def test_a_task_that_cannot_be_compared_is_no_fine_night(nights: FakeNights) -> 
     nights.ask("baseline", prompts={"more": "Who?"})
     code, said = nights.night()
     assert code == MISSING
-    assert said[-1] == "NOT COMPARED: more; the report says why."
+    assert said[-2] == "NOT COMPARED: more; the report says why."
     found = report(nights)
     assert found["provenance"]["pairing"]["tasks_not_compared"] == ["more"]
     assert [row["task"] for table in found["tables"] for row in table["rows"]] == ["math"]
@@ -150,7 +150,7 @@ def test_runs_that_differ_in_everything_are_told_of_all_the_same(nights: FakeNig
     nights.ask("baseline", prompts={"math": "Who?", "more": "Who?"})
     code, said = nights.night()
     assert code == MISSING
-    assert said[-1].startswith("NO COMPARISON: ")
+    assert said[-2].startswith("NO COMPARISON: ")
     found = report(nights)
     assert found["provenance"]["pairing"]["tasks_not_compared"] == ["math", "more"]
     for model in found["models"].values():
@@ -195,7 +195,7 @@ def test_a_report_that_breaks_leaves_the_verdict_and_is_made_again(
         found, said = nights.night()
     assert found == code
     trace = nights.output / "2026-03-01" / "report.log"
-    assert said[-1] == (
+    assert said[-2] == (
         "NO REPORT: making it failed (ZeroDivisionError: drawn to death with token=***); what was "
         f"measured is in the history, and the same command makes the report again (see {trace})."
     )
@@ -205,7 +205,7 @@ def test_a_report_that_breaks_leaves_the_verdict_and_is_made_again(
     found, said = nights.night(NOON + timedelta(hours=1))
     assert found == (FINE if code == MISSING else REGRESSION)
     assert len(nights.starts()) == 2
-    assert said[-1] == str(nights.output / "2026-03-01" / "report.json")
+    assert said[-2] == str(nights.output / "2026-03-01" / "report.json")
     assert [one for one in said if one.endswith("has its results already")] != []
     # And that night is over.
     assert nights.night(NOON + timedelta(hours=2))[1][0].startswith("night 2026-03-01.2 ")

@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from iha_eval.compare.render.figures import ROLES, draw_all
 from iha_eval.compare.render.marks import marked
-from iha_eval.compare.schema import NightCheck, Report, ReportQuestion
+from iha_eval.compare.schema import FamilyReport, NightCheck, Report, ReportQuestion
 from iha_eval.util import numbers
 from iha_eval.util.paths import reports_dir
 from iha_eval.util.text import unique_name, visible
@@ -86,7 +86,7 @@ def render(report: Report) -> str:
 
 
 def render_family(
-    family: Mapping[str, Any],
+    family: FamilyReport,
     sentences: Sequence[str],
     table: Sequence[Sequence[str]],
     links: Sequence[tuple[str, str]],
@@ -109,6 +109,8 @@ def render_family(
             table=table,
             links=links,
             badges=BADGES,
+            regressions=_regressions(family),
+            checks=_checks(family),
             policy=_policy(""),
             style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         )
@@ -206,12 +208,12 @@ def _both_wrong(report: Report) -> list[ReportQuestion]:
     return report["both_wrong"]["rows"] if "both_wrong" in report else []
 
 
-def _regressions(report: Report) -> list[str]:
+def _regressions(report: Report | FamilyReport) -> list[str]:
     """What a night found worse; such sentences stand above everything else."""
     return report["night"]["regressions"] if "night" in report else []
 
 
-def _checks(report: Report) -> list[NightCheck]:
+def _checks(report: Report | FamilyReport) -> list[NightCheck]:
     """What a night was held against; nights of earlier versions do not say."""
     return report["night"].get("checks", []) if "night" in report else []
 
