@@ -150,6 +150,7 @@ class HarnessModel(Conventions):
     _told: bool = False
     # What a journal says of the engine that made its answers, where no engine has run yet.
     _facts_before: Mapping[str, Any] = MappingProxyType({})
+    _journal: Journal | None = None
 
     def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
         """Checks arguments and checkpoint, so that a mistake shows in seconds; loads no model."""
@@ -279,6 +280,8 @@ class HarnessModel(Conventions):
                 call.cut += answer.cut
                 take(request, answer)
 
+            if journal is not None and recalled.finished:
+                call.non_finite = journal.non_finite
             for request, answer in recalled.finished:
                 call.recalled += 1
                 call.recalled_tokens += answer.tokens
@@ -394,6 +397,8 @@ class HarnessModel(Conventions):
         """
         if self.arguments.non_finite_logits == argument_rules.COUNT:
             call.non_finite += count
+            if self._journal is not None:
+                self._journal.count_non_finite(count)
             return
         raise UserError(
             f"The model's logits are not finite (NaN or infinite) {where}: its weights overflow in "
@@ -412,10 +417,12 @@ class HarnessModel(Conventions):
         journal = journal_lookup.open_journal(
             self.arguments, {**self._identity(), "tasks": tasks}, told=self._told
         )
+        self._journal = journal
         try:
             yield journal
         finally:
             self._told = True
+            self._journal = None
             if journal is not None:
                 journal.close()
 
@@ -424,7 +431,8 @@ class HarnessModel(Conventions):
         engine = {
             name: value for name, value in self.arguments.engine.items() if name not in SCHEDULING
         }
-        thinking = self.arguments.think_end_token
+        # What most runs leave as it is stands there only where it was asked for.
+        thinking, watch = self.arguments.think_end_token, self.arguments.non_finite_logits
         return {
             "model": self.MODEL,
             "checkpoint": self.source.checkpoint.fingerprint,
@@ -436,6 +444,8 @@ class HarnessModel(Conventions):
             "max_model_len": self.arguments.max_model_len,
             "versions": provenance.versions(),
             **({"think_end_token": thinking} if thinking is not None else {}),
+            # A run that is to stop at such logits takes no answers from one that went on.
+            **({"non_finite_logits": watch} if watch != argument_rules.STOP else {}),
         }
 
     def _scores(

@@ -70,6 +70,7 @@ class Journal:
         identity: the same.
         used: keys of the answers that this run asks for.
         facts: what the engine that wrote last ran on and with; empty if none has started.
+        non_finite: places at which logits were not finite, over all runs that wrote to it.
 
     Raises:
         UserError: the folder cannot be written, or another process writes to the journal.
@@ -82,6 +83,7 @@ class Journal:
         self.identity = dict(identity)
         self.used: set[str] = set()
         self.facts: dict[str, Any] = {}
+        self.non_finite = 0
         self._answers: dict[str, Answer] = {}
         self._synced = time.monotonic()
         self._file = -1
@@ -123,6 +125,15 @@ class Journal:
         if plain != self.facts:
             self.facts = plain
             self._append({"engine": plain})
+
+    def count_non_finite(self, count: int) -> None:
+        """Write down that logits were not finite at so many places, for the run that goes on.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        self.non_finite += count
+        self._append({"non_finite": count})
 
     def _append(self, line: Mapping[str, Any]) -> None:
         try:
@@ -177,6 +188,8 @@ class Journal:
         lines, answers = [self._line({"journal": FORMAT, "identity": self.identity})], 0
         if self.facts:
             lines.append(self._line({"engine": self.facts}))
+        if self.non_finite:
+            lines.append(self._line({"non_finite": self.non_finite}))
         for entry in self._sound(self.path.read_bytes()):
             if "key" in entry and entry["key"] not in keys:
                 lines.append(self._line(entry))
@@ -192,6 +205,7 @@ class Journal:
 
     def _open(self) -> None:
         self._answers = {}
+        self.non_finite = 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file, self._lock = _open_locked(self.path)
@@ -210,6 +224,8 @@ class Journal:
                 self._answers[entry["key"]] = Answer(entry["text"], entry["tokens"], entry["cut"])
             elif "engine" in entry:
                 self.facts = entry["engine"]
+            elif "non_finite" in entry:
+                self.non_finite += entry["non_finite"]
         lines = whole.split(b"\n")[:-1]
         if not lines:
             self._write({"journal": FORMAT, "identity": self.identity})
@@ -368,13 +384,18 @@ def _is_whole(entry: Mapping[str, Any]) -> bool:
         return isinstance(entry["identity"], dict)
     if "engine" in entry:
         return isinstance(entry["engine"], dict)
+    if "non_finite" in entry:
+        return _is_count(entry["non_finite"])
     return (
         isinstance(entry["key"], str)
         and isinstance(entry["text"], str)
-        and type(entry["tokens"]) is int
-        and entry["tokens"] >= 0
+        and _is_count(entry["tokens"])
         and isinstance(entry["cut"], bool)
     )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _before(head: bytes) -> bool:

@@ -52,7 +52,8 @@ class CallStats:
         prompt_tokens: tokens in their prompts, those that answers share counted for each.
         cached_tokens: those of them that a prefix cache spared.
         generated_tokens: tokens generated.
-        non_finite: places at which the model's logits were not finite, where the run went on.
+        non_finite: places at which the model's logits were not finite, where the run went on;
+            those of the runs before it that filled the journal included.
         seconds: wall time of the engine, its start not included.
     """
 

@@ -12,7 +12,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from iha_eval.compare.inputs.runs import Run, load_run
+from iha_eval.compare.inputs.runs import Run, load_run, non_finite_logits
 from iha_eval.compare.inputs.samples import Sample, TaskSamples, read_samples
 from iha_eval.compare.inputs.settings import longest_input, task_settings
 from iha_eval.util.files import sha256
@@ -84,6 +84,8 @@ def measure(results: Path, patterns: Sequence[str] = ()) -> MeasuredRun:
     run = load_run(results)
     read = {task: read_samples(path) for task, path in run.samples.items()}
     warnings = [warning for samples in read.values() for warning in samples.warnings]
+    if nonsense := non_finite_logits(run):
+        warnings.append(f"{nonsense}.")
     tasks = [
         measured
         for task, samples in read.items()

@@ -77,6 +77,21 @@ def test_a_warning_of_both_runs_is_told_once(tmp_path: Path) -> None:
     assert sum("holds 2 runs" in warning for warning in warnings) == 1
 
 
+def test_logits_that_were_not_finite_are_marked_wherever_the_report_is_read(
+    runs: Callable[..., tuple[Path, Path]],
+) -> None:
+    tasks = {"quiz": FakeTask(lines("acc", [1.0, 0.0, 1.0]))}
+    ours, theirs = runs(tasks, tasks)
+    content = json.loads(theirs.read_text())
+    content["config"]["iha_eval"]["summary"][0]["non_finite_logits"] = 1234
+    theirs.write_text(json.dumps(content))
+    report = build_report(ours, theirs)
+    told = "were not finite (NaN or infinite) at 1,234 places"
+    assert [line for line in report["warnings"] if f"baseline: the model's logits {told}" in line]
+    assert told in to_markdown(report)
+    assert told in page.render(report)
+
+
 def test_exchanged_runs_change_signs_and_nothing_else(
     runs: Callable[..., tuple[Path, Path]],
 ) -> None:

@@ -189,6 +189,18 @@ def test_what_an_engine_ran_on_outlives_it(tmp_path: Path) -> None:
     again.close()
 
 
+def test_the_number_of_logits_that_are_not_finite_outlives_a_run(tmp_path: Path) -> None:
+    journal = filled(tmp_path)
+    journal.count_non_finite(3)
+    journal.count_non_finite(4)
+    journal.close()
+    again = Journal(tmp_path, IDENTITY)
+    assert (again.count, again.non_finite) == (3, 7)
+    again.forget(["key 1"])
+    assert (again.count, again.non_finite) == (2, 7)
+    again.close()
+
+
 def test_forgotten_answers_are_gone_and_the_others_stay(tmp_path: Path) -> None:
     journal = filled(tmp_path)
     journal.forget({"key 1", "never there"})

@@ -1,5 +1,6 @@
 """What is measured of a run: metrics, filters, groups, hashes, facts."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,15 @@ def test_a_task_with_nothing_to_watch_is_told(tmp_path: Path) -> None:
     )
     # By their patterns, users say themselves what is watched.
     assert measure(file, ["m"]).warnings == ()
+
+
+def test_logits_that_were_not_finite_are_told(tmp_path: Path) -> None:
+    results = write_run(tmp_path, {"t": FakeTask(lines("m", [1.0]))})
+    content = json.loads(results.read_text())
+    content["config"]["iha_eval"]["summary"][0]["non_finite_logits"] = 3
+    results.write_text(json.dumps(content))
+    [warning] = measure(results).warnings
+    assert "not finite (NaN or infinite) at 3 places" in warning
 
 
 def test_the_questions_of_nested_groups_are_put_together(tmp_path: Path) -> None:

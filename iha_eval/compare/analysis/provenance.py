@@ -10,7 +10,7 @@ from typing import Any
 
 from iha_eval.compare.analysis.measured_rows import CORRECTIONS, Correction
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
-from iha_eval.compare.inputs.runs import Run
+from iha_eval.compare.inputs.runs import Run, non_finite_logits
 from iha_eval.compare.inputs.settings import arguments
 from iha_eval.statistics import ALPHA, CONFIDENCE, POWER
 from iha_eval.util.numbers import there
@@ -175,7 +175,7 @@ def _describe(pairing: Pairing, side: Side) -> dict[str, Any]:
         **_cache(run.part("config", "iha_eval", "kv_cache")),
         **_work(_calls(ours), _documents(pairing, side)),
         "unparseable": _unparseable(pairing, side),
-        "notes": [note_of_run for note_of_run in (note, _resumed(_calls(ours))) if note_of_run],
+        "notes": [*filter(None, (note, non_finite_logits(run), _resumed(_calls(ours))))],
     }
 
 

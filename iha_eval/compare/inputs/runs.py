@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.util.text import counted
 
 _DATE = r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)"
 _RESULTS = re.compile(_DATE + r"\.json$")
 _SAMPLES = re.compile(r"^samples_(.+)" + _DATE + r"\.jsonl$", re.S)
+
+
+#: Larger numbers of a file count nothing.
+MOST = 10**18
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,24 @@ def _cached_answers(run: Run) -> str:
     return (
         f"{run.path.name} was run with --use_cache: lm-eval's cache takes one model's answers for "
         "another's where both were given the same file."
+    )
+
+
+def non_finite_logits(run: Run) -> str:
+    """A sentence if a model of ours computed NaN or infinities and the run went on; else empty."""
+    calls = run.part("config", "iha_eval").get("summary")
+    counts = [
+        call.get("non_finite_logits")
+        for call in (calls if isinstance(calls, list) else ())
+        if isinstance(call, dict)
+    ]
+    total = sum(count for count in counts if isinstance(count, int) and 0 < count < MOST)
+    if not total:
+        return ""
+    return (
+        f"the model's logits were not finite (NaN or infinite) at {counted(total, 'place')} and "
+        "the run went on (non_finite_logits=count): the answers there, and their scores, mean "
+        "nothing"
     )
 
 

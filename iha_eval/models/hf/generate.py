@@ -24,9 +24,9 @@ from transformers import (
 )
 
 from iha_eval.generation_kwargs import Sampling
+from iha_eval.models.logits import non_finite_rows
 from iha_eval.models.requests import GenerateRequest
 from iha_eval.models.tokenizer import PromptTokenizer
-from iha_eval.models.vllm.worker import non_finite_rows
 
 # A token may hold part of a character: so many more than a stop has bytes are looked at.
 SLACK = 8

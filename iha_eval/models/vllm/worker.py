@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from iha_eval.models.logits import non_finite_rows
+
 # Rows a tile: enough to use the processor well, few enough not to waste work on a small batch.
 TILE = 32
 
@@ -105,16 +107,6 @@ class WorkerExtension:
         for layer in layers:
             layer.cpu_linear = tiled(layer.cpu_linear)
         return len(layers)
-
-
-def non_finite_rows(logits: Tensor) -> Tensor:
-    """Which rows of logits [rows, vocabulary] mean nothing, [rows].
-
-    Those with a NaN or an infinity. Single entries of minus infinity are a model's way to rule
-    tokens out, so only a row of nothing else counts.
-    """
-    # The largest value is NaN where any is.
-    return ~torch.isfinite(logits.amax(-1))
 
 
 def without_discarded(runner: Any, sample: Callable[..., Any]) -> Callable[..., Any]:

@@ -57,6 +57,21 @@ def test_a_run_that_went_on_from_a_journal_has_no_rates(paired: Paired) -> None:
     assert model["notes"] == ["2 answers were in the journal already, so no rates are given"]
 
 
+def test_logits_that_were_not_finite_are_told_with_their_number(paired: Paired) -> None:
+    made = paired(QUIZ, QUIZ)
+    [call] = made.runs["iha"].part("config", "iha_eval")["summary"]
+    call["non_finite_logits"] = 1234
+    models = describe_models(made)
+    [note] = models["iha"]["notes"]
+    assert "not finite (NaN or infinite) at 1,234 places" in note
+    assert f"IHA: {note}" in model_warnings(models)
+    assert models["baseline"]["notes"] == []
+    # Anybody may have changed the file.
+    for count in (10**5000, -3, "many", None, [], 1e400):
+        call["non_finite_logits"] = count
+        assert describe_models(made)["iha"]["notes"] == []
+
+
 def test_other_runs_tell_less(paired: Paired) -> None:
     secret = {"pretrained": "some/model", "token": "hf_abc"}
     made = paired(QUIZ, QUIZ, ours=False, config={"model_args": secret})

@@ -17,7 +17,7 @@ from iha_eval.errors import UserError
 from iha_eval.models.base import Pair
 from iha_eval.models.hf import model as iha_hf
 from iha_eval.models.hf.model import IHAHF
-from iha_eval.models.vllm.worker import non_finite_rows
+from iha_eval.models.logits import non_finite_rows
 
 Make = Callable[..., Instance]
 
@@ -155,6 +155,19 @@ def test_logits_that_are_not_finite_are_counted_on_demand(
     counts = [call["non_finite_logits"] for call in model.get_model_info()["iha_eval"]["summary"]]
     assert counts == [8, 1]
     assert "times not finite (NaN or infinite)" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_hands_its_count_on_and_no_answers_to_a_run_that_is_to_stop(
+    overflowing: Path, ask: Make, tmp_path: Path
+) -> None:
+    asked = [ask("hi", n, max_gen_toks=4, temperature=n) for n in range(2)]
+    first = IHAHF(overflowing, non_finite_logits="count", journal=tmp_path)
+    first.generate_until(asked[:1])
+    again = IHAHF(overflowing, non_finite_logits="count", journal=tmp_path)
+    again.generate_until(asked)
+    assert (again.calls[-1].recalled, again.calls[-1].non_finite) == (1, 8)
+    with pytest.raises(UserError, match="logits are not finite"):
+        IHAHF(overflowing, journal=tmp_path).generate_until(asked)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
