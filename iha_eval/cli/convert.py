@@ -53,12 +53,12 @@ def main(arguments: Sequence[str]) -> int:
     _check_mode(options)
     _check_gguf(options.base)
     # Slow to import, and not needed for the help of `iha-eval`.
-    from rich.console import Console
+    from iha_eval.util.terminal import CleanConsole
 
     work = _work(options)
-    with _ended_by_sigterm(), shown(Console(stderr=True)) as progress:
+    with _ended_by_sigterm(), shown(CleanConsole(stderr=True)) as progress:
         outcome = work(progress)
-    _show(outcome, Console())
+    _show(outcome, CleanConsole())
     return 0
 
 

@@ -27,10 +27,9 @@ def main(arguments: Sequence[str]) -> int:
         UserError: What is named as a folder is none.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
-    from rich.console import Console
-
     from iha_eval.data.check import check_all, complete
     from iha_eval.data.sources import as_folder, named_folder
+    from iha_eval.util.terminal import CleanConsole
 
     options = _parser().parse_args(arguments)
     folder = named_folder() if options.folder is None else as_folder(options.folder, "FOLDER")
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             )
         )
         return 0 if done else 1
-    console = Console()
+    console = CleanConsole()
     console.print(table(findings, f"data in {place}"))
     for state in findings:
         if state.note:

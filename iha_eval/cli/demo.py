@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from iha_eval.cli import compare
 from iha_eval.cli._argument_types import positive
 from iha_eval.errors import UserError
 from iha_eval.util.process import end_with_me, environment
+from iha_eval.util.terminal import CleanConsole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show(results_file: Path, title: str) -> None:
     # Slow to import, and not needed for the help of `iha-eval`.
-    console = Console()
+    console = CleanConsole()
     console.print(table(read_cells(results_file), title))
     if note := read_note(results_file):
         console.print(note, soft_wrap=True, highlight=False)

@@ -26,11 +26,10 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     # Not needed for the help of `iha-eval`.
-    from rich.console import Console
-
     from iha_eval.doctor import data, hook, named, packages, resources, serving, variables
     from iha_eval.doctor.finding import PROBLEM, STATUSES, run
     from iha_eval.doctor.machine import Machine
+    from iha_eval.util.terminal import CleanConsole
 
     groups = (packages, hook, serving, resources, variables, data, named)
     checks = [check for group in groups for check in group.CHECKS]
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             )
         )
     else:
-        console = Console()
+        console = CleanConsole()
         console.print(table(findings))
         summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         console.print(summary, highlight=False)

@@ -38,14 +38,13 @@ def main(arguments: Sequence[str]) -> int:
         UserError: The folder cannot be made, or holds cells of another experiment.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
-    from rich.console import Console
-
     from iha_eval.evidence.result import prepare, write
+    from iha_eval.util.terminal import CleanConsole
 
     options = _parser().parse_args(arguments)
     folder = prepare(options.out.expanduser())
     evidence = _find(options, folder)
-    console = Console()
+    console = CleanConsole()
     console.print(_table(evidence))
     for sentence in evidence.sentences:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)

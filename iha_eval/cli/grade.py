@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from iha_eval.errors import UserError
+from iha_eval.util.text import clean
 
 SUMMARY = "grade FILE.jsonl, or RUN --tasks ...: grade answers anew, without a model"
 
@@ -198,7 +199,7 @@ def _print_rows(graded: Sequence[GradedRow]) -> None:
         print(f"\n{'kind':{width}}  rows  false positives  false negatives")
         for kind, counts in kinds.items():
             positives, negatives = counts["false_positives"], counts["false_negatives"]
-            print(f"{kind:{width}}  {counts['rows']:4}  {positives:15}  {negatives:15}")
+            print(f"{clean(kind):{width}}  {counts['rows']:4}  {positives:15}  {negatives:15}")
     right = sum(graded_row.right for graded_row in graded)
     missed = sum(graded_row.missed for graded_row in graded)
     print(f"\n{len(graded)} rows: {right} right, {missed} not as expected")
@@ -214,7 +215,7 @@ def _grade_run(place: Path, tasks: str | None, as_json: bool) -> int:
 
     run = load_run(place)
     for warning in run.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {clean(warning)}", file=sys.stderr)
     names = [name for name in run.tasks if name in run.samples]
     if tasks:
         names = [name for wanted in tasks.split(",") for name in _named(run, wanted.strip())]
@@ -328,7 +329,8 @@ def _sample_lines(path: Path) -> Iterator[dict[str, Any]]:
                 broken += 1
     if broken:
         print(
-            f"warning: {path.name} has {broken} lines that cannot be read; they are left out",
+            f"warning: {clean(path.name)} has {broken} lines that cannot be read; they are left "
+            "out",
             file=sys.stderr,
         )
 
@@ -350,12 +352,12 @@ def _asked(entry: Mapping[str, Any]) -> tuple[str, str, list[str]] | None:
 
 
 def _print_task(name: str, task: RegradedTask) -> None:
-    print(f"\n{name}, {task.questions} questions")
+    print(f"\n{clean(name)}, {task.questions} questions")
     width = max(map(len, task.scores))
     for metric, value in task.scores.items():
         earlier = task.before.get(metric)
         note = "" if earlier is None or abs(earlier - value) < 1e-12 else f"  (was {earlier:.4f})"
-        print(f"  {metric:{width}}  {value:.4f}{note}")
+        print(f"  {clean(metric):{width}}  {value:.4f}{note}")
     if task.partly_cut:
         print(
             f"  {task.partly_cut} questions have some answers that the budget cut; the run does "

@@ -32,12 +32,11 @@ def main(arguments: Sequence[str]) -> int:
         UserError: There is no such folder, or no such night to accept.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
-    from rich.console import Console
-
     from iha_eval.errors import UserError
     from iha_eval.nightly.history import History
     from iha_eval.nightly.lock import only_one
     from iha_eval.nightly.trends import look_back
+    from iha_eval.util.terminal import CleanConsole
 
     options = _parser().parse_args(arguments)
     history = History(options.folder.expanduser())
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         for row in lookback.rows
         if row.series.results and (options.all or (row.series.watched and row.series.current))
     ]
-    console = Console()
+    console = CleanConsole()
     count = len(lookback.nights)
     title = f"{history.folder}: {counted(count, 'night')}"
     if rows:

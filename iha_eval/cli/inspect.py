@@ -42,11 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
-        from rich.console import Console
-
         from iha_eval.checkpoint_report.table import show
+        from iha_eval.util.terminal import CleanConsole
 
-        show(report.as_dict(), Console())
+        show(report.as_dict(), CleanConsole())
     if options.html:
         from iha_eval.checkpoint_report.page import write_page
 

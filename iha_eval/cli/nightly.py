@@ -13,6 +13,7 @@ from pathlib import Path
 
 from iha_eval.errors import UserError
 from iha_eval.util.redact import redact
+from iha_eval.util.text import clean
 
 SUMMARY = "nightly CONFIG.yaml: run models and baseline, keep the history, find regressions, report"
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     now = datetime.now().astimezone()
     if options.dry_run:
         for line in dry_run(config, now, fresh=options.fresh):
-            print(line)
+            print(clean(line))
         return 0
     try:
         return run_night(config, now, _say, fresh=options.fresh)
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _say(line: str) -> None:
     # Logs of services are read while the night goes on.
-    print(line, flush=True)
+    print(clean(line), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

