@@ -1,20 +1,19 @@
 """The report of a night: the comparison, with what the history and the rules add to it.
 
 For: writing it into the folder of the night, keeping it in the history, pointing `latest` at it.
-Tasks whose settings differ run in processes of their own; `merged` makes one run on disk of them,
-which is what a comparison reads.
+Tasks whose settings differ run in processes of their own; a comparison reads one run on disk that
+is put together of them.
 Not for: how a report is made or looks (`iha_eval.compare`).
 """
 
 import contextlib
-import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iha_eval.compare.inputs.merge import merged
 from iha_eval.compare.inputs.runs import load_run
 from iha_eval.errors import UserError
 from iha_eval.nightly.config import BASELINE, Config
@@ -24,102 +23,6 @@ from iha_eval.nightly.night import Night
 from iha_eval.nightly.record import NightOutcome
 from iha_eval.nightly.trends import MetricSeries, all_series, paired_differences, report_form
 from iha_eval.statistics import MARGIN
-from iha_eval.util.files import write_whole
-
-# Parts of a results file that are mappings by task; everything else is one for the run.
-_BY_TASK = (
-    *("results", "groups", "group_subtasks", "configs", "versions", "n-shot"),
-    *("higher_is_better", "n-samples", "task_hashes"),
-)
-
-# Of a whole run, and different where jobs were asked for different templates.
-_TEMPLATES = (
-    *("chat_template", "chat_template_sha", "fewshot_as_multiturn"),
-    *("system_instruction", "system_instruction_sha"),
-)
-
-
-def merged(results: Sequence[Path], place: Path) -> Path:
-    """One results file for all of them.
-
-    Args:
-        results: results files, at least one; of a task that two of them have, the first counts.
-        place: folder for the merged files; thrown away and made anew.
-
-    Returns:
-        The results file; with one alone, that one itself.
-
-    Raises:
-        UserError: one cannot be read.
-    """
-    if len(results) == 1:
-        return results[0]
-    runs = [load_run(path) for path in results]
-    stamp = max(run.stamp for run in runs)
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    for run in reversed(runs):
-        for task, path in run.samples.items():
-            _link(path, place / f"samples_{task}_{stamp}.jsonl")
-    file = place / f"results_{stamp}.json"
-    content = _merge([dict(run.results) for run in runs])
-    write_whole(file, json.dumps(content, ensure_ascii=False))
-    return file
-
-
-def _merge(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    whole = dict(contents[0])
-    for name in _BY_TASK:
-        parts = [content[name] for content in contents if isinstance(content.get(name), dict)]
-        if parts:
-            whole[name] = {key: value for part in reversed(parts) for key, value in part.items()}
-    # In the order of the runs, which the reversal above has turned round.
-    order = [task for content in contents for task in content["configs"]]
-    whole["configs"] = {task: whole["configs"][task] for task in dict.fromkeys(order)}
-    whole["config"] = _config([content.get("config") or {} for content in contents])
-    _tell_templates(whole, contents)
-    return whole
-
-
-def _tell_templates(whole: dict[str, Any], contents: Sequence[dict[str, Any]]) -> None:
-    """What the runs differ in stands by task where a comparison looks for it, and not once for all.
-
-    lm-eval has one chat template and one system instruction a run; a file of several runs has none
-    that holds for all of it.
-    """
-    for name in _TEMPLATES:
-        values = [content.get(name) for content in contents]
-        if any(value != values[0] for value in values):
-            whole[name] = None
-    by_run = [content.get("chat_template_sha") for content in contents]
-    if any(value != by_run[0] for value in by_run):
-        whole["config"]["iha_eval_chat_template_sha"] = {
-            task: sha
-            for content, sha in reversed(list(zip(contents, by_run, strict=True)))
-            for task in content["configs"]
-        }
-
-
-def _config(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    whole = dict(configs[0])
-    for name in ("limit", "gen_kwargs"):
-        values = [config.get(name) for config in configs]
-        whole[name] = values[0] if all(value == values[0] for value in values) else values
-    ours = [config["iha_eval"] for config in configs if isinstance(config.get("iha_eval"), dict)]
-    if ours:
-        calls = [call for config in ours for call in config.get("summary") or []]
-        words = [word for config in ours for word in ("&&", *(config.get("command") or []))]
-        whole["iha_eval"] = {**ours[0], "summary": calls, "command": words[1:]}
-    return whole
-
-
-def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
 
 if TYPE_CHECKING:
     from iha_eval.compare.inputs.runs import Run
@@ -304,8 +207,6 @@ def _bare(night: Night, outcome: NightOutcome, name: str) -> dict[str, Any]:
 
 def _run(night: Night, outcome: NightOutcome, role: str, pair: str) -> "Run | None":
     """All runs of a model as one; None without any."""
-    from iha_eval.compare.inputs.runs import load_run
-
     numbers = _numbers(outcome, role)
     return load_run(_merged(night, outcome, role, numbers, pair)) if numbers else None
 

@@ -88,6 +88,16 @@ def task_settings(run: Run, task: str, other: Run | None = None) -> dict[str, An
     }
 
 
+def common_settings(run: Run) -> dict[str, Any]:
+    """Those of `task_settings` that are one for all tasks of a run: seeds, model arguments."""
+    settings = task_settings(run, run.tasks[0])
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in _SEEDS or name == "seed" or name.startswith(_ARGUMENT)
+    }
+
+
 def generation_reader(run: Run, other: Run) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """How to read a run's generation kwargs when it is held against another.
 
