@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.compare.analysis.alpha_maps import read_maps
-from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, plan
 from iha_eval.compare.analysis.disagreements import both_wrong, disagreements
 from iha_eval.compare.analysis.headlines import headlines
 from iha_eval.compare.analysis.measured_rows import (
@@ -26,6 +25,8 @@ from iha_eval.compare.analysis.provenance import (
     model_warnings,
     provenance,
 )
+from iha_eval.compare.analysis.report_rows import PlannedBenchmark, PlannedRow, plan
+from iha_eval.compare.analysis.ruler_summary import ruler_summary
 from iha_eval.compare.analysis.score_checks import missing_scores, without_wrong_scores
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, pair
 from iha_eval.compare.inputs.runs import load_run
@@ -159,6 +160,7 @@ def _report(
         "models": models,
         "headlines": headlines(benchmarks, cells, pairing, models),
         "tables": tables,
+        "ruler": ruler_summary(tables),
         "curves": curves(pairing),
         "depth": depth_maps(pairing),
         "disagreements": disagreements(pairing, benchmarks),

@@ -120,6 +120,46 @@ class Headline(TypedDict):
     sentence: str
 
 
+class RulerAverage(TypedDict):
+    """RULER's tasks averaged over the lengths."""
+
+    weights: Literal["equal", "increasing", "decreasing"]
+    """Of the lengths, short to long."""
+    iha: float
+    baseline: float
+    points: float
+    low: float
+    """95% interval of `points`, from those of the cells (MOVER)."""
+    high: float
+
+
+class EffectiveLengths(TypedDict):
+    """The longest length with a mean at the threshold or above; None if no length has one."""
+
+    iha: int | None
+    baseline: int | None
+
+
+class RulerSummary(TypedDict):
+    """RULER's own summary of its tasks, in its own score."""
+
+    metric: str
+    tasks: list[str]
+    """Those that every length has."""
+    of: int
+    """Number of tasks that RULER has."""
+    lengths: list[int]
+    iha: list[float]
+    """Plain mean of the tasks at each length."""
+    baseline: list[float]
+    averages: list[RulerAverage]
+    effective: EffectiveLengths
+    threshold: float
+    threshold_source: str
+    paper: PaperNumbers | None
+    """None unless all tasks are there."""
+
+
 class VoteCurve(TypedDict):
     """Scores of both models against the number of answers."""
 
@@ -388,6 +428,8 @@ class Report(TypedDict):
     models: Models
     headlines: list[Headline]
     tables: list[ReportTable]
+    ruler: NotRequired[RulerSummary | None]
+    """Where RULER's tasks were compared."""
     curves: list[VoteCurve]
     depth: list[DepthMap]
     disagreements: ReportQuestions

@@ -38,8 +38,9 @@ BASELINE = {
 def test_a_report_has_everything(report: Report) -> None:
     made = report(IHA, BASELINE, title="T", commit="abc123")
     assert list(made) == [
-        *("schema", "title", "paired", "created", "models", "headlines", "tables", "curves"),
-        *("depth", "disagreements", "both_wrong", "trend", "maps", "warnings", "provenance"),
+        *("schema", "title", "paired", "created", "models", "headlines", "tables", "ruler"),
+        *("curves", "depth", "disagreements", "both_wrong", "trend", "maps", "warnings"),
+        "provenance",
     ]
     assert (made["schema"], made["title"], made["paired"]) == (1, "T", True)
     assert made["created"] == "2026-01-02T03:04:05+00:00"

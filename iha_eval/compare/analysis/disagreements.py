@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, ScoreColumn, metric_name
+from iha_eval.compare.analysis.report_rows import PlannedBenchmark, ScoreColumn, metric_name
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.compare.inputs.samples import Key, read_lines
 from iha_eval.util.text import clean, shorten

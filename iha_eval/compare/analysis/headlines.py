@@ -7,14 +7,14 @@ which the plan does before any number is known.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iha_eval.compare.analysis.benchmarks import (
+from iha_eval.compare.analysis.measured_rows import MeasuredRow
+from iha_eval.compare.analysis.report_rows import (
     PlannedBenchmark,
     PlannedRow,
     benchmark_of,
     metric_label,
     row_name,
 )
-from iha_eval.compare.analysis.measured_rows import MeasuredRow
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side, listed
 
 #: What stands in place of a verdict.

@@ -2,7 +2,7 @@
 
 For: measuring the rows of a plan and correcting their p-values family by family; the levels of
 both models by number of votes (curves) and by depth of the needle (maps).
-Not for: which rows there are (benchmarks.py), nor for the statistics (iha_eval.statistics).
+Not for: which rows there are (report_rows.py), nor for the statistics (iha_eval.statistics).
 
 Families: the rows that decide are one family across all tables, for they are what is read first;
 the other rows of each table are a family of their own; several comparisons share their families. So
@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from iha_eval.compare.analysis.benchmarks import (
+from iha_eval.compare.analysis.paper import reference
+from iha_eval.compare.analysis.report_rows import (
     PlannedBenchmark,
     PlannedRow,
     ScoreColumn,
@@ -26,7 +27,6 @@ from iha_eval.compare.analysis.benchmarks import (
     suite_cell,
     votes,
 )
-from iha_eval.compare.analysis.paper import reference
 from iha_eval.compare.inputs.pairing import SIDES, ComparedTask, Pairing, Side
 from iha_eval.ruler.scoring import METRICS
 from iha_eval.statistics import (

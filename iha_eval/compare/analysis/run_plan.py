@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from iha_eval.compare.analysis.benchmarks import PlannedRow, plan, row_name
 from iha_eval.compare.analysis.measured_rows import row_paired, row_scores
 from iha_eval.compare.analysis.provenance import answer_cost
+from iha_eval.compare.analysis.report_rows import PlannedRow, plan, row_name
 from iha_eval.compare.analysis.score_checks import without_wrong_scores
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.data import GSM8K_TEST, MATH500_TEST

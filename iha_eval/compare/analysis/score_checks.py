@@ -3,13 +3,13 @@
 For: the warnings about them, and leaving a task of ours out whose scores lie outside [0, 1].
 Not for: documents that one run alone has (inputs/pairing.py), for leaving single questions out,
 which the statistics do and count, nor for other tasks, of which any number may be a score
-(benchmarks.py).
+(report_rows.py).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from iha_eval.compare.analysis.benchmarks import (
+from iha_eval.compare.analysis.report_rows import (
     PlannedBenchmark,
     ScoreColumn,
     metric_name,

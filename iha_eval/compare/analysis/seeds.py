@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, PlannedRow, plan, row_name
+from iha_eval.compare.analysis.report_rows import PlannedBenchmark, PlannedRow, plan, row_name
 from iha_eval.compare.analysis.score_checks import without_wrong_scores
 from iha_eval.compare.inputs.pairing import Pairing, Side, pair
 from iha_eval.compare.inputs.runs import Run

@@ -9,9 +9,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iha_eval.compare.inputs.pairing import SIDES
 from iha_eval.compare.render.tables import SIGNIFICANT, only_right
-from iha_eval.compare.schema import Report, SideName
-from iha_eval.util.numbers import plain_difference, plain_p
+from iha_eval.compare.schema import Report, RulerSummary, SideName
+from iha_eval.util.numbers import plain_difference, plain_p, tokens
 from iha_eval.util.text import counted
 
 MOST_ROWS = 60
@@ -48,6 +49,8 @@ def to_markdown(report: Report) -> str:
     blocks = [f"## {text(report['title'])}", *_headlines(report)]
     tables = report["tables"]
     blocks += [*map(_table, tables), *([_LEGEND] if tables else [])]
+    if (ruler := report.get("ruler")) is not None:
+        blocks.append(_ruler(ruler))
     total = report["disagreements"]["total"]
     if any(row["paired"] for table in tables for row in table["rows"]):
         blocks.append(f"The models disagree on {counted(total, 'question')}: see report.html.")
@@ -95,6 +98,27 @@ def _table(table: Mapping[str, Any]) -> str:
     if len(rows) > MOST_ROWS:
         lines += ["", f"{len(rows) - MOST_ROWS} more rows are in report.html."]
     return "\n".join(lines)
+
+
+def _ruler(ruler: RulerSummary) -> str:
+    """RULER's weighted averages and effective length."""
+    tasks, lengths = len(ruler["tasks"]), ", ".join(map(tokens, ruler["lengths"]))
+    some = "" if tasks == ruler["of"] else f" of {tasks} of {ruler['of']} tasks"
+    head = ("weights of lengths", "IHA", "baseline", "points (95%)", "paper")
+    lines = [f"**RULER's averages{some}** ({lengths})", "", table_line(head)]
+    lines.append(table_line(["---", *["---:"] * (len(head) - 1)]))
+    for average in ruler["averages"]:
+        scores = [_percent(average[side]) for side in SIDES]
+        paper = _paper(ruler["paper"]) if average["weights"] == "equal" else ""
+        lines.append(table_line([average["weights"], *scores, plain_difference(average), paper]))
+    reached = [tokens(ruler["effective"][side] or None) for side in SIDES]
+    lines.append(table_line(["effective length", *reached, "", ""]))
+    note = (
+        f"Effective length: the longest one with a mean of at least {100 * ruler['threshold']:g}%, "
+        f"{ruler['threshold_source']}; a dash where none has. Intervals are made of those of the "
+        "cells and not corrected."
+    )
+    return "\n".join([*lines, "", f"<sub>{text(note)}</sub>"])
 
 
 def _row(row: Mapping[str, Any]) -> Sequence[str]:

@@ -51,6 +51,7 @@ _FILTERS = (
     "decimal",
     "rate",
     "size",
+    "tokens",
     "duration",
     "there",
 )

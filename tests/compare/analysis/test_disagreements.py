@@ -5,8 +5,8 @@ import pytest
 from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis import disagreements as module
-from iha_eval.compare.analysis.benchmarks import plan
 from iha_eval.compare.analysis.disagreements import disagreements
+from iha_eval.compare.analysis.report_rows import plan
 from iha_eval.compare.inputs.pairing import Pairing
 
 Paired = Callable[..., Pairing]

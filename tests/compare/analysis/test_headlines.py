@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
-from iha_eval.compare.analysis.benchmarks import plan
 from iha_eval.compare.analysis.headlines import headlines
 from iha_eval.compare.analysis.measured_rows import measure_all
 from iha_eval.compare.analysis.provenance import provenance
+from iha_eval.compare.analysis.report_rows import plan
 from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.compare.render.page import BADGES
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
-from iha_eval.compare.analysis.benchmarks import plan
+from iha_eval.compare.analysis.report_rows import plan
 from iha_eval.compare.analysis.score_checks import missing_scores, without_wrong_scores
 from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.errors import UserError

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
-from iha_eval.compare.analysis.benchmarks import SUITE_NAME
+from iha_eval.compare.analysis.report_rows import SUITE_NAME
 from iha_eval.compare.inputs.pairing import SIDES, Side
 from iha_eval.compare.render.figures import svg, theme
 from iha_eval.compare.render.figures.axes import drawable

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from lm_eval_runs import FakeTask, line, lines, ruler_task, voting_task
 
-from iha_eval.compare.analysis.benchmarks import PlannedBenchmark, metric_label, plan
+from iha_eval.compare.analysis.report_rows import PlannedBenchmark, metric_label, plan
 from iha_eval.compare.inputs.pairing import Pairing
 from iha_eval.errors import UserError
 from iha_eval.ruler import TASKS, leaf_name
@@ -176,7 +176,7 @@ def test_rulers_own_tasks_are_laid_out_by_length_in_rulers_order(paired: Paired)
     assert _rows(made) == [
         *("niah_single_2, 4k", "vt, 4k", "qa_1, 4k", "3 of 13 tasks, 4k"),
         *("niah_single_2, 8k", "vt, 8k", "qa_1, 8k", "3 of 13 tasks, 8k"),
-        "6 of 26 cells!",
+        "3 of 13 tasks, all lengths!",
     ]
 
 

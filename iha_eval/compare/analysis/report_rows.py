@@ -69,7 +69,7 @@ class PlannedRow:
         length: RULER's length in tokens; None elsewhere, and over several.
         k: Number of votes; None elsewhere.
         decides: Whether it is one that the benchmark is judged by.
-        partial: Whether it stands for several tasks, some of which could not be compared.
+        partial: Whether it stands for several tasks, some of which are not compared or not there.
     """
 
     task: str
@@ -222,18 +222,26 @@ def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) 
         rows.append(
             PlannedRow(
                 SUITE_NAME,
-                "all lengths and tasks"
-                if len(places) == most
-                else f"{len(places)} of {most} cells",
+                _suite_label(places, most),
                 metric,
                 columns,
                 decides=metric == COMMON_METRICS[0],
-                partial=bool(lost),
+                partial=bool(lost) or len(places) < most,
             )
         )
         label = metric_label(metric)
         tables.append(PlannedTable(f"{SUITE_LABEL}: {label}", metric, label, rows))
     return PlannedBenchmark(SUITE_NAME, SUITE_LABEL, tables)
+
+
+def _suite_label(places: Sequence[tuple[int, str]], most: int) -> str:
+    """What stands for all cells; some tasks at every length are called so many of thirteen."""
+    lengths, names = ({place[part] for place in places} for part in (0, 1))
+    if len(places) == most:
+        return "all lengths and tasks"
+    if len(places) == len(lengths) * len(names):
+        return f"{len(names)} of {len(TASKS)} tasks, all lengths"
+    return f"{len(places)} of {most} cells"
 
 
 def _lay_out_ruler(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) -> PlannedBenchmark:
