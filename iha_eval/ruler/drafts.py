@@ -191,6 +191,11 @@ class Draft(ABC):
         del size, rest, counter
         return ()
 
+    def confirmed(self, size: int, counter: TokenCounter) -> bool:
+        """Whether `tokens` is exact at `size`; where it was not, it is from then on."""
+        del size, counter
+        return True
+
     def depth(self, size: int) -> float | None:
         """Where the answer is, in percent of the haystack; None if it is in several places."""
         del size

@@ -10,6 +10,7 @@ long; here every document is filled by itself.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -55,12 +56,15 @@ class _Sum:
 
     def largest(self, draft: Draft, room: int) -> FittedSize:
         """The largest size that fits `room` tokens, or the smallest size if none does."""
+        draft.filler = 0
         inner = draft.inner_tokens(self._counter)
         frame = self._frame(draft, inner)
         smallest, largest = draft.minimum, draft.minimum + len(inner) - 1
 
-        def fit(size: int) -> FittedSize:
-            return FittedSize(size, frame + draft.tokens(size, inner, self._counter), draft.filler)
+        @cache
+        def fit(size: int, filler: int = 0) -> FittedSize:
+            draft.filler = filler
+            return FittedSize(size, frame + draft.tokens(size, inner, self._counter), filler)
 
         # What inner units take is taken off the room as a whole, since edges may overlap with them.
         rest = room - fit(smallest).tokens + int(inner[0])
@@ -70,7 +74,10 @@ class _Sum:
             best = fit(best.size - 1)
         while best.size < largest and (more := fit(best.size + 1)).tokens <= room:
             best = more
-        return _filled(draft, best, room, self._counter, fit)
+        filled = _filled(draft, best, room, self._counter, fit)
+        if not draft.confirmed(filled.size, self._counter):
+            return self.largest(draft, room)
+        return filled
 
 
 def _filled(
@@ -78,15 +85,13 @@ def _filled(
     fit: FittedSize,
     room: int,
     counter: TokenCounter,
-    measure: Callable[[int], FittedSize],
+    measure: Callable[[int, int], FittedSize],
 ) -> FittedSize:
     """A fit with the first filler that fits the rest, if any does."""
-    if fit.tokens > room:
-        return fit
-    for filler in draft.fillers(fit.size, room - fit.tokens, counter):
-        draft.filler = filler
-        if (filled := measure(fit.size)).tokens <= room:
-            return filled
+    if fit.tokens <= room:
+        for filler in draft.fillers(fit.size, room - fit.tokens, counter):
+            if (filled := measure(fit.size, filler)).tokens <= room:
+                return filled
     draft.filler = 0
     return fit
 
@@ -95,10 +100,11 @@ def _by_encoding(
     draft: Draft, room: int, start: int, counter: TokenCounter, render: Render, largest: int
 ) -> FittedSize:
     """The largest fitting size near `start`, with every candidate really encoded."""
-    draft.filler = 0
 
-    def fit(size: int) -> FittedSize:
-        return FittedSize(size, counter.prompt(render(draft.document(size))), draft.filler)
+    @cache
+    def fit(size: int, filler: int = 0) -> FittedSize:
+        draft.filler = filler
+        return FittedSize(size, counter.prompt(render(draft.document(size))), filler)
 
     best, over = None, largest + 1
     candidate = fit(start)

@@ -7,9 +7,9 @@ Source: NVIDIA/RULER, scripts/synthetic.yaml (qa_1, qa_2), scripts/data/syntheti
 qa.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from iha_eval.data import HOTPOTQA_DEV, SQUAD_DEV, DataFile, Loaded, load_rows
-from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, drawn_order
+from iha_eval.ruler.definition import LEAST_FILL
+from iha_eval.ruler.drafts import (
+    Definition,
+    Draft,
+    Material,
+    RulerSettings,
+    drawn_last,
+    drawn_order,
+)
 from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
@@ -34,6 +42,13 @@ PARAGRAPH = "Document {number}:\n{text}"
 
 #: Paragraphs after those that are taken among which one is looked for that fits into the rest.
 _NEXT = 256
+
+#: Paragraphs at the end of those that are taken one of which may be left out for a better one.
+_LAST = 16
+
+#: A filler is the place of the paragraph that is added, and this times the number, from the end,
+#: of the one that is left out for it.
+_LEFT_OUT = 2**32
 
 
 @dataclass(frozen=True)
@@ -148,19 +163,55 @@ def question_set(title: str, folder: Path | None) -> QuestionSet:
     return QuestionSet(questions, pool, provenance)
 
 
+class ParagraphCosts:
+    """Tokens of a set's paragraphs and of their numbers; each is encoded when first asked for."""
+
+    def __init__(self, pool: Sequence[str], counter: TokenCounter) -> None:
+        """Count the paragraphs of `pool`."""
+        self._pool, self._counter = pool, counter
+        self._known = np.full((2, len(pool)), -1, dtype=np.int64)
+        self._numbers = np.zeros(1, dtype=np.int64)
+
+    def paragraphs(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Tokens of paragraphs, as an array [2, ids].
+
+        The first row is of what no number stands before: from a paragraph's second word up to the
+        next paragraph's number. The second is of the first word behind the number 10.
+        """
+        missing = [int(i) for i in np.unique(ids[self._known[0, ids] < 0])]
+        if missing:
+            texts = [self._pool[i] for i in missing]
+            several = np.array([" " in text for text in texts])
+            inside = self._counter.costs([_after_first(text) for text in texts])
+            self._known[0, missing] = inside * several
+            self._known[1, missing] = self._counter.fresh([_first(10, text) for text in texts])
+        return self._known[:, ids]
+
+    def numbers(self, count: int) -> npt.NDArray[np.int64]:
+        """Tokens that the numbers 1 to `count` take more than 10 does, as an array [count]."""
+        if len(self._numbers) < count:
+            texts = [_first(number, "a b") for number in range(1, 2 * count + 10)]
+            costs = self._counter.fresh(texts)
+            self._numbers = costs - costs[9]
+        return self._numbers[:count]
+
+
+@lru_cache(maxsize=2)
+def paragraph_costs(title: str, folder: Path | None, counter: TokenCounter) -> ParagraphCosts:
+    """Those of `qa_1` or `qa_2`, shared by all lengths."""
+    return ParagraphCosts(question_set(title, folder).pool, counter)
+
+
 class QuestionMaterial(Material):
-    """A question set, and what its paragraphs take."""
+    """A question set, and the order in which its questions are asked."""
 
     def __init__(self, task: QuestionTask, length: int, settings: RulerSettings) -> None:
         """Ask questions in documents of `length` tokens."""
         self.set, self.settings = question_set(task.name, settings.data), settings
-        self._stream = ("ruler", task.name, length)
+        self._title, stream = task.name, Stream("ruler", task.name, length, "questions")
         count = len(self.set.questions)
-        if settings.questions == "first":
-            self._order = list(range(count))
-        else:
-            self._order = Stream(*self._stream, "questions").sample(count, count)
-        self._measured: tuple[TokenCounter, npt.NDArray[np.int64]] | None = None
+        first = settings.questions == "first"
+        self._order = list(range(count)) if first else stream.sample(count, count)
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -171,23 +222,9 @@ class QuestionMaterial(Material):
         """The question of document `index`; none comes twice before all have come."""
         return self.set.questions[self._order[index % len(self._order)]]
 
-    def measured(self, ids: npt.NDArray[np.int64], counter: TokenCounter) -> npt.NDArray[np.int64]:
-        """Tokens of paragraphs, as an array [2, ids].
-
-        The first row is of what no number stands before: from a paragraph's second word up to the
-        next paragraph's number. The second is of the first word, with a number of two digits.
-        """
-        if self._measured is None or self._measured[0] is not counter:
-            unknown = np.full((2, len(self.set.pool)), -1, dtype=np.int64)
-            self._measured = (counter, unknown)
-        known = self._measured[1]
-        missing = [int(i) for i in np.unique(ids[known[0, ids] < 0])]
-        if missing:
-            texts = [self.set.pool[i] for i in missing]
-            several = np.array([" " in text for text in texts])
-            known[0, missing] = counter.costs([_after_first(text) for text in texts]) * several
-            known[1, missing] = counter.fresh([_first(10, text) for text in texts])
-        return known[:, ids]
+    def measured(self, counter: TokenCounter) -> ParagraphCosts:
+        """Tokens of the paragraphs."""
+        return paragraph_costs(self._title, self.settings.data, counter)
 
     def draft(self, definition: QuestionTask, length: int, index: int) -> "QuestionDraft":
         """The draft of document `index`."""
@@ -205,7 +242,11 @@ def _first(number: int, text: str) -> str:
 
 
 class QuestionDraft(Draft):
-    """A document: a question and the paragraphs in the order in which it takes them."""
+    """A document: a question and the paragraphs in the order in which it takes them.
+
+    What a number takes is reckoned to be the same before all words. It is so with all usual
+    tokenizers; where `confirmed` sees that it is not, each number is counted with its word.
+    """
 
     kind = "answer"
     own_frame = True
@@ -221,6 +262,7 @@ class QuestionDraft(Draft):
         self._gold = question.gold
         self.minimum = len(question.gold)
         self._taken = self._drawn(question, len(material.set.pool), max(length // 16, 64))
+        self._numbers_apart = True
 
     def _drawn(self, question: QAQuestion, pool: int, most: int) -> npt.NDArray[np.int64]:
         """Paragraphs: those of the question, of its article, and of the whole pool."""
@@ -238,13 +280,23 @@ class QuestionDraft(Draft):
             taken += [repeated[i] for i in stream.sample(len(repeated), len(repeated))]
         return np.array(taken, dtype=np.int64)
 
-    def _order(self, size: int) -> npt.NDArray[np.int64]:
-        """Paragraphs as they stand in a document, the one that fills the rest included."""
+    @cached_property
+    def _keys(self) -> npt.NDArray[np.uint64]:
+        """A number for each paragraph; a document is in the order of its numbers."""
+        return Stream(*self._parts, "order").words64(len(self._taken) + 1)
+
+    def _ids(self, size: int) -> npt.NDArray[np.int64]:
+        """Paragraphs in the order in which they are taken, the one that fills the rest the last."""
         ids = self._taken[:size]
-        if self.filler:
-            ids = np.append(ids, self._taken[self.filler])
-        keys = Stream(*self._parts, "order").words64(len(ids))
-        return ids[drawn_order(keys, len(ids), self._material.settings)]
+        left_out, place = divmod(self.filler, _LEFT_OUT)
+        if left_out:
+            ids = np.delete(ids, size - left_out)
+        return np.append(ids, self._taken[place]) if place else ids
+
+    def _order(self, size: int) -> npt.NDArray[np.int64]:
+        """Paragraphs as they stand in a document."""
+        ids = self._ids(size)
+        return ids[drawn_order(self._keys, len(ids), self._material.settings)]
 
     def context(self, size: int) -> str:
         """`size` paragraphs, numbered."""
@@ -261,36 +313,71 @@ class QuestionDraft(Draft):
         return self.context(size)
 
     def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
-        """Tokens of all paragraphs, the numbers taken for two digits each."""
-        costs = self._material.measured(self._taken, counter).sum(axis=0)
-        return np.cumsum(costs)[self.minimum - 1 :]
+        """Tokens of as many paragraphs as twice the length holds, and of their numbers."""
+        measured, most = self._material.measured(counter), len(self._taken)
+        count = min(max(self.minimum + 1, self.length // 64), most)
+        while (costs := measured.paragraphs(self._taken[:count])).sum() < 2 * self.length:
+            if count == most:
+                break
+            count = min(2 * count, most)
+        inner: npt.NDArray[np.int64] = np.cumsum(costs.sum(axis=0) + measured.numbers(count))
+        return inner[self.minimum - 1 :]
 
     def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""
         del inner
         if not size:
             return sum(map(counter.pieces, self.texts("")))
-        pool, ids = self._material.set.pool, self._order(size)
+        ids, measured = self._ids(size), self._material.measured(counter)
+        place = drawn_last(self._keys, len(ids), self._material.settings)
         before, after = QUESTION.split("{context}")
-        last = pool[ids[-1]]
-        firsts = [_first(number, pool[i]) for number, i in enumerate(ids[:-1].tolist(), 1)]
-        pieces = [
+        last = self._material.set.pool[ids[place]]
+        around = [
             f"{before}Document",
             f"{len(ids)}:\n{last}{after.format(query=self.query)}",
             PREFIX,
         ]
-        inside = int(self._material.measured(ids[:-1], counter)[0].sum())
-        return int(counter.fresh(firsts).sum()) + inside + sum(map(counter.pieces, pieces))
+        inside, firsts = measured.paragraphs(np.delete(ids, place)).sum(axis=1)
+        firsts += measured.numbers(len(ids) - 1).sum()
+        if not self._numbers_apart:
+            firsts = self._firsts(size, counter)
+        return sum(map(counter.pieces, around)) + int(inside + firsts)
+
+    def _firsts(self, size: int, counter: TokenCounter) -> int:
+        """Tokens of the numbers and first words of all paragraphs but the last, really encoded."""
+        pool, ids = self._material.set.pool, self._order(size)[:-1].tolist()
+        return int(counter.fresh([_first(n, pool[i]) for n, i in enumerate(ids, 1)]).sum())
+
+    def confirmed(self, size: int, counter: TokenCounter) -> bool:
+        """Whether numbers take the same before all words of this document."""
+        if self._numbers_apart:
+            measured, ids = self._material.measured(counter), self._order(size)[:-1]
+            reckoned = measured.paragraphs(ids)[1].sum() + measured.numbers(len(ids)).sum()
+            self._numbers_apart = bool(reckoned == self._firsts(size, counter))
+            return self._numbers_apart
+        return True
 
     def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
-        """The next paragraphs that fit into the rest, the longest first."""
+        """The next paragraphs that fit into the rest, the longest first.
+
+        Where none comes close enough, also those that fit in place of one that was taken.
+        """
         places = np.arange(size, min(size + _NEXT, len(self._taken)))
-        costs = self._material.measured(self._taken[places], counter).sum(axis=0)
-        # A number takes more tokens than was reckoned with where it has more digits than two.
-        new = ~np.isin(self._taken[places], self._taken[:size])
-        fitting = places[new & (costs <= rest)]
-        longest = np.argsort(-costs[fitting - size], kind="stable")[:12]
-        return [int(place) for place in fitting[longest]]
+        places = places[~np.isin(self._taken[places], self._taken[:size])]
+        measured = self._material.measured(counter)
+        costs = measured.paragraphs(self._taken[places]).sum(axis=0)
+        fillers: list[tuple[int, int]] = []
+        for left_out in range(min(size - self.minimum, _LAST) + 1):
+            room = rest
+            if left_out:
+                room += int(measured.paragraphs(self._taken[[size - left_out]]).sum())
+            fitting = np.flatnonzero((costs <= room) & (costs > room - rest))
+            for i in fitting[np.argsort(-costs[fitting], kind="stable")[:12]]:
+                filler = left_out * _LEFT_OUT + int(places[i])
+                fillers.append((room - int(costs[i]), filler))
+            if min(fillers, default=(rest,))[0] <= (1 - LEAST_FILL) * self.length:
+                break
+        return [filler for _, filler in sorted(fillers)]
 
     def texts(self, context: str) -> tuple[str, str]:
         """User text and answer prefix around `context`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import question_sets
 
@@ -13,7 +14,9 @@ from iha_eval.data import MissingDataError
 from iha_eval.errors import UserError
 from iha_eval.ruler import TASKS, RulerCell, RulerSettings, load_documents, plain_prompt, score
 from iha_eval.ruler.drafts import Document, nvidia_order
-from iha_eval.ruler.qa import question_set
+from iha_eval.ruler.fit import fit_all
+from iha_eval.ruler.qa import ParagraphCosts, question_set
+from iha_eval.ruler.tokens import counter_for
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,10 @@ def test_documents_fill_their_length(
     kind: str, title: str, length: int, folder: Path, tokenizer_of: Callable[[str], Any]
 ) -> None:
     tokenizer = tokenizer_of(kind)
-    for document in load(title, folder, tokenizer, length, 4):
+    if kind == "unigram":
+        # Its words take four tokens, and ten paragraphs more than 4,096.
+        length *= 2
+    for document in load(title, folder, tokenizer, length, 20):
         ids = tokenizer(plain_prompt(document))["input_ids"]
         bos = tokenizer.bos_token_id is not None and tokenizer.bos_token_id not in ids
         assert len(ids) + bos + 32 == document["length"]
@@ -60,6 +66,34 @@ def test_whole_documents_are_encoded_where_sums_are_not_exact(
     for document in load("qa_1", folder, tokenizer, 8192, 2):
         total = len(tokenizer(plain_prompt(document))["input_ids"]) + 32
         assert 0.98 * 8192 <= total <= document["length"] <= 8192
+
+
+def test_a_paragraph_is_left_out_where_another_fills_the_rest_better(
+    folder: Path, tokenizer_of: Callable[[str], Any]
+) -> None:
+    """The shortest paragraph is longer than 2% of 4,096 tokens; a document of few is full too."""
+    tokenizer = tokenizer_of("unigram")
+    counter = counter_for(tokenizer)
+    cell = RulerCell(TASKS["qa_1"], 4096, None, 40, RulerSettings(data=folder))
+    fillers = []
+    for draft, fit in fit_all(cell.draft, 40, counter, plain_prompt, 32):
+        texts = paragraphs(draft.document(fit.size))
+        assert len(set(texts)) == len(texts)
+        assert sum(draft.outputs[0] + " kept" in text for text in texts) == 1
+        assert counter.prompt(plain_prompt(draft.document(fit.size))) == fit.tokens
+        assert 0.98 * 4096 <= fit.tokens + 32 <= 4096
+        fillers.append(fit.filler)
+    assert any(filler > 2**32 for filler in fillers)
+
+
+def test_numbers_that_grow_together_with_words_are_counted_with_them(
+    folder: Path, tokenizer_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tokenizer_of("gpt2")
+    usual = load("qa_1", folder, tokenizer)
+    monkeypatch.setattr(ParagraphCosts, "numbers", lambda self, count: np.zeros(count, int))
+    monkeypatch.setenv("IHA_EVAL_CACHE", str(folder / "cache"))
+    assert load("qa_1", folder, tokenizer) == usual
 
 
 def test_squads_gold_paragraph_is_there_once_at_its_own_depth(

@@ -1,7 +1,13 @@
-"""Question sets in the form of SQuAD 2.0 and HotpotQA, made up, for tests and benchmarks."""
+"""Question sets in the form of SQuAD 2.0 and HotpotQA, made up, for tests and benchmarks.
+
+Paragraphs are as long as those of the published sets: SQuAD's have 125 words on average and rarely
+fewer than 60 or more than 250, HotpotQA's have 100.
+"""
 
 import json
+import math
 import random
+import string
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +18,24 @@ WORDS = (
 )
 
 
+#: Of so many words one is made up, as names and rare words are in real text.
+RARE = 16
+
+
+def _word(rng: random.Random) -> str:
+    if rng.randrange(RARE):
+        return rng.choice(WORDS)
+    return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(4, 9)))
+
+
 def _prose(rng: random.Random, words: int) -> str:
-    text = " ".join(rng.choice(WORDS) for _ in range(words))
+    text = " ".join(_word(rng) for _ in range(words))
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _length(rng: random.Random, median: int, least: int) -> int:
+    """Words of a paragraph: the logarithm is normally distributed."""
+    return max(round(rng.lognormvariate(math.log(median), 0.4)), least)
 
 
 def squad(articles: int, paragraphs: int, seed: int = 0) -> dict[str, Any]:
@@ -25,7 +46,8 @@ def squad(articles: int, paragraphs: int, seed: int = 0) -> dict[str, Any]:
         made = []
         for p in range(paragraphs):
             name = f"Keeper{a}x{p}"
-            context = f"{_prose(rng, rng.randint(10, 150))} {name} kept the gate. {_prose(rng, 20)}"
+            words = _length(rng, 115, 60) - 24
+            context = f"{_prose(rng, words)} {name} kept the gate. {_prose(rng, 20)}"
             asked = {"question": f"Who kept gate {a} {p}?", "is_impossible": False}
             answers = [{"text": name, "answer_start": 0}, {"text": f"{name} kept"}]
             never = {"question": f"Who sold {a} {p}?", "is_impossible": True, "answers": []}
@@ -39,7 +61,8 @@ def hotpotqa(questions: int, seed: int = 0) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     pool = []
     for n in range(max(questions * 9, 10)):
-        lines = [_prose(rng, rng.randint(3, 25)), " " + _prose(rng, rng.randint(3, 25))]
+        words = _length(rng, 90, 12)
+        lines = [_prose(rng, words // 3), *[f" {_prose(rng, words // 3)}" for _ in range(2)]]
         pool.append([f"Title {n}", lines])
     return [
         {
