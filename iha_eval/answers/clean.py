@@ -21,7 +21,8 @@ from itertools import groupby
 LONGEST = 1000
 
 #: Typed characters and the LaTeX they stand for. Those that Unicode describes well enough (digits,
-#: spaces, dashes, currencies, fractions, raised, lowered, wide and styled characters) are not here.
+#: spaces, dashes, currencies, fractions, Greek letters, raised, lowered, wide and styled ones) are not
+#: here.
 _CHARACTERS = {
     "\N{MINUS SIGN}": "-",
     "\N{MULTIPLICATION SIGN}": "\\times ",
@@ -51,16 +52,6 @@ _CHARACTERS = {
     "\N{THEREFORE}": "\\therefore ",
     "\N{RIGHTWARDS DOUBLE ARROW}": "\\implies ",
     "\N{RIGHTWARDS ARROW}": "\\to ",
-    "\N{GREEK SMALL LETTER PI}": "\\pi ",
-    "\N{GREEK SMALL LETTER THETA}": "\\theta ",
-    "\N{GREEK SMALL LETTER ALPHA}": "\\alpha ",
-    "\N{GREEK SMALL LETTER BETA}": "\\beta ",
-    "\N{GREEK SMALL LETTER GAMMA}": "\\gamma ",
-    "\N{GREEK SMALL LETTER LAMDA}": "\\lambda ",
-    "\N{GREEK SMALL LETTER MU}": "\\mu ",
-    "\N{GREEK SMALL LETTER PHI}": "\\phi ",
-    "\N{GREEK SMALL LETTER OMEGA}": "\\omega ",
-    "\N{GREEK CAPITAL LETTER OMEGA}": "\\Omega ",
     "\N{OHM SIGN}": "\\Omega ",
     "\N{SQUARE ROOT}": "\\sqrt ",
     "\N{CUBE ROOT}": "\\sqrt[3]",
@@ -82,6 +73,7 @@ _CHARACTERS = {
     "\N{LEFT CEILING}": "\\lceil ",
     "\N{RIGHT CEILING}": "\\rceil ",
 }
+_GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 _FOREIGN = re.compile(r"[^\x20-\x7e]+")
 _TYPED_RANGE = re.compile("([0-9.]+)\\s?[\u2013\u2014]\\s?([0-9.]+)")
 
@@ -93,7 +85,7 @@ def ascii_math(text: str, lines: bool = False) -> str:
         text: Any text; letters of other alphabets stay.
         lines: Whether line breaks stay too.
     """
-    return _FOREIGN.sub(lambda found: _run(found[0], lines), text)
+    return _FOREIGN.sub(lambda match: _run(match[0], lines), text)
 
 
 def _run(text: str, lines: bool) -> str:
@@ -116,6 +108,10 @@ def _plain(sign: str) -> str:
     known = _CHARACTERS.get(sign)
     if known is not None:
         return known
+    greek = _GREEK.fullmatch(unicodedata.name(sign, ""))
+    if greek:
+        letter = greek[2].lower().replace("lamda", "lambda")
+        return f"\\{letter if greek[1] == 'SMALL' else letter.capitalize()} "
     category = unicodedata.category(sign)
     by_category = {"Zs": " ", "Cc": " ", "Zl": " ", "Zp": " ", "Cf": "", "Sc": "", "Pd": "-"}
     if sign != "\N{CENT SIGN}" and category in by_category:
@@ -130,7 +126,11 @@ def _plain(sign: str) -> str:
         above, _, below = plain.partition("\N{FRACTION SLASH}")
         return f"\\frac{{{above}}}{{{below}}}"
     # A wide or styled form of a character that may be known itself.
-    return plain if plain.isascii() else "".join(_CHARACTERS.get(one, one) for one in plain)
+    return (
+        plain
+        if plain.isascii()
+        else "".join(_CHARACTERS.get(character, character) for character in plain)
+    )
 
 
 #: Commands that only lay out. `\left.` and `\right.` draw nothing.
@@ -181,7 +181,7 @@ _MATH_FONTS = (
     "|boxed|fbox|framebox|overset\\{[^{}]*\\}|cancel|vec|overrightarrow"
 )
 _FONT = re.compile(rf"\\({_TEXT_FONTS}|{_MATH_FONTS})\s*(?=\{{)")
-_BARE_FONT = re.compile(rf"\\(?:{_MATH_FONTS}) ?(\d|(?<= )[A-Za-z](?![A-Za-z]))")
+_BARE_FONT = re.compile(rf"\\(?!mathbb)(?:{_MATH_FONTS}) ?(\d|(?<= )[A-Za-z](?![A-Za-z]))")
 _COLOR = re.compile(r"\\(?:text|page)?color(?:box)?\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}")
 _BLACKBOARD = re.compile(r"\s*[A-Z]\s*")
 _WORDY = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
@@ -211,7 +211,7 @@ _TYPED = (
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(rf"(?<![A-Za-z\\])(?!min |max )({FUNCTIONS})(?![A-Za-z]|$)"), r"\\\1 "),
     (re.compile(rf"\\text\{{ ?({FUNCTIONS}) ?\}}"), r"\\\1 "),
-    (re.compile(r"(?<=\\mathbb\{R\}) ?-(?= ?\\\{)"), r"\\setminus "),
+    (re.compile(r"(\\mathbb ?\{? ?R ?\}?) ?-(?= ?\\\{)"), r"\1\\setminus "),
     (re.compile(r"\\mathbb\{R\} ?(?:\^|_) ?\{? ?(?:\+|> ?0) ?\}?"), r"(0,\\infty)"),
     (
         re.compile(
@@ -281,93 +281,13 @@ _LED = re.compile(
 _PROSE = re.compile(r"DNE|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)+")
 
 #: Abbreviations of units. Other words of one or two letters or without a vowel are not taken off.
-_ABBREVIATIONS = frozenset(
-    [
-        "m",
-        "g",
-        "s",
-        "h",
-        "l",
-        "L",
-        "J",
-        "N",
-        "W",
-        "V",
-        "A",
-        "C",
-        "F",
-        "km",
-        "cm",
-        "mm",
-        "dm",
-        "nm",
-        "ft",
-        "in",
-        "yd",
-        "mi",
-        "kg",
-        "mg",
-        "lb",
-        "lbs",
-        "oz",
-        "ml",
-        "mL",
-        "cl",
-        "dl",
-        "gal",
-        "qt",
-        "pt",
-        "sec",
-        "secs",
-        "min",
-        "mins",
-        "hr",
-        "hrs",
-        "yr",
-        "yrs",
-        "wk",
-        "wks",
-        "mo",
-        "mos",
-        "mph",
-        "kmph",
-        "kph",
-        "kmh",
-        "rpm",
-        "deg",
-        "rad",
-        "Hz",
-        "kHz",
-        "kJ",
-        "kW",
-        "kWh",
-        "Pa",
-        "kPa",
-        "ha",
-        "sq",
-        "cu",
-        "am",
-        "pm",
-        "AM",
-        "PM",
-        "cts",
-        "ct",
-        "pcs",
-        "pc",
-        "hp",
-        "MB",
-        "GB",
-        "KB",
-        "TB",
-        "Mbps",
-        "bps",
-        "sqft",
-        "cc",
-        "ms",
-        "kN",
-        "mol",
-    ]
+_SHORT_UNITS = (
+    "m g s h l L J N W V A C F km cm mm dm nm ft in yd mi kg mg lb lbs oz ml mL cl dl gal qt "
+    "pt sec secs min mins hr hrs yr yrs wk wks mo mos mph kmph kph kmh rpm deg rad Hz kHz kJ "
+    "kW kWh Pa kPa ha sq cu am pm AM PM cts ct pcs pc hp MB GB KB TB Mbps bps sqft cc ms kN "
+    "mol"
 )
+_ABBREVIATIONS = frozenset(_SHORT_UNITS.split())
 #: Written after a value without \text; MATH's and GSM8K's own, and what models add to them.
 _UNITS = (
     r"(?:sq(?:uare|\.)?|cubic|cu\.?)? ?"
@@ -412,44 +332,27 @@ _UNIT_FRACTION = re.compile(
     r"(?<=[\d} ])\\[dt]?frac ?\{ ?\\text ?\{([^{}]*)\} ?\} ?\{ ?\\text ?\{([^{}]*)\} ?\}"
 )
 
-_LARGE = {
-    "hundred thousand": "100000",
-    "hundred million": "100000000",
-    "hundred": "100",
-    "grand": "1000",
-    "thousand": "1000",
-    "million": "1000000",
-    "billion": "1000000000",
-    "trillion": "1000000000000",
-    "dozen": "12",
-    "lakh": "100000",
-    "lac": "100000",
-    "crore": "10000000",
-    "bn": "1000000000",
-    "mn": "1000000",
-    "k": "1000",
-    "\u767e": "100",
-    "\u5343": "1000",
-    "\u4e07": "10000",
-    "\u842c": "10000",
-    "\u4ebf": "100000000",
-    "\u5104": "100000000",
-    "\u0442\u044b\u0441\u044f\u0447": "1000",
-    "\u043c\u043b\u043d": "1000000",
-    "tausend": "1000",
-    "hal": "0.5",
-    "ten": "10",
-    "third": r"\frac{1}{3}",
-    "fourth": r"\frac{1}{4}",
-    "fifth": r"\frac{1}{5}",
-    "sixth": r"\frac{1}{6}",
-    "seventh": r"\frac{1}{7}",
-    "eighth": r"\frac{1}{8}",
-    "ninth": r"\frac{1}{9}",
-    "tenth": r"\frac{1}{10}",
-    "hundredth": r"\frac{1}{100}",
-    "thousandth": r"\frac{1}{1000}",
+_LARGE_NAMES = {
+    "100000": "hundred thousand|lakh|lac",
+    "100000000": "hundred million|\u4ebf|\u5104",
+    "100": "hundred|\u767e",
+    "1000": "thousand|grand|k|\u5343|\u0442\u044b\u0441\u044f\u0447|tausend",
+    "1000000": "million|mn|\u043c\u043b\u043d",
+    "1000000000": "billion|bn",
+    "1000000000000": "trillion",
+    "12": "dozen",
+    "10000000": "crore",
+    "10000": "\u4e07|\u842c",
+    "0.5": "hal",
+    "10": "ten",
 }
+_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth"
+#: Word -> what it multiplies the number before it by.
+_LARGE = (
+    {name: value for value, names in _LARGE_NAMES.items() for name in names.split("|")}
+    | {name: f"\\frac{{1}}{{{part}}}" for part, name in enumerate(_ORDINALS.split(), start=3)}
+    | {"hundredth": r"\frac{1}{100}", "thousandth": r"\frac{1}{1000}"}
+)
 _LARGE_WORD = re.compile(
     r"(?<=\d) ?(\\text ?\{)? ?"
     rf"({'|'.join(word for word in _LARGE if word not in ('k', 'hal', 'ten'))}"
@@ -494,20 +397,10 @@ _NEGATIVE = re.compile(
 )
 _OUTWARD = re.compile(r"([\][])([^\[\](){}]*,[^\[\](){}]*)([\][])")
 
-_WORDS = (
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-_BASES = {word: str(number) for number, word in enumerate(_WORDS, start=2)} | {"sixteen": "16"}
+_WORDS = "two three four five six seven eight nine ten eleven twelve"
+_BASES = {word: str(number) for number, word in enumerate(_WORDS.split(), start=2)} | {
+    "sixteen": "16"
+}
 _NUMBER_BASE = "(" + "|".join(_BASES) + r"|\d+)"
 _BASE = re.compile(
     rf"_ ?(?:\{{ ?)?\(? ?(?:\\text ?\{{ ?)?\(?(?:base ?)?{_NUMBER_BASE} ?\)? ?\}}?\)? ?\}}? ?$"
@@ -545,7 +438,7 @@ def clean(text: str) -> str:
     text = _ROW_SPACING.sub(r"\\\\", _NEW_ROW.sub(r"\\\\", _SPACES.sub(" ", text)))
     text = _UNENDING.sub(r"\\ldots ", with_parts(text).rstrip(" $"))
     text = _WIDE.sub(", ", _REMARK.sub("", text.rstrip(" .$")))
-    text = _spaced(_LAYOUT.sub(" ", _DELIMITERS.sub(lambda found: found[1] or " ", text)))
+    text = _spaced(_LAYOUT.sub(" ", _DELIMITERS.sub(lambda match: match[1] or " ", text)))
     text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))
     text = _signed(_TEXT_EXPONENT.sub("e", _COLOR.sub(" ", text)))
     text = _BARE_FONT.sub(r" \1", _REPHRASED.sub(" ", text))
@@ -574,9 +467,9 @@ def _spaced(text: str) -> str:
 
 def _signed(text: str) -> str:
     """With signs for words that are signs, and without currencies."""
-    text = _KILO.sub(lambda found: f"{found[1]}\\text{{{found[2]}}}", text)
+    text = _KILO.sub(lambda match: f"{match[1]}\\text{{{match[2]}}}", text)
     text = _CENTS.sub(" ", _CURRENCY.sub(" ", text))
-    return _NEGATIVE.sub(lambda found: "" if found[1] else "-", text).strip()
+    return _NEGATIVE.sub(lambda match: "" if match[1] else "-", text).strip()
 
 
 def _worded(text: str) -> str:
@@ -589,24 +482,24 @@ def _worded(text: str) -> str:
     choice = _CHOICE.fullmatch(text)
     if choice and not (choice[1] and choice[1].islower()):
         return (choice[1] or choice[2] or choice[3]).upper()
-    text = _LETTERS.sub(lambda found: re.sub("and|or|,", " , ", found[1]), text)
+    text = _LETTERS.sub(lambda match: re.sub("and|or|,", " , ", match[1]), text)
     text = _PAIRED.sub(
         "", _LEADING_TEXT.sub(r" \1 ", text) if _LEADING_TEXT.fullmatch(text) else text
     )
     text = _LARGE_WORD.sub(_large, _EXPONENT.sub(r"\1\\cdot 10^{\2}", text))
     text = _MEGA.sub(r"\\cdot 1000000", text)
-    text = _BASE.sub(lambda found: f"_{{{_base(found)}}}", text)
+    text = _BASE.sub(lambda match: f"_{{{_base(match)}}}", text)
     return _BRACKETED_DIGITS.sub(r"\1", text)
 
 
-def _base(found: re.Match[str]) -> str:
-    named = str(next(filter(None, found.groups()))).lower()
+def _base(match: re.Match[str]) -> str:
+    named = str(next(filter(None, match.groups()))).lower()
     return _BASES.get(named, named)
 
 
-def _large(found: re.Match[str]) -> str:
-    factor = _LARGE[found[2].strip().lower()]
-    return f"\\cdot {factor}{' ' + found[1] if found[1] else ''}"
+def _large(match: re.Match[str]) -> str:
+    factor = _LARGE[match[2].strip().lower()]
+    return f"\\cdot {factor}{' ' + match[1] if match[1] else ''}"
 
 
 def _unwrapped(text: str) -> str:
@@ -635,12 +528,12 @@ def _balanced(text: str) -> bool:
 def _without_fonts(text: str) -> str:
     r"""With `\text` around words and nothing around math, whatever font either is in."""
     pieces, last = [], 0
-    while found := _FONT.search(text, last):
-        inner = _group(text, found.end())
+    while match := _FONT.search(text, last):
+        inner = _group(text, match.end())
         if inner is None:
             break
-        pieces += [text[last : found.start()], _in_font(found[1], _without_fonts(inner))]
-        last = found.end() + len(inner) + 2
+        pieces += [text[last : match.start()], _in_font(match[1], _without_fonts(inner))]
+        last = match.end() + len(inner) + 2
     return "".join([*pieces, text[last:]])
 
 
@@ -674,16 +567,16 @@ def _in_font(font: str, inner: str) -> str:
 
 def _joined(text: str) -> str:
     r"""With a comma for "and" and `\lor` for "or", and with one sign for a union."""
-    text = _JOINT.sub(lambda found: " \\lor " if any(found.groups()) else " , ", text)
+    text = _JOINT.sub(lambda match: " \\lor " if any(match.groups()) else " , ", text)
     text = _UNITED.sub(r"\\cup ", text)
     if text[:1] == "]" or text[-1:] == "[":
         # Written ]a, b[ where an end is left out.
         turned = {"[": "(", "]": ")"}
         text = _OUTWARD.sub(
-            lambda found: (
-                ("[" if found[1] == "[" else "(")
-                + found[2]
-                + ("]" if found[3] == "]" else turned["]"])
+            lambda match: (
+                ("[" if match[1] == "[" else "(")
+                + match[2]
+                + ("]" if match[3] == "]" else turned["]"])
             ),
             text,
         )
@@ -720,36 +613,36 @@ def is_unit(words: str, typed: bool = False) -> bool:
     bare = re.sub(r"\^ ?\{? ?-?[1-4] ?\}?", "", bare)
     if re.search(r"\d", bare) or _TELLING.search(inner) or _FIRST_TELLING.match(bare.strip(" ,.;")):
         return False
-    found = re.findall(r"[^\W\d_]+", bare)
-    if not found:
+    names = re.findall(r"[^\W\d_]+", bare)
+    if not names:
         return bare.strip(" .,;") in ("", '"', "'")
-    if found[0] in ("a", "an", "per", "each", "in", "on", "at", "of", "the") and len(found) > 1:
+    if names[0] in ("a", "an", "per", "each", "in", "on", "at", "of", "the") and len(names) > 1:
         return True
     if typed:
         # xyz and abc are products.
         return bool(
-            (len(found[0]) > 2 or not found[0].isascii() or found[0] in _ABBREVIATIONS)
-            and (_VOWEL.search(found[0]) or found[0] in _ABBREVIATIONS)
-            and set(found[0]) - set("abcdxyz")
+            (len(names[0]) > 2 or not names[0].isascii() or names[0] in _ABBREVIATIONS)
+            and (_VOWEL.search(names[0]) or names[0] in _ABBREVIATIONS)
+            and set(names[0]) - set("abcdxyz")
         )
-    return found[0] in _ABBREVIATIONS or bool(
-        (len(found[0]) > 2 or not found[0].isascii()) and _VOWEL.search(found[0])
+    return names[0] in _ABBREVIATIONS or bool(
+        (len(names[0]) > 2 or not names[0].isascii()) and _VOWEL.search(names[0])
     )
 
 
-def _unit(found: re.Match[str]) -> str:
-    if not is_unit(found[2]):
-        return found[0]
+def _unit(match: re.Match[str]) -> str:
+    if not is_unit(match[2]):
+        return match[0]
     # A brace that the unit had to itself goes with it.
-    return " " * (found[1].count("{") == bool(found[4])) or found[1] + (found[4] or "")
+    return " " * (match[1].count("{") == bool(match[4])) or match[1] + (match[4] or "")
 
 
 def _numerals(text: str) -> str:
     """With fractions and grouped digits written in one way."""
     for grouped in (_SPACE_NUMBER, _MARK_NUMBER):
-        text = grouped.sub(lambda found: re.sub("[ ']", "", found[0]), text)
+        text = grouped.sub(lambda match: re.sub("[ ']", "", match[0]), text)
     text = _RAISED_FRACTION.sub(r"\\frac{\1}{\2}", text)
-    text = _CHOOSE.sub(lambda found: f"\\{_CHOSEN[found[2]]}{{{found[1]}}}{{{found[3]}}}", text)
+    text = _CHOOSE.sub(lambda match: f"\\{_CHOSEN[match[2]]}{{{match[1]}}}{{{match[3]}}}", text)
     if "\\choose" in text and "{" not in text:
         text = re.sub(r"^(.*)\\choose(.*)$", r"\\binom{\1}{\2}", text)
     text = _REPEATED.sub(r"\1\\overline{\2}", text)
@@ -765,17 +658,17 @@ _CHOSEN = {"choose": "binom", "over": "frac"}
 def _without_commas(text: str) -> str:
     """Without commas that group digits; inside brackets a comma separates numbers instead."""
     pieces, depth, last = [], 0, 0
-    for found in re.finditer(r"[(\[]|[)\]]|\\[{}]", text):
+    for match in re.finditer(r"[(\[]|[)\]]|\\[{}]", text):
         if depth == 0:
-            pieces.append(_grouped(text[last : found.start()]))
+            pieces.append(_grouped(text[last : match.start()]))
         else:
-            pieces.append(text[last : found.start()])
-        depth += 1 if found[0] in ("(", "[", "\\{") else -1
-        pieces.append(found[0])
-        last = found.end()
+            pieces.append(text[last : match.start()])
+        depth += 1 if match[0] in ("(", "[", "\\{") else -1
+        pieces.append(match[0])
+        last = match.end()
     tail = text[last:]
     return "".join(pieces) + (_grouped(tail) if depth <= 0 else tail)
 
 
 def _grouped(text: str) -> str:
-    return _COMMA_NUMBER.sub(lambda found: found[0].replace(",", ""), text)
+    return _COMMA_NUMBER.sub(lambda match: match[0].replace(",", ""), text)

@@ -57,19 +57,19 @@ class Comparer:
         self._known: dict[tuple[str, str], Equality] = {}
         self._lock = threading.Lock()
 
-    def compare(self, one: Shape, other: Shape) -> Equality:
+    def compare(self, left: Shape, right: Shape) -> Equality:
         """Whether two answers are equal; the order of the two makes no difference.
 
         A comparison stops at the first pair of parts that comes out undecided.
         """
-        if one.form == other.form:
+        if left.form == right.form:
             return Equality.EQUAL
-        first, second = sorted((one, other), key=lambda shape: shape.form)
-        key = (first.form, second.form)
+        left, right = sorted((left, right), key=lambda shape: shape.form)
+        key = (left.form, right.form)
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            known = self._decide(first, second)
+            known = self._decide(left, right)
             with self._lock:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
@@ -103,34 +103,34 @@ class Comparer:
             self._numbers[shape.latex] = self._value(shape.latex)
         return self._numbers[shape.latex]
 
-    def _decide(self, one: Shape, other: Shape) -> Equality:
-        if isinstance(one, Named) or isinstance(other, Named):
-            return self._named(one, other)
-        if isinstance(one, Ordered) and isinstance(other, Ordered):
-            alike = one.brackets == other.brackets
-            return self._in_order(one.parts, other.parts) if alike else Equality.DIFFERENT
-        if isinstance(one, Unordered) and isinstance(other, Unordered):
-            alike = one.union == other.union
-            return self._in_any_order(one.parts, other.parts) if alike else Equality.DIFFERENT
-        if isinstance(one, Ordered) and isinstance(other, Unordered):
-            return self._solution(other, one)
-        if isinstance(one, Unordered) and isinstance(other, Ordered):
-            return self._solution(one, other)
-        if isinstance(one, Matrix) and isinstance(other, Matrix):
-            if [len(cells) for cells in one.rows] != [len(cells) for cells in other.rows]:
+    def _decide(self, left: Shape, right: Shape) -> Equality:
+        if isinstance(left, Named) or isinstance(right, Named):
+            return self._named(left, right)
+        if isinstance(left, Ordered) and isinstance(right, Ordered):
+            alike = left.brackets == right.brackets
+            return self._in_order(left.parts, right.parts) if alike else Equality.DIFFERENT
+        if isinstance(left, Unordered) and isinstance(right, Unordered):
+            alike = left.union == right.union
+            return self._in_any_order(left.parts, right.parts) if alike else Equality.DIFFERENT
+        if isinstance(left, Ordered) and isinstance(right, Unordered):
+            return self._solution(right, left)
+        if isinstance(left, Unordered) and isinstance(right, Ordered):
+            return self._solution(left, right)
+        if isinstance(left, Matrix) and isinstance(right, Matrix):
+            if [len(cells) for cells in left.rows] != [len(cells) for cells in right.rows]:
                 return Equality.DIFFERENT
-            return self._in_order(sum(one.rows, ()), sum(other.rows, ()))
-        if isinstance(one, Expression) and isinstance(other, Expression):
-            return self._expressions(one, other)
+            return self._in_order(sum(left.rows, ()), sum(right.rows, ()))
+        if isinstance(left, Expression) and isinstance(right, Expression):
+            return self._expressions(left, right)
         return Equality.DIFFERENT
 
-    def _named(self, one: Shape, other: Shape) -> Equality:
+    def _named(self, left: Shape, right: Shape) -> Equality:
         """A name counts only against another name: `x = 5` is 5, but `y = 5` is another line."""
-        if isinstance(one, Named) and isinstance(other, Named):
-            if one.name == other.name or _is_graph(one.name, other.name):
-                return self.compare(one.value, other.value)
-            return self._asked(one.latex, other.latex)
-        holder, bare = (one, other) if isinstance(one, Named) else (other, one)
+        if isinstance(left, Named) and isinstance(right, Named):
+            if left.name == right.name or _is_graph(left.name, right.name):
+                return self.compare(left.value, right.value)
+            return self._asked(left.latex, right.latex)
+        holder, bare = (left, right) if isinstance(left, Named) else (right, left)
         if isinstance(holder, Named) and isinstance(bare, Expression) and bare.equation:
             return self._asked(holder.latex, bare.latex)
         return self.compare(holder.value, bare) if isinstance(holder, Named) else Equality.DIFFERENT
@@ -142,60 +142,60 @@ class Comparer:
             return Equality.DIFFERENT
         return self._in_order([values[name] for name in sorted(values)], row.parts)
 
-    def _in_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Equality:
-        if len(ones) != len(others):
+    def _in_order(self, left_parts: Sequence[Shape], right_parts: Sequence[Shape]) -> Equality:
+        if len(left_parts) != len(right_parts):
             return Equality.DIFFERENT
-        for one, other in zip(ones, others, strict=True):
-            verdict = self.compare(one, other)
+        for left, right in zip(left_parts, right_parts, strict=True):
+            verdict = self.compare(left, right)
             if verdict is not Equality.EQUAL:
                 return verdict
         return Equality.EQUAL
 
-    def _in_any_order(self, ones: Sequence[Shape], others: Sequence[Shape]) -> Equality:
-        if len(ones) != len(others) or len(ones) > _LARGEST_GROUP:
+    def _in_any_order(self, left_parts: Sequence[Shape], right_parts: Sequence[Shape]) -> Equality:
+        if len(left_parts) != len(right_parts) or len(left_parts) > _LARGEST_GROUP:
             return Equality.DIFFERENT
-        left = list(others)
-        for one in ones:
+        unmatched = list(right_parts)
+        for left in left_parts:
             # The same form first: it costs nothing.
-            for other in sorted(left, key=lambda shape: shape.form != one.form):
-                verdict = self.compare(one, other)
+            for right in sorted(unmatched, key=lambda shape: shape.form != left.form):
+                verdict = self.compare(left, right)
                 if verdict is Equality.UNDECIDED:
                     return verdict
                 if verdict is Equality.EQUAL:
-                    left.remove(other)
+                    unmatched.remove(right)
                     break
             else:
                 return Equality.DIFFERENT
         return Equality.EQUAL
 
-    def _expressions(self, one: Expression, other: Expression) -> Equality:
+    def _expressions(self, left: Expression, right: Expression) -> Equality:
         # Two values that are both known are different, since equal ones have the same form.
-        known = one.value is not None and other.value is not None
-        if known or one.equation != other.equation:
+        known = left.value is not None and right.value is not None
+        if known or left.equation != right.equation:
             return Equality.DIFFERENT
-        if one.latex is not None and other.latex is not None and not one.equation:
+        if left.latex is not None and right.latex is not None and not left.equation:
             try:
-                numbers = self.number(one), self.number(other)
+                numbers = self.number(left), self.number(right)
             except TimeoutError:
                 return Equality.UNDECIDED
             if far_apart(*numbers):
                 return Equality.DIFFERENT
-        return self._asked(one.latex, other.latex)
+        return self._asked(left.latex, right.latex)
 
-    def _asked(self, one: str | None, other: str | None) -> Equality:
-        if one is None or other is None:
+    def _asked(self, left: str | None, right: str | None) -> Equality:
+        if left is None or right is None:
             return Equality.DIFFERENT
-        equal = self._ask(*sorted((one, other)))
+        equal = self._ask(*sorted((left, right)))
         if equal is None:
             return Equality.UNDECIDED
         return Equality.EQUAL if equal else Equality.DIFFERENT
 
 
-def far_apart(one: complex | None, other: complex | None) -> bool:
+def far_apart(left: complex | None, right: complex | None) -> bool:
     """Whether two numbers are known and differ."""
-    if one is None or other is None:
+    if left is None or right is None:
         return False
-    return abs(one - other) > _NEAR * max(abs(one), abs(other))
+    return abs(left - right) > _NEAR * max(abs(left), abs(right))
 
 
 def _as_float(value: Fraction) -> complex | None:
@@ -207,9 +207,9 @@ def _as_float(value: Fraction) -> complex | None:
     return number if number or not value else None
 
 
-def _is_graph(one: str, other: str) -> bool:
+def _is_graph(left: str, right: str) -> bool:
     """Whether one name is y and the other a function of x."""
-    return "y" in (one, other) and any(name.endswith("(x)") for name in (one, other))
+    return "y" in (left, right) and any(name.endswith("(x)") for name in (left, right))
 
 
 @cache

@@ -238,9 +238,9 @@ def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
             return _of_kind(tag[1], kind)
         if cut:
             tail = tail[: max(tail.rfind(" "), tail.rfind("\n")) + 1]
-        found = _stated_answer(tail, kind, cut)
-        if found is not None:
-            return found or None
+        answer = _stated_answer(tail, kind, cut)
+        if answer is not None:
+            return answer or None
         if boxed is None:
             return None if cut else _concluded(tail, kind)
     return _of_kind(boxed, kind)
@@ -270,7 +270,7 @@ def _own(text: str) -> str:
             and _has_box(text)
         ):
             ends.append(following)
-        places = [found.start() for found in ends if found]
+        places = [place.start() for place in ends if place]
         return text[: min(places)] if places else text
     return text
 
@@ -278,7 +278,7 @@ def _own(text: str) -> str:
 def _first_turn(text: str) -> str:
     """The text up to the token that ends the turn; of several channels the final one."""
     channels = list(islice(_CHANNEL.finditer(text), 100))
-    final = next((found for found in channels if found[1] == "final"), None)
+    final = next((channel for channel in channels if channel[1] == "final"), None)
     if channels and final is None:
         return text[: channels[0].start()]
     text = text[final.end() :] if final else text
@@ -299,10 +299,10 @@ def _without_thoughts(text: str) -> str:
 
 def _statements(text: str) -> Iterator[re.Match[str]]:
     """What states an answer, in order."""
-    for found in _ANY.finditer(text):
-        inside = _inside(text, found.end()) if found.lastgroup == "box" else None
+    for statement in _ANY.finditer(text):
+        inside = _inside(text, statement.end()) if statement.lastgroup == "box" else None
         if inside is None or not _PLACEHOLDER.fullmatch(inside):
-            yield found
+            yield statement
 
 
 _ANY = re.compile(
@@ -330,8 +330,8 @@ def _has_box(text: str) -> bool:
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    found = deque(pattern.finditer(text), maxlen=1)
-    return found[0] if found else None
+    matches = deque(pattern.finditer(text), maxlen=1)
+    return matches[0] if matches else None
 
 
 def _fitting(answer: str) -> str | None:
@@ -347,10 +347,10 @@ def _boxes(text: str) -> tuple[str | None, int]:
     contents: list[str] = []
     start, end, last = len(text), len(text), 0
     while len(contents) < _BOXES:
-        found = _boxed(text, end)
-        if found is None:
+        box = _boxed(text, end)
+        if box is None:
             break
-        at, inside, after = found
+        at, inside, after = box
         if contents and (after > start or not _BETWEEN_BOXES.fullmatch(text[after:start][:50])):
             break
         contents.append(inside)
@@ -414,10 +414,10 @@ def _inside(text: str, at: int) -> str | None:
         bare = _BARE.match(text, at, at + LONGEST)
         return None if bare is None else bare[0].strip(" .,")
     depth = 0
-    for found in _BRACE.finditer(text, at, at + _BOX_REACH):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
+    for brace in _BRACE.finditer(text, at, at + _BOX_REACH):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
-            return text[at + 1 : found.start()]
+            return text[at + 1 : brace.start()]
     return None
 
 
@@ -431,9 +431,9 @@ def _stated_answer(tail: str, kind: Kind, cut: bool) -> str | None:
     if hashed is not None and kind == "number":
         if len(_LABELED.findall(hashed)) > 1 or _COUNTS.fullmatch(hashed):
             return ""
-        found = numbers(hashed.rpartition("=")[2][:_LINE])
-        if found:
-            return found[0] or ""
+        numerals = numbers(hashed.rpartition("=")[2][:_LINE])
+        if numerals:
+            return numerals[0] or ""
     if after is not None:
         answer = _stated_number(after) if kind == "number" else _stated_math(after, cut)
         if answer is not None:
@@ -451,9 +451,9 @@ def _hashed(tail: str, alone: bool) -> str | None:
         alone: Whether any line with a number will do if the text ends with it.
     """
     lines: list[str] = []
-    for found in _HASHES.finditer(tail):
-        line = (found[1] or found[2])[:_LINE]
-        ends = alone and not tail[found.end() : found.end() + 200].strip()
+    for hashes in _HASHES.finditer(tail):
+        line = (hashes[1] or hashes[2])[:_LINE]
+        ends = alone and not tail[hashes.end() : hashes.end() + 200].strip()
         answers = _HASHED.match(line) or (ends and re.search(r"\d", line))
         if answers and not _HEADING.match(line) and not line.rstrip(" *").endswith(":"):
             lines.append(line)
@@ -462,15 +462,15 @@ def _hashed(tail: str, alone: bool) -> str | None:
 
 def _after_statement(tail: str) -> str | None:
     """What stands after the last "answer is" that is not only supposed; None without one."""
-    found = [
+    statements = [
         statement
         for statement in deque(_STATED.finditer(tail), maxlen=_STATEMENTS)
         if not _is_asked(tail, statement)
     ]
-    sure = [one for one in found if not _hedged(tail, one)]
-    if not found:
+    sure = [statement for statement in statements if not _hedged(tail, statement)]
+    if not statements:
         return None
-    last = (sure or found)[-1]
+    last = (sure or statements)[-1]
     return tail[last.end() : last.end() + 2 * LONGEST].lstrip()
 
 
@@ -483,9 +483,9 @@ def _stated_number(after: str) -> str | None:
     sentence = _sentence(_unfenced(after)) or _sentence(after.partition("\n")[2].lstrip())
     clause = _ASIDE.split(_REASON.split(sentence, maxsplit=1)[0], maxsplit=1)[0]
     for piece in (clause, sentence):
-        found = numbers(piece.rpartition("=")[2]) or numbers(piece)
-        if found:
-            return found[0] or ""
+        numerals = numbers(piece.rpartition("=")[2]) or numbers(piece)
+        if numerals:
+            return numerals[0] or ""
     return None
 
 
@@ -528,8 +528,8 @@ def _number_in_box(boxed: str) -> str | None:
     if isinstance(value, Expression) and value.value is not None:
         return _fitting(boxed)
     # Several equations state several numbers.
-    found = numbers(boxed if re.search(r",\s", boxed) else boxed.rpartition("=")[2])
-    return found[0] if len(found) == 1 else None
+    numerals = numbers(boxed if re.search(r",\s", boxed) else boxed.rpartition("=")[2])
+    return numerals[0] if len(numerals) == 1 else None
 
 
 # --- What a text without such words ends with ---
@@ -565,23 +565,23 @@ def _concluded_number(tail: str) -> str | None:
     for line in reversed(tail.splitlines()):
         title = line.lstrip(" \t>")
         heading = title[:1] == "#" and _HEADING.match(title.lstrip("# "))
-        found = [] if heading or _AFTERTHOUGHT.match(line) else _line_number(line[-_LINE:])
-        if found:
-            return found[0]
+        numerals = [] if heading or _AFTERTHOUGHT.match(line) else _line_number(line[-_LINE:])
+        if numerals:
+            return numerals[0]
     return None
 
 
 def _line_number(line: str) -> list[str | None]:
     """The number a line ends in, as a list of one; empty if it has none."""
     bold = _last(_BOLD, line)
-    if bold and len(found := numbers(bold[1])) == 1:
-        return found
+    if bold and len(numerals := numbers(bold[1])) == 1:
+        return numerals
     closing = _EQUALS_SOMETHING.search(line)
-    if closing and (found := numbers(closing[1])):
-        return found[:1]
+    if closing and (numerals := numbers(closing[1])):
+        return numerals[:1]
     outside = re.sub(r"(?<=[a-z.,]) ?\((?=[^()]*[a-z])[^()]*\)", "", line)
-    found = numbers(outside) or numbers(line)
-    return found[-1:]
+    numerals = numbers(outside) or numbers(line)
+    return numerals[-1:]
 
 
 def _line_math(line: str, sure: bool) -> str | None:
@@ -604,9 +604,9 @@ def _line_math(line: str, sure: bool) -> str | None:
     giving = _GIVING.search(plain)
     if giving and _FORMULA.fullmatch(giving[1]) and not _is_denied(plain, *giving.span(1)):
         return giving[1]
-    found = numbers(line)
-    if found:
-        return found[-1]
+    numerals = numbers(line)
+    if numerals:
+        return numerals[-1]
     return plain if sure and _ONE_WORD.fullmatch(plain) else None
 
 
@@ -634,7 +634,7 @@ _SIGNED_NAME = re.compile(
 
 def passages(text: str) -> list[Passage]:
     """The pieces of math between dollar signs or LaTeX's brackets, in order."""
-    found: list[Passage] = []
+    pieces: list[Passage] = []
     opened, start = "", 0
     for sign in _MATH_SIGN.finditer(text):
         token = sign[0]
@@ -647,11 +647,11 @@ def passages(text: str) -> list[Passage]:
         if opened and token == _CLOSING[opened]:
             content = text[start + len(opened) : sign.start()].strip()
             if content:
-                found.append(Passage(start, sign.end(), content))
+                pieces.append(Passage(start, sign.end(), content))
             opened = ""
         elif not opened and token in _CLOSING:
             opened, start = token, sign.start()
-    return found
+    return pieces
 
 
 def _is_denied(text: str, start: int, end: int) -> bool:
@@ -662,26 +662,26 @@ def _is_denied(text: str, start: int, end: int) -> bool:
     )
 
 
-def affirmed(text: str, found: list[Passage]) -> list[Passage]:
+def affirmed(text: str, pieces: list[Passage]) -> list[Passage]:
     """Those that nothing denies."""
-    return [passage for passage in found if not _is_denied(text, passage.start, passage.end)]
+    return [passage for passage in pieces if not _is_denied(text, passage.start, passage.end)]
 
 
-def runs(text: str, found: list[Passage]) -> list[list[Passage]]:
+def runs(text: str, pieces: list[Passage]) -> list[list[Passage]]:
     """Neighbors with nothing but a comma, "and" or "or" between them, put together."""
     together: list[list[Passage]] = []
-    for one in found:
-        between = text[together[-1][-1].end : one.start] if together else ""
+    for passage in pieces:
+        between = text[together[-1][-1].end : passage.start] if together else ""
         if between.strip() and _BETWEEN.fullmatch(between):
-            together[-1].append(one)
+            together[-1].append(passage)
         else:
-            together.append([one])
+            together.append([passage])
     return together
 
 
 def stated(run: list[Passage]) -> str:
     """What a run states: its only passage, or the list of all."""
-    return ", ".join(value(one.content) for one in run)
+    return ", ".join(value(passage.content) for passage in run)
 
 
 def value(content: str) -> str:
@@ -784,7 +784,7 @@ def numbers(text: str) -> list[str | None]:
     Ranges, bounds, times, ratios and lists are such. What "not" stands in front of is left out.
     """
     text = _plain_numbers(text)
-    found: list[str | None] = []
+    numerals: list[str | None] = []
     part_of = 0
     for numeral in _NUMERAL.finditer(text):
         before = text[max(0, numeral.start() - 20) : numeral.start()]
@@ -799,11 +799,11 @@ def numbers(text: str) -> list[str | None]:
             or (_BOUND.search(before) and not _TAG_END.search(before))
             or _BOUND_AFTER.match(text, numeral.end())
         ):
-            found.append(None)
+            numerals.append(None)
         else:
-            found.append(_whole(numeral[0], bool(_SIGN_APART.search(before))))
+            numerals.append(_whole(numeral[0], bool(_SIGN_APART.search(before))))
         part_of = part.end() if part else part_of
-    return found
+    return numerals
 
 
 def _plain_numbers(text: str) -> str:
@@ -811,7 +811,7 @@ def _plain_numbers(text: str) -> str:
     if not text.isascii():
         text = ascii_math(re.sub("(?<=[0-9])(?=[\xbc-\xbe\u2150-\u215e])", " ", text))
     for pattern, separator in _NUMBER_MARKS:
-        text = pattern.sub(lambda found: separator.sub("", found[0]), text)  # noqa: B023
+        text = pattern.sub(lambda match: separator.sub("", match[0]), text)  # noqa: B023
     text = _FULL_HOUR.sub(r"\1", _ZERO_CENTS.sub("", text))
     text = with_parts(_AND_A_FRACTION.sub(r"\1 \2", text))
     text = _DOLLARS_AND_CENTS.sub(r"\1.\2", text)

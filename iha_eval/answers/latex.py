@@ -22,49 +22,35 @@ _TOKEN = re.compile(
 )
 
 #: Commands with another name for the same thing.
-_SAME = {
-    "\\dfrac": "\\frac",
-    "\\tfrac": "\\frac",
-    "\\cfrac": "\\frac",
-    "\\dbinom": "\\binom",
-    "\\tbinom": "\\binom",
-    "\\times": "\\cdot",
-    "\\ast": "\\cdot",
-    "\\div": "/",
-    "\\over": "/",
-    "\\leq": "\\le",
-    "\\leqslant": "\\le",
-    "\\geq": "\\ge",
-    "\\geqslant": "\\ge",
-    "\\neq": "\\ne",
-    "\\lt": "<",
-    "\\gt": ">",
-    "\\infin": "\\infty",
-    "\\lvert": "|",
-    "\\rvert": "|",
-    "\\vert": "|",
-    "\\mid": "|",
-    "\\lbrace": "\\{",
-    "\\rbrace": "\\}",
-    "\\lbrack": "[",
-    "\\rbrack": "]",
-    "\\lparen": "(",
-    "\\rparen": ")",
-    "\\dots": "\\ldots",
-    "\\cdots": "\\ldots",
-    "\\varnothing": "\\emptyset",
-    "\\imath": "i",
-    "\\vee": "\\lor",
-    "\\sfrac": "\\frac",
-    "\\nicefrac": "\\frac",
-    "\\backslash": "\\setminus",
-    "\\leqq": "\\le",
-    "\\geqq": "\\ge",
-    "\\equiv": "=",
-    "\\colon": ":",
-    "\\prime": "'",
-    ";": ",",
+_ALIASES = {
+    r"\frac": r"\dfrac \tfrac \cfrac \sfrac \nicefrac",
+    r"\binom": r"\dbinom \tbinom",
+    r"\cdot": r"\times \ast",
+    "/": r"\div \over",
+    r"\le": r"\leq \leqslant \leqq",
+    r"\ge": r"\geq \geqslant \geqq",
+    r"\ne": r"\neq",
+    "<": r"\lt",
+    ">": r"\gt",
+    r"\infty": r"\infin",
+    "|": r"\lvert \rvert \vert \mid",
+    r"\{": r"\lbrace",
+    r"\}": r"\rbrace",
+    "[": r"\lbrack",
+    "]": r"\rbrack",
+    "(": r"\lparen",
+    ")": r"\rparen",
+    r"\ldots": r"\dots \cdots",
+    r"\emptyset": r"\varnothing",
+    "i": r"\imath",
+    r"\lor": r"\vee",
+    r"\setminus": r"\backslash",
+    "=": r"\equiv",
+    ":": r"\colon",
+    "'": r"\prime",
+    ",": ";",
 }
+_SAME = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 
 
 @dataclass(frozen=True)
@@ -86,8 +72,8 @@ Tree = tuple["str | Command", ...]
 
 def tokens(text: str) -> list[str]:
     """The LaTeX tokens of a cleaned text, each named in one way; spaces are gone."""
-    found = [_SAME.get(token, token) for token in _TOKEN.findall(text)]
-    return [_tidied(token) for token in found]
+    names = [_SAME.get(token, token) for token in _TOKEN.findall(text)]
+    return [_tidied(token) for token in names]
 
 
 def _tidied(token: str) -> str:
@@ -124,7 +110,7 @@ class _TreeReader:
 
     def all(self, depth: int = 0, closing: str | None = None) -> Tree:
         """Everything up to `closing`, which is taken too, or to the end."""
-        found: list[str | Command] = []
+        items: list[str | Command] = []
         inner = 0
         while self._left:
             token = self._left.pop()
@@ -132,8 +118,8 @@ class _TreeReader:
                 break
             # Only a typed exponent is closed by a round bracket, and may hold more of them.
             inner += (closing == ")") * ((token == "(") - (token == ")"))
-            found.append(self._item(token, depth))
-        return _with_mixed(found)
+            items.append(self._item(token, depth))
+        return _with_mixed(items)
 
     def _item(self, token: str, depth: int) -> "str | Command":
         if depth > DEEPEST:
@@ -178,14 +164,14 @@ def _with_mixed(items: list["str | Command"]) -> Tree:
 
     MATH writes `1\frac{4}{5}` for 9/5; nobody writes a product of two numbers like that.
     """
-    found: list[str | Command] = []
+    joined: list[str | Command] = []
     for item in items:
-        mixed = _mixed(found, item)
+        mixed = _mixed(joined, item)
         if mixed is None:
-            found.append(item)
+            joined.append(item)
         else:
-            found[-1] = mixed
-    return tuple(found)
+            joined[-1] = mixed
+    return tuple(joined)
 
 
 def _mixed(before: list["str | Command"], item: "str | Command") -> Command | None:

@@ -419,11 +419,11 @@ def _by_sets(sequence: Sequence[str], depth: int) -> Shape | None:
     for sign in ("\\setminus", "\\cap"):
         parts = _split(sequence, {sign})
         if len(parts) > 1 and all(parts):
-            first, *others = (_read(part, depth + 1) for part in parts)
+            first, *rest = (_read(part, depth + 1) for part in parts)
             if sign == "\\setminus":
-                others = [gaps for gaps in map(_left_out, others) if gaps is not None]
-            whole = len(others) == len(parts) - 1
-            return _common([first, *others]) if whole else None
+                rest = [gaps for gaps in map(_left_out, rest) if gaps is not None]
+            whole = len(rest) == len(parts) - 1
+            return _common([first, *rest]) if whole else None
     return None
 
 
@@ -445,12 +445,14 @@ def _single(sequence: Sequence[str], depth: int) -> Shape:
     united = _split(sequence, {"\\cup"})
     if len(united) > 1 and all(united):
         sets = [_read(part, depth + 1) for part in united]
-        names = {one.name if isinstance(one, Named) else "" for one in sets}
+        names = {member.name if isinstance(member, Named) else "" for member in sets}
         if len(names) == 1 and "" not in names:
-            values = [one.value for one in sets if isinstance(one, Named)]
+            values = [member.value for member in sets if isinstance(member, Named)]
             return named(names.pop(), _united(values))
         if all(part[0] == "\\{" for part in united):
-            inner = [one.parts if isinstance(one, Unordered) else (one,) for one in sets]
+            inner = [
+                member.parts if isinstance(member, Unordered) else (member,) for member in sets
+            ]
             return unordered(sum(inner, ()), distinct=True)
         return _united(sets)
     return (
@@ -527,12 +529,12 @@ def _has_letters(sequence: Sequence[str]) -> bool:
 
 def _outer(sequence: Sequence[str]) -> list[str]:
     """The tokens outside of all brackets."""
-    depth, found = 0, []
+    depth, outer = 0, []
     for token in sequence:
         depth += _step(token)
         if depth == 0:
-            found.append(token)
-    return found
+            outer.append(token)
+    return outer
 
 
 def _name(sequence: Sequence[str]) -> str | None:
@@ -720,9 +722,9 @@ def _words(text: str) -> Shape:
         return _leaf(["\\emptyset"])
     if _ALL.fullmatch(text):
         return _leaf(["\\mathbb{R}"])
-    said = _SUBJECT.sub("", text) or text
-    said = _KIND_OF.sub("", _ARTICLES.sub("", said).strip())
-    return expression(f'"{"".join(said.split())}"')
+    predicate = _SUBJECT.sub("", text) or text
+    predicate = _KIND_OF.sub("", _ARTICLES.sub("", predicate).strip())
+    return expression(f'"{"".join(predicate.split())}"')
 
 
 def _by_form_only(sequence: Sequence[str], items: Tree) -> bool:

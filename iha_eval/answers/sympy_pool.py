@@ -94,10 +94,10 @@ class _Worker:
         """
         if self._ready:
             return
-        said = self._line(time.monotonic() + _START)
-        if isinstance(said, dict):
+        message = self._line(time.monotonic() + _START)
+        if isinstance(message, dict):
             raise UserError(
-                f"math-verify cannot be imported ({said['failed']}), and answers cannot be "
+                f"math-verify cannot be imported ({message['failed']}), and answers cannot be "
                 "compared without it; install it with: pip install math-verify "
                 "'antlr4-python3-runtime==4.11.*'"
             )
@@ -111,9 +111,9 @@ class _Worker:
             self._process.stdin.write(json.dumps(texts).encode() + b"\n")
             until = time.monotonic() + self._patience
             while True:
-                said = self._line(until)
-                if isinstance(said, dict):
-                    return _Reply(read, said, at_limit=False)
+                message = self._line(until)
+                if isinstance(message, dict):
+                    return _Reply(read, message, at_limit=False)
                 read += 1
         except _StuckError:
             self.close()
@@ -137,8 +137,8 @@ class _Worker:
                 raise _GoneError
             self._received += piece
         line, _, self._received = self._received.partition(b"\n")
-        said: object = json.loads(line)
-        return said
+        message: object = json.loads(line)
+        return message
 
     def close(self) -> None:
         """Kill the process and give back its pipes."""
@@ -176,7 +176,7 @@ class Workers:
         """Process ids of the workers that are up."""
         return [worker.pid for worker in (self._current, self._spare) if worker is not None]
 
-    def ask(self, one: str, other: str) -> bool | None:
+    def ask(self, left: str, right: str) -> bool | None:
         """Whether two LaTeX texts state equal expressions; None if a limit was hit.
 
         A text that could not even be read within the limit is remembered, and no question about it
@@ -186,7 +186,7 @@ class Workers:
             UserError: If math-verify is not installed.
             RuntimeError: If workers die while they start.
         """
-        answer = self._answer((one, other))
+        answer = self._answer((left, right))
         return None if answer is None else bool(answer["equal"])
 
     def value(self, text: str) -> complex | None:

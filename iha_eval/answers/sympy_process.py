@@ -96,17 +96,17 @@ def _coordinate(name: str, point: str) -> Any:
     return -size if point == "negative" else size
 
 
-def equal(one: str, other: str) -> bool:
+def equal(left: str, right: str) -> bool:
     """Whether two LaTeX texts state equal expressions."""
     from math_verify import verify
     from sympy import Eq
 
-    first, second = parsed(one), parsed(other)
+    first, second = parsed(left), parsed(right)
     if first is None or second is None:
         return False
     if isinstance(first, Eq) and isinstance(second, Eq):
         return _same_equation(first, second)
-    decided = _by_values(one, other)
+    decided = _by_values(left, right)
     if decided is not None:
         return decided
     return bool(
@@ -114,7 +114,7 @@ def equal(one: str, other: str) -> bool:
     )
 
 
-def _by_values(one: str, other: str) -> bool | None:
+def _by_values(left: str, right: str) -> bool | None:
     """What values at a few points say about two expressions; None if too few can be had.
 
     Where one of them is real and the other is not, as x ^ (2 y) may be for a negative x, they are
@@ -122,7 +122,7 @@ def _by_values(one: str, other: str) -> bool | None:
     """
     near = 0
     for point in _POINTS:
-        here, there = value(one, point), value(other, point)
+        here, there = value(left, point), value(right, point)
         if here is None or there is None or _is_real(here) != _is_real(there):
             continue
         if abs(here - there) > _NEAR * max(abs(here), abs(there)):
@@ -130,7 +130,7 @@ def _by_values(one: str, other: str) -> bool | None:
         near += 1
     if not near:
         return None
-    first, second = parsed(one), parsed(other)
+    first, second = parsed(left), parsed(right)
     if not first.free_symbols and not second.free_symbols:
         return _vanishes(first - second, _MOST_DIGITS)
     if near == 1:
@@ -159,7 +159,7 @@ def _without_noise(number: Any) -> Any:
     return real + I * imaginary
 
 
-def _same_equation(one: Any, other: Any) -> bool:
+def _same_equation(left: Any, right: Any) -> bool:
     """Whether one equation is a multiple of the other, or has the same solutions.
 
     math-verify takes two equations without solutions for equal, so it is asked only about others.
@@ -167,28 +167,28 @@ def _same_equation(one: Any, other: Any) -> bool:
     from math_verify import verify
     from sympy import simplify, solve
 
-    if one.free_symbols != other.free_symbols:
+    if left.free_symbols != right.free_symbols:
         return False
     # One equation is not worked out further if it is no multiple of the other at three points.
-    if len(one.free_symbols) > 1 and _ratio_differs(one.lhs - one.rhs, other.lhs - other.rhs):
+    if len(left.free_symbols) > 1 and _ratio_differs(left.lhs - left.rhs, right.lhs - right.rhs):
         return False
-    ratio = simplify((one.lhs - one.rhs) / (other.lhs - other.rhs))
+    ratio = simplify((left.lhs - left.rhs) / (right.lhs - right.rhs))
     if ratio.is_number and ratio.is_finite and not ratio.is_zero:
         return True
-    return bool(solve(one)) and bool(verify(one, other, timeout_seconds=None))
+    return bool(solve(left)) and bool(verify(left, right, timeout_seconds=None))
 
 
-def _ratio_differs(one: Any, other: Any) -> bool:
+def _ratio_differs(left: Any, right: Any) -> bool:
     """Whether the ratio of two expressions in the same variables is known to change with these.
 
     Denominators do not count, so that x y = 1 is y = 1/x.
     """
     from sympy import N, fraction, together
 
-    one, other = fraction(together(one))[0], fraction(together(other))[0]
+    left, right = fraction(together(left))[0], fraction(together(right))[0]
     ratios = []
     for point in _POINTS:
-        ratio = N(_at(one, point) / _at(other, point), _DIGITS)
+        ratio = N(_at(left, point) / _at(right, point), _DIGITS)
         if not (ratio.is_number and ratio.is_finite):
             return False
         ratios.append(ratio)
@@ -203,11 +203,11 @@ def answer(question: Sequence[str], write: TextIO, limit: float) -> None:
             value(latex, _POINTS[0])
         write.write('"read"\n')
         write.flush()
-    found: dict[str, Any] = (
+    result: dict[str, Any] = (
         {"equal": equal(*question)} if len(question) == 2 else {"value": _as_floats(question[0])}
     )
     signal.setitimer(signal.ITIMER_PROF, 0)
-    write.write(json.dumps(found) + "\n")
+    write.write(json.dumps(result) + "\n")
     write.flush()
 
 
@@ -217,11 +217,11 @@ def _as_floats(latex: str) -> tuple[float, float] | None:
     if number is None:
         return None
     try:
-        found = complex(number)
+        result = complex(number)
     except (TypeError, OverflowError):
         return None
-    fits = cmath.isfinite(found) and (abs(found) > 1e-300 or number == 0)
-    return (found.real, found.imag) if fits else None
+    fits = cmath.isfinite(result) and (abs(result) > 1e-300 or number == 0)
+    return (result.real, result.imag) if fits else None
 
 
 def main(limit: float, memory: int) -> None:

@@ -115,14 +115,14 @@ class _Sparing:
         self._given_up: set[Shape] = set()
         self.undecided = 0
 
-    def compare(self, one: Shape, other: Shape) -> Equality:
-        """As Comparer.compare, where `one` is the shape to give up on."""
-        if one in self._given_up:
-            return _BY_FORM.compare(one, other)
-        verdict = self._comparer.compare(one, other)
+    def compare(self, left: Shape, right: Shape) -> Equality:
+        """As Comparer.compare, where `left` is the shape to give up on."""
+        if left in self._given_up:
+            return _BY_FORM.compare(left, right)
+        verdict = self._comparer.compare(left, right)
         if verdict is Equality.UNDECIDED:
             self.undecided += 1
-            self._given_up.add(one)
+            self._given_up.add(left)
         return verdict
 
     def number(self, shape: Shape) -> complex | None:
@@ -188,13 +188,13 @@ class _Neighbors:
                 return [other for other in self._loose if isinstance(other, Named)]
             inner = self._by_form.get(shape.value.form) if isinstance(shape, Named) else None
             return [*self._loose, *self._lists[1][0], *([inner] if inner else [])]
-        found = [] if _is_exact(shape) else [*self._loose]
+        neighbors = [] if _is_exact(shape) else [*self._loose]
         for shapes, numbers in self._lists[_is_exact(shape) :]:
             reach = _REACH * abs(number)
-            found += shapes[
+            neighbors += shapes[
                 bisect_left(numbers, number - reach) : bisect_right(numbers, number + reach)
             ]
-        return found
+        return neighbors
 
 
 #: A share by which the numbers of two equal answers may differ, by rounding.
@@ -280,8 +280,8 @@ def _expected_credit(right: int, wrong: tuple[int, ...], blank: int, k: int) -> 
     for votes in range(1, min(right, k) + 1):
         chosen = _choices(wrong, votes, k - votes)
         for tied, row in enumerate(chosen):
-            for others, ways in enumerate(row):
-                rest = k - votes - others
+            for other_votes, ways in enumerate(row):
+                rest = k - votes - other_votes
                 credit += Fraction(comb(right, votes) * ways * comb(blank, rest), tied + 1)
     return credit / comb(right + sum(wrong) + blank, k)
 
@@ -291,7 +291,7 @@ def _choices(sizes: tuple[int, ...], most: int, room: int) -> list[list[int]]:
 
     Returns:
         A table [tied, others]: the number of ways in which exactly `tied` classes get `most` votes
-        and all wrong classes together get `others`, for `others` from 0 to `room`.
+        and all wrong classes together get `other_votes`, for `other_votes` from 0 to `room`.
     """
     table = [[1] + [0] * room]
     for size in sizes:
@@ -299,7 +299,7 @@ def _choices(sizes: tuple[int, ...], most: int, room: int) -> list[list[int]]:
         for votes in range(min(size, most, room) + 1):
             ways, step = comb(size, votes), int(votes == most)
             for tied, row in enumerate(table):
-                for others in range(room + 1 - votes):
-                    grown[tied + step][others + votes] += row[others] * ways
+                for other_votes in range(room + 1 - votes):
+                    grown[tied + step][other_votes + votes] += row[other_votes] * ways
         table = grown
     return table
