@@ -21,8 +21,8 @@ from itertools import groupby
 LONGEST = 1000
 
 #: Typed characters and the LaTeX they stand for. Those that Unicode describes well enough (digits,
-#: spaces, dashes, currencies, fractions, Greek letters, raised, lowered, wide and styled ones) are not
-#: here.
+#: spaces, dashes, currencies, fractions, Greek letters, raised, lowered, wide and styled ones) are
+#: not here.
 _CHARACTERS = {
     "\N{MINUS SIGN}": "-",
     "\N{MULTIPLICATION SIGN}": "\\times ",
@@ -269,6 +269,8 @@ _UNITED = re.compile(
 _WIDE = re.compile(
     r"(?<=[\d})])(?: |~)*\\q?quad(?: |~|\\q?quad(?![A-Za-z]))*(?=[-+\d]|\\frac|\\sqrt)"
 )
+#: Units that are functions' names too.
+_TIME = re.compile(r"(?<=\d)(?: |\\[,;: ])*\\?(?:(?:text|mathrm|textrm) ?\{ ?)?(?:min|sec)s? ?\}?$")
 _REMARK = re.compile(
     r"(?<=[\d}) ])(?:(?:\\q?quad|\\text ?\{ ?\})(?: |~)*\([^()]*\)"
     r"| ?\( ?\\text ?\{[^{}]*[a-z]{2}[^{}]*\}[^()]*\)| \([^()=\\]*[a-z]{3}[^()=\\]*\))$"
@@ -311,8 +313,8 @@ _VOWEL = re.compile(r"[aeiouy]|[^\x00-\x7f]", re.IGNORECASE)
 _TELLING = re.compile(
     r"\b(?:thousand|hundred|million|billion|trillion|mil|mille|mln|bln|score|gross|dozen|lakh|lac"
     r"|crore|k|mod|modulo|not|or|oder|wrong|false|true|incorrect|correct|is|are|(?:a|arc)?(?:sin|cos"
-    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|minimum|maximum|upward|onward|squared|cubed|base|half|halve|third"
-    r"|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
+    r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|minimum|maximum|upward|onward"
+    r"|squared|cubed|base|half|halve|third|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
     r"|factorial|short|but|than|down|into|if|for|when|mal|fach|times|th|st|nd|rd)s?\b"
     r"|[\u6216\u5230\u4e0a\u4e0b\u591a\u5c11\u4e0d\u5206\u500d\u8d1f]",
     re.IGNORECASE,
@@ -373,7 +375,7 @@ _REPHRASED = re.compile(
 )
 _LABEL = re.compile(
     r"\\text ?\{(?: ?(?:the|set|of|all|lines?|plane|equation|points?|interval|values?"
-    r"|numbers?|circle|real|is|are|given|by|we|get|have|hence|so|thus|therefore|roots?"
+    r"|numbers?|circle|real|is|are|given|by|we|get|have|hence|so|thus|therefore|roots?|remainder"
     r"|solutions?))+[ ,]*\}"
     r"(?= ?[^ =<>\\]| ?\\[^lgni])|"
     r"\\text ?\{[^{}]*: ?\}|(?:the )?(?:final )?(?:answer|result|value) ?(?::|=|is\b)(?!=)"
@@ -437,7 +439,7 @@ def clean(text: str) -> str:
     text = _ALIGNED.sub(_lines, _COLUMN_SPACING.sub("", text))
     text = _ROW_SPACING.sub(r"\\\\", _NEW_ROW.sub(r"\\\\", _SPACES.sub(" ", text)))
     text = _UNENDING.sub(r"\\ldots ", with_parts(text).rstrip(" $"))
-    text = _WIDE.sub(", ", _REMARK.sub("", text.rstrip(" .$")))
+    text = _WIDE.sub(", ", _REMARK.sub("", _TIME.sub("", text.rstrip(" .$"))))
     text = _spaced(_LAYOUT.sub(" ", _DELIMITERS.sub(lambda match: match[1] or " ", text)))
     text = _spaced(_SPACE.sub(" ", _SURE_COMMA.sub("", text)))
     text = _signed(_TEXT_EXPONENT.sub("e", _COLOR.sub(" ", text)))

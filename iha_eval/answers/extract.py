@@ -163,7 +163,10 @@ _HASHED = re.compile(
 )
 #: Several of them on a line are answers to several questions.
 _LABELED = re.compile(r"[A-Za-z]\s?[:=]\s?\$?-?\d")
-_COUNTS = re.compile(r"\W*\d{1,9} [a-z]+, \d{1,9} [a-z]+\W*")
+_COUNTS = re.compile(
+    r"[^\w(-]*\d{1,9}(?: \(?[A-Za-z]+\)?){0,2}(?:, (?!0\d\d\b)|; ?| ?& ?)"
+    r"\$?\d{1,9}(?: \(?[A-Za-z]+\)?)?\W*"
+)
 _SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s|$)|\n|<\||</|\u3002")
 _REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if|per)\b")
 _ASIDE = re.compile(r",\s(?!\d)|\s\((?!\d+\)?$)|(?<=[\w)]):\s|;\s")
@@ -178,6 +181,10 @@ _CONCLUSION = re.compile(
     r"[\s>*_-]{0,6}(?:so|thus|therefore|hence|in total|in all|altogether|finally|total"
     r"|consequently)\b",
     re.IGNORECASE,
+)
+_CIRCUMSTANCE = re.compile(
+    r",? ?(?:which |and )?(?:is )?(?:at|when|where|attained|achieved|reached|occurs"
+    r"|occurring)\b[^.$]*$"
 )
 _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
@@ -555,10 +562,18 @@ def _concluded(tail: str, kind: Kind) -> str | None:
         return None
     if re.match(r"\s*(?:=|is\b|equals\b)\s*[-\d(\\]", rest):
         return _line_math(rest, sure=False)
+    while len(pieces) > 1 and _is_circumstance(tail, *pieces[-2:]):
+        pieces.pop()
     last = runs(tail, pieces)[-1]
     bound = _BOUND.search(tail[max(0, last[0].start - 20) : last[0].start])
     # Words that make it a bound stay with it, so that it is no number.
     return _fitting((bound[0] if bound else "") + stated(last))
+
+
+def _is_circumstance(text: str, value: Passage, last: Passage) -> bool:
+    """Whether the last piece of math only says where the one before holds: -4, at x = 3."""
+    between = _CIRCUMSTANCE.match(text[value.end : last.start])
+    return between is not None and (between[0][0] == "," or "=" not in value.content)
 
 
 def _concluded_number(tail: str) -> str | None:
