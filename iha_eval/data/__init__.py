@@ -17,7 +17,13 @@ from iha_eval.data.known import (
     DataFile,
 )
 from iha_eval.data.rows import Row, rows_sha256
-from iha_eval.data.sources import Loaded, MissingDataError, load_rows, named_folder
+from iha_eval.data.sources import (
+    Loaded,
+    MissingDataError,
+    hub_rows,
+    load_rows,
+    named_folder,
+)
 
 __all__ = [
     "FILES",
@@ -30,6 +36,7 @@ __all__ = [
     "Loaded",
     "MissingDataError",
     "Row",
+    "hub_rows",
     "load_rows",
     "named_folder",
     "rows_sha256",

@@ -64,8 +64,8 @@ def complete(findings: list[FileState]) -> bool:
 
 
 def _check(file: DataFile, folder: Path | None) -> FileState:
-    def finding(state: str, **found: Any) -> FileState:
-        return FileState(file.name, file.title, file.needed, state, file.rows, file.sha256, **found)
+    def finding(state: str, **facts: Any) -> FileState:
+        return FileState(file.name, file.title, file.needed, state, file.rows, file.sha256, **facts)
 
     try:
         loaded = sources.load_rows(file, folder)

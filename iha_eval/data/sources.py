@@ -9,6 +9,7 @@ Not for: what rows must hold (rows.py).
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,12 +137,12 @@ def as_folder(value: object, where: str) -> Path:
 
 def difference(file: DataFile, loaded: Loaded) -> str:
     """How loaded rows differ from the published ones, as a sentence."""
-    found, expected = (
+    used, published = (
         f"{rows} rows, SHA-256 {sha256[:12]}"
         for rows, sha256 in ((len(loaded.rows), loaded.sha256), (file.rows, file.sha256))
     )
     return (
-        f"{loaded.source} is not the published {file.title} ({found}; published: {expected}): its "
+        f"{loaded.source} is not the published {file.title} ({used}; published: {published}): its "
         "scores cannot be compared with published ones."
     )
 
@@ -163,7 +164,7 @@ def _from_hub(file: DataFile) -> tuple[list[Row], str, Path | None]:
         if file.hub_file is not None:
             path = _hub_file(file, *file.hub_file)
             return read_rows(file, path), f"{source}, {file.hub_file[0]}", path
-        rows = hub_rows(file)
+        rows = hub_rows(file.repository, file.configuration, file.split)
     except ConnectionError as error:
         raise MissingDataError(
             f"The {file.title} cannot be had from the hub ({error}): put it into a folder as "
@@ -183,7 +184,7 @@ def _hub_file(file: DataFile, name: str, revision: str) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
-    reason = _unreachable(file)
+    reason = unreachable(file.repository)
     try:
         return Path(
             hf_hub_download(
@@ -198,37 +199,43 @@ def _hub_file(file: DataFile, name: str, revision: str) -> Path:
         raise ConnectionError(reason or _first_line(error)) from error
 
 
-def hub_rows(file: DataFile) -> list[dict[str, Any]]:
+def hub_rows(repository: str, configuration: str | None, split: str) -> list[dict[str, Any]]:
     """The rows of one split as they stand there, all fields.
 
     Raises:
         ConnectionError: The hub does not answer, and nothing is cached; the text says why.
     """
-    reason = _unreachable(file)
+    # Slow to import, and not needed where a folder is named.
+    import datasets
+
+    reason = unreachable(repository)
     try:
         with _offline(reason is not None):
-            return _load(file)
+            rows = datasets.load_dataset(repository, configuration, split=split)
+            return [dict(row) for row in rows]
     except Exception as error:  # datasets raises whatever its many layers raise
         raise ConnectionError(reason or _first_line(error)) from error
 
 
-def _load(file: DataFile) -> list[dict[str, Any]]:
-    # Slow to import, and not needed where a folder is named.
-    import datasets
-
-    rows = datasets.load_dataset(file.repository, file.configuration, split=file.split)
-    return [dict(row) for row in rows]
-
-
-def _unreachable(file: DataFile) -> str | None:
-    """Why the hub cannot be used; None if it answers."""
+def unreachable(repository: str) -> str | None:
+    """Why the hub cannot be used for a data set; None if it answers within PROBE_SECONDS."""
     from huggingface_hub import HfApi
 
-    try:
-        HfApi().dataset_info(file.repository, timeout=PROBE_SECONDS)
-    except Exception as error:  # the network's errors differ from release to release
-        return _first_line(error)
-    return None
+    reasons: list[str | None] = []
+
+    def probe() -> None:
+        try:
+            HfApi().dataset_info(repository, timeout=PROBE_SECONDS)
+        except Exception as error:  # the network's errors differ from release to release
+            reasons.append(_first_line(error))
+        else:
+            reasons.append(None)
+
+    # The timeout does not hold for a name server that hangs.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return reasons[0] if reasons else f"no answer within {PROBE_SECONDS:g} seconds"
 
 
 @contextmanager

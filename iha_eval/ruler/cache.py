@@ -1,7 +1,7 @@
-"""Files that spare work a second time: where they lie, and how they are read and written.
+"""Files that spare work a second time: where they lie, how they are read, written and removed.
 
 For: the sizes and hashes of drawn documents, and the downloaded haystack.
-Not for: results; deleting the folder costs time and nothing else.
+Not for: results; deleting any of the files costs time and nothing else.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,12 @@ import platformdirs
 from iha_eval.util.files import write_whole
 
 logger = logging.getLogger(__name__)
+
+#: Bytes that the sizes and hashes of documents may take, those of about 1,600 tasks at a length.
+MOST_BYTES = 64 * 2**20
+
+#: What this package makes in the cache folder; only that is counted, and removed.
+PARTS = ("documents", "haystacks")
 
 
 def cache_folder() -> Path:
@@ -37,6 +44,49 @@ def write_atomically(path: Path, text: str) -> None:
             path,
             error.strerror or error,
         )
+
+
+def _files(*parts: str) -> list[tuple[Path, os.stat_result]]:
+    """The cache's files; one that another process removes meanwhile is left out."""
+    files = []
+    for part in parts:
+        folder = cache_folder() / part
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with suppress(OSError):
+                files.append((path, path.stat()))
+    return files
+
+
+def cache_size() -> tuple[int, int]:
+    """Number of files in the cache, and their bytes."""
+    files = _files(*PARTS)
+    return len(files), sum(facts.st_size for _, facts in files)
+
+
+def clear_cache() -> int:
+    """Remove all files of the cache; return how many.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    files = _files(*PARTS)
+    for path, _ in files:
+        path.unlink(missing_ok=True)
+    return len(files)
+
+
+def _bound(most: int) -> None:
+    """Remove the sizings that were not used for the longest time, down to `most` bytes.
+
+    Other processes are not harmed: they read a file at once, and do the work again without it.
+    """
+    files = sorted(_files("documents"), key=lambda entry: entry[1].st_mtime, reverse=True)
+    total = 0
+    for path, facts in files:
+        total += facts.st_size
+        if total > most:
+            with suppress(OSError):
+                path.unlink()
 
 
 @dataclass(frozen=True)
@@ -88,9 +138,15 @@ def read_sizing(key: Mapping[str, object], count: int) -> Sizing | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return sizing if all(kinds) else None
+    if not all(kinds):
+        return None
+    # The time of the last use, by which `_bound` chooses.
+    with suppress(OSError):
+        os.utime(_path(key))
+    return sizing
 
 
 def write_sizing(key: Mapping[str, object], sizing: Sizing) -> None:
     """Keep `sizing` for later runs with the same `key`."""
     write_atomically(_path(key), json.dumps({"key": key, **asdict(sizing)}))
+    _bound(MOST_BYTES)

@@ -107,18 +107,18 @@ class Documents(Sequence[Document]):
         if document_sha256(document) != self._sizing.digests[index]:
             raise RuntimeError(
                 f"document {index} of {self._cell.definition.title} is not the one that was sized; "
-                "delete the folder that IHA_EVAL_CACHE names, or the default one, and run again"
+                "type `iha-eval cache clear` and run again"
             )
         return document
 
 
 def _size(cell: RulerCell, counter: TokenCounter, render: Render, budget: int) -> Sizing:
-    found: list[tuple[int, int, int, str]] = []
+    rows: list[tuple[int, int, int, str]] = []
     for draft, fit in fit_all(cell.draft, cell.count, counter, render, budget):
         draft.filler = fit.filler
         digest = document_sha256(draft.document(fit.size))
-        found.append((fit.size, fit.tokens, fit.filler, digest))
-    sizes, tokens, fillers, digests = zip(*found, strict=True)
+        rows.append((fit.size, fit.tokens, fit.filler, digest))
+    sizes, tokens, fillers, digests = zip(*rows, strict=True)
     return Sizing(sizes, tokens, digests, fillers)
 
 

@@ -10,15 +10,12 @@ repeats them if a document needs more; lm-eval reads the same essays from the hu
 import hashlib
 import json
 import logging
-import os
-import socket
-import threading
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from iha_eval.data import hub_rows
 from iha_eval.errors import UserError
 from iha_eval.ruler.cache import cache_folder, write_atomically
 
@@ -26,9 +23,6 @@ logger = logging.getLogger(__name__)
 
 #: The data set lm-eval's RULER tasks read their essays from.
 ESSAYS = "baber/paul_graham_essays"
-
-#: Seconds to find out whether the hub answers.
-PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -150,40 +144,10 @@ def _essays() -> Haystack | None:
 
 
 def _download_essays() -> str | None:
-    from huggingface_hub.constants import is_offline_mode
-
-    # Offline, `datasets` still finds what an earlier run left in its own cache.
-    if not is_offline_mode() and not _hub_answers():
-        return None
-    import datasets
-
+    """The essays from the hub, or from what `datasets` kept of it."""
     try:
-        rows = datasets.load_dataset(ESSAYS, split="train")["text"]
-    except Exception as error:  # the hub's client raises from a dozen unrelated classes
+        rows = hub_rows(ESSAYS, None, "train")
+    except ConnectionError as error:
         logger.debug("No essays from the hub: %s", error)
         return None
-    return " ".join(rows)
-
-
-def _hub_answers() -> bool:
-    """Whether a connection opens within PROBE_SECONDS, however slow the name server is."""
-    from huggingface_hub.constants import ENDPOINT
-
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")):
-        # Behind a proxy a direct connection says nothing.
-        return True
-    address = urlsplit(ENDPOINT)
-    opened = threading.Event()
-
-    def probe() -> None:
-        port = address.port or (80 if address.scheme == "http" else 443)
-        try:
-            socket.create_connection((address.hostname or "", port), PROBE_SECONDS).close()
-        except OSError:
-            return
-        opened.set()
-
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return opened.is_set()
+    return " ".join(row["text"] for row in rows)

@@ -60,8 +60,8 @@ def first_answer(output: str, references: Sequence[str], kind: str) -> float:
         references: The right values.
         kind: `number` for seven digits on their own, `uuid` for a UUID.
     """
-    found = _PATTERNS[kind].search(output.lower())
-    return float(found is not None and found[0] in {r.lower() for r in references})
+    first = _PATTERNS[kind].search(output.lower())
+    return float(first is not None and first[0] in {r.lower() for r in references})
 
 
 def any_match(output: str, references: Sequence[str]) -> float:
@@ -87,8 +87,7 @@ def exact_set(output: str, references: Sequence[str], kind: str) -> float:
 
 def _has_word(output: str, word: str) -> bool:
     """Whether the output has the word by itself, not inside a longer or hyphenated one."""
-    found = re.search(rf"(?<![\w'-]){re.escape(word.lower())}(?![\w'-])", output.lower())
-    return found is not None
+    return re.search(rf"(?<![\w'-]){re.escape(word.lower())}(?![\w'-])", output.lower()) is not None
 
 
 def whole_words(output: str, references: Sequence[str]) -> float:

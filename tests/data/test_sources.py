@@ -1,5 +1,6 @@
 import json
 import logging
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,17 @@ import pytest
 from iha_eval.data import sources
 from iha_eval.data.known import GSM8K_TEST, GSM8K_TRAIN, MATH500_TEST
 from iha_eval.data.rows import rows_sha256
-from iha_eval.data.sources import PROBE_SECONDS, MissingDataError, hub_rows, load_rows, named_folder
+from iha_eval.data.sources import (
+    PROBE_SECONDS,
+    MissingDataError,
+    hub_rows,
+    load_rows,
+    named_folder,
+    unreachable,
+)
 from iha_eval.errors import UserError
 
+MATH500 = (MATH500_TEST.repository, MATH500_TEST.configuration, MATH500_TEST.split)
 ROWS = [{"question": f"How many? {n}", "answer": f"#### {n}"} for n in range(3)]
 
 
@@ -100,14 +109,14 @@ def test_a_missing_file_says_what_to_put_where(tmp_path: Path) -> None:
 def test_a_named_folder_never_falls_back_to_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "hub_rows", lambda file: pytest.fail("asked the hub"))
+    monkeypatch.setattr(sources, "hub_rows", lambda *place: pytest.fail("asked the hub"))
     with pytest.raises(MissingDataError):
         load_rows(GSM8K_TEST, tmp_path)
 
 
 def test_without_a_folder_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{**row, "extra": 1} for row in ROWS]
-    monkeypatch.setattr(sources, "hub_rows", lambda file: rows)
+    monkeypatch.setattr(sources, "hub_rows", lambda *place: rows)
     loaded = load_rows(GSM8K_TEST, None)
     assert loaded.rows == ROWS
     assert loaded.source == "hub: openai/gsm8k (main, test)"
@@ -117,7 +126,7 @@ def test_without_a_folder_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_hub_and_folder_one_sentence_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(file: Any) -> Any:
+    def fail(*place: object) -> Any:
         raise ConnectionError("no such host")
 
     monkeypatch.setattr(sources, "hub_rows", fail)
@@ -167,13 +176,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     ],
 )
 def test_a_hub_that_answers_is_read_online(hub: Hub, file: Any, place: tuple[Any, ...]) -> None:
-    assert hub_rows(file) == hub.rows
+    assert hub_rows(file.repository, file.configuration, file.split) == hub.rows
     assert hub.asked == [(place[0], PROBE_SECONDS), (*place, False)]
 
 
 def test_a_hub_that_does_not_answer_leaves_the_cache(hub: Hub) -> None:
     hub.error = TimeoutError("timed out")
-    assert hub_rows(MATH500_TEST) == hub.rows
+    assert hub_rows(*MATH500) == hub.rows
     assert hub.asked[1][-1] is True
     assert datasets.config.HF_HUB_OFFLINE is False
 
@@ -181,19 +190,19 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(hub: Hub) -> None:
 def test_neither_hub_nor_cache_says_why_the_hub_failed(hub: Hub) -> None:
     hub.error, hub.rows = OSError("no route\nto host"), FileNotFoundError("not cached")
     with pytest.raises(ConnectionError, match=r"^no route$"):
-        hub_rows(MATH500_TEST)
+        hub_rows(*MATH500)
     assert datasets.config.HF_HUB_OFFLINE is False
 
 
 def test_a_failure_after_the_first_answer_is_told(hub: Hub) -> None:
     hub.rows = RuntimeError("")
     with pytest.raises(ConnectionError, match=r"^RuntimeError$"):
-        hub_rows(MATH500_TEST)
+        hub_rows(*MATH500)
 
 
 def test_offline_mode_of_the_user_stays(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    hub_rows(MATH500_TEST)
+    hub_rows(*MATH500)
     assert hub.asked[1][-1] is True
     assert datasets.config.HF_HUB_OFFLINE is True
 
@@ -205,5 +214,22 @@ def test_an_empty_cache_fails_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     with pytest.raises(ConnectionError, match=r"^no route$") as caught:
-        hub_rows(MATH500_TEST)
+        hub_rows(*MATH500)
     assert "Offline" in str(caught.value.__cause__)
+
+
+def test_a_name_server_that_hangs_is_not_waited_for(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, left = threading.Event(), threading.Event()
+
+    def hang(name: str, timeout: float) -> None:
+        released.wait()
+        left.set()
+        raise OSError
+
+    monkeypatch.setattr(sources, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(hub, "dataset_info", hang)
+    assert unreachable(MATH500_TEST.repository) == "no answer within 0.05 seconds"
+    released.set()
+    assert left.wait(10)

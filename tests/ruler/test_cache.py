@@ -1,9 +1,12 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
+from iha_eval.cli import main
+from iha_eval.ruler import cache
 from iha_eval.ruler.cache import Sizing, cache_folder, read_sizing, write_atomically, write_sizing
 
 KEY = {"variant": "multikey_1", "length": 4096}
@@ -92,3 +95,59 @@ def test_a_file_of_an_earlier_release_has_no_fillers(own_cache: Path) -> None:
     read = read_sizing(KEY, 2)
     assert read is not None
     assert read.fillers == (0, 0)
+
+
+def test_what_was_not_used_for_the_longest_time_goes_first(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[dict[str, object]] = [{**KEY, "length": length} for length in (1024, 2048, 4096)]
+    for age, key in enumerate(keys):
+        write_sizing(key, SIZING)
+        os.utime(cache._path(key), (age, age))
+    # Used again, the oldest is the newest.
+    assert read_sizing(keys[0], 2) == SIZING
+    size = cache._path(keys[0]).stat().st_size
+    monkeypatch.setattr(cache, "MOST_BYTES", 3 * size)
+    write_sizing(KEY | {"length": 8192}, SIZING)
+    assert read_sizing(keys[1], 2) is None
+    assert read_sizing(keys[0], 2) == read_sizing(keys[2], 2) == SIZING
+    assert len(list(own_cache.glob("documents/*"))) == 3
+
+
+def test_a_file_that_another_process_removes_meanwhile_is_no_trouble(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sizing(KEY, SIZING)
+    gone = [*cache._files("documents"), (own_cache / "gone", own_cache.stat())]
+    monkeypatch.setattr(cache, "_files", lambda *parts: gone)
+    cache._bound(0)
+    assert list(own_cache.glob("documents/*")) == []
+    assert cache.clear_cache() == 2
+
+
+def test_the_command_says_where_the_cache_is_and_clears_it(
+    own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sizing(KEY, SIZING)
+    (own_cache / "something else").write_text("stays")
+    assert main(["cache"]) == 0
+    place = f"{own_cache} (IHA_EVAL_CACHE names another): "
+    assert capsys.readouterr().out.startswith(f"{place}1 files, 0.0 MiB;")
+    assert main(["cache", "clear"]) == 0
+    assert capsys.readouterr().out == f"1 files, 0.0 MiB, removed from {own_cache}.\n"
+    assert read_sizing(KEY, 2) is None
+    assert [path.name for path in own_cache.iterdir() if path.is_file()] == ["something else"]
+
+
+def test_what_cannot_be_removed_is_told(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    write_sizing(KEY, SIZING)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SystemExit) as caught:
+        main(["cache", "clear"])
+    assert caught.value.code == 2
+    assert "cannot be removed (Permission denied): remove it by hand" in capsys.readouterr().err

@@ -1,14 +1,12 @@
 import json
 import logging
-import socket
-import threading
 from pathlib import Path
 from typing import Any
 
 import datasets
-import huggingface_hub.constants
 import pytest
 
+from iha_eval.data import sources
 from iha_eval.errors import UserError
 from iha_eval.ruler import haystack
 from iha_eval.ruler.haystack import Haystack, load_haystack
@@ -102,19 +100,18 @@ def test_essays_asked_for_by_name_are_not_replaced(offline: None) -> None:
 def test_essays_come_from_the_hub_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     asked = []
 
-    def load_dataset(name: str, split: str) -> dict[str, list[str]]:
-        asked.append((name, split))
-        return {"text": ["First essay.", "Second essay."]}
+    def load_dataset(name: str, configuration: None, split: str) -> list[dict[str, str]]:
+        asked.append((name, configuration, split))
+        return [{"text": "First essay."}, {"text": "Second essay."}]
 
-    monkeypatch.setattr(haystack, "_hub_answers", lambda: True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(sources, "unreachable", lambda repository: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert load_haystack(None).words(4) == ["First", "essay.", "Second", "essay."]
     haystack._default.cache_clear()
     haystack._essays.cache_clear()
     monkeypatch.setattr(haystack, "_download_essays", lambda: pytest.fail("asked the hub again"))
     assert load_haystack("essays").words(1) == ["First"]
-    assert asked == [("baber/paul_graham_essays", "train")]
+    assert asked == [("baber/paul_graham_essays", None, "train")]
     assert list(own_cache.glob("haystacks/*.txt"))
 
 
@@ -122,55 +119,22 @@ def test_a_hub_that_fails_is_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_dataset(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("reset")
 
-    monkeypatch.setattr(haystack, "_hub_answers", lambda: True)
+    monkeypatch.setattr(sources, "unreachable", lambda repository: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert haystack._download_essays() is None
 
 
-def test_a_hub_that_does_not_answer_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(haystack, "_hub_answers", lambda: False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("asked"))
-    assert haystack._download_essays() is None
+def test_a_hub_that_does_not_answer_leaves_what_datasets_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load_dataset(*args: Any, **kwargs: Any) -> list[dict[str, str]]:
+        assert datasets.config.HF_HUB_OFFLINE
+        return [{"text": "Kept essay."}]
 
-
-class TestProbe:
-    @pytest.fixture(autouse=True)
-    def no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("HTTPS_PROXY", raising=False)
-        monkeypatch.delenv("https_proxy", raising=False)
-
-    def test_an_open_port_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-            assert haystack._hub_answers()
-
-    def test_a_closed_port_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-        assert not haystack._hub_answers()
-
-    def test_a_name_server_that_hangs_is_not_waited_for(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        released, left = threading.Event(), threading.Event()
-
-        def hang(*address: object) -> None:
-            released.wait()
-            left.set()
-            raise OSError
-
-        monkeypatch.setattr(haystack, "PROBE_SECONDS", 0.05)
-        monkeypatch.setattr(socket, "create_connection", hang)
-        assert not haystack._hub_answers()
-        released.set()
-        assert left.wait(10)
-
-    def test_behind_a_proxy_only_asking_tells(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
-        assert haystack._hub_answers()
+    monkeypatch.setattr(sources, "unreachable", lambda repository: "no route")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert haystack._download_essays() == "Kept essay."
 
 
 @pytest.mark.parametrize("source", [5, ["kjv"], {"text": "a b"}, True])
