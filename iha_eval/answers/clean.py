@@ -287,7 +287,7 @@ _SHORT_UNITS = (
     "m g s h l L J N W V A C F km cm mm dm nm ft in yd mi kg mg lb lbs oz ml mL cl dl gal qt "
     "pt sec secs min mins hr hrs yr yrs wk wks mo mos mph kmph kph kmh rpm deg rad Hz kHz kJ "
     "kW kWh Pa kPa ha sq cu am pm AM PM cts ct pcs pc hp MB GB KB TB Mbps bps sqft cc ms kN "
-    "mol"
+    "mol Mb Gb Kb kb kB Tb cal kcal tbsp tsp psi bpm fps dB fl"
 )
 _ABBREVIATIONS = frozenset(_SHORT_UNITS.split())
 #: Written after a value without \text; MATH's and GSM8K's own, and what models add to them.

@@ -161,8 +161,10 @@ _HASHED = re.compile(
     r"[\s(\[{\\$*<]*[-+]?[$\\(\s]*[\d.]",
     re.IGNORECASE,
 )
-#: Several of them on a line are answers to several questions.
-_LABELED = re.compile(r"[A-Za-z]\s?[:=]\s?\$?-?\d")
+#: Answers to several questions.
+_LABELED = re.compile(
+    r"[A-Za-z]\s?[:=]\s?\$?-?\d[\d.]*(?: \w+)?[,;] (?:and )?[A-Za-z]\w{0,15}\s?[:=]\s?\$?-?\d"
+)
 _COUNTS = re.compile(
     r"[^\w(-]*\d{1,9}(?: \(?[A-Za-z]+\)?){0,2}(?:, (?!0\d\d\b)|; ?| ?& ?)"
     r"\$?\d{1,9}(?: \(?[A-Za-z]+\)?)?\W*"
@@ -184,11 +186,11 @@ _CONCLUSION = re.compile(
 )
 _CIRCUMSTANCE = re.compile(
     r",? ?(?:which |and )?(?:is )?(?:at|when|where|attained|achieved|reached|occurs"
-    r"|occurring)\b[^.$]*$"
+    r"|occurring)\b(?:(?!\b(?:is|are|equals)\b)[^.$])*$"
 )
 _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
-_ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=\s?([^=\n]{1,200})$")
+_ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=(?!>)\s?([^=\n]{1,200})$")
 _TIDY = " \t*_\"'`:"
 #: A result that nothing but what it is for stands behind: = $36 on 5 gifts.
 _EQUALS_SOMETHING = re.compile(
@@ -436,7 +438,7 @@ def _stated_answer(tail: str, kind: Kind, cut: bool) -> str | None:
     after = _after_statement(tail)
     hashed = _hashed(tail, alone=after is None)
     if hashed is not None and kind == "number":
-        if len(_LABELED.findall(hashed)) > 1 or _COUNTS.fullmatch(hashed):
+        if _LABELED.search(hashed) or _COUNTS.fullmatch(hashed):
             return ""
         numerals = numbers(hashed.rpartition("=")[2][:_LINE])
         if numerals:
@@ -696,7 +698,14 @@ def runs(text: str, pieces: list[Passage]) -> list[list[Passage]]:
 
 def stated(run: list[Passage]) -> str:
     """What a run states: its only passage, or the list of all."""
-    return ", ".join(value(passage.content) for passage in run)
+    if len(run) == 1:
+        return value(run[0].content)
+    # Names tell x = 1, y = 2 from y = 1, x = 2.
+    names = [re.match(r"[A-Za-z] ?=(?!.*[,<>])", passage.content) for passage in run]
+    return ", ".join(
+        (name[0] if name else "") + value(passage.content)
+        for name, passage in zip(names, run, strict=True)
+    )
 
 
 def value(content: str) -> str:
@@ -744,7 +753,7 @@ _BOUND = re.compile(
     r"(?:\\pm|\\mp)\s?$|\b(?:than|at least|at most|up to|under|over|below|above|exceeds?"
     r"|exceeding|beyond|twice|thrice|double|triple"
     r"|(?:half|third|quarter|square|root|multiple|maximum) of|minimum of|or more than)\b[^\w]{0,5}$"
-    r"|(?:(?<![>\w/\"'])>|(?<=\w)\s?>|(?<!<)<"
+    r"|(?:(?<![>\w/\"'=-])>|(?<=\w)\s?>|(?<!<)<"
     r"|\\[gl]eq?(?:slant)?|\\[gl]t|\\neq?|>=|<=|!=)\s*\$?$",
     re.IGNORECASE,
 )
@@ -776,7 +785,7 @@ _NUMBER_MARKS = (
 )
 #: Letters that are numbers; a small one only behind money: $1.5m.
 _LETTER_FACTOR = re.compile(
-    r"(?<![\w.,])(\d[\d.,]*)\s?(mil|mln|mn|bn|[MBK])(?![\w'^/])|(\$\s?\d[\d.,]*)\s?([mb])(?![A-Za-z])"
+    r"(?<![\w.,])(\d[\d.,]*)\s?(mil|mln|mn|bn|[MBK])(?![\w'^/&])|(\$\s?\d[\d.,]*)\s?([mb])(?![A-Za-z])"
 )
 _LETTERS = {"m": "million", "b": "billion", "k": "thousand"}
 _DOLLARS_AND_CENTS = re.compile(r"(?<![\w.,$])\$?(\d[\d,]*)(?: dollars?)?,? and (\d\d) cents?\b")

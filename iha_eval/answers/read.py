@@ -442,7 +442,8 @@ def _single(sequence: Sequence[str], depth: int) -> Shape:
     """One answer that is not a list."""
     if depth > _DEEPEST:
         return _opaque(sequence)
-    united = _split(sequence, {"\\cup"})
+    # |A \cup B| = 5 is about a number of elements.
+    united = [] if {"|", "="} <= set(sequence) else _split(sequence, {"\\cup"})
     if len(united) > 1 and all(united):
         sets = [_read(part, depth + 1) for part in united]
         names = {member.name if isinstance(member, Named) else "" for member in sets}
