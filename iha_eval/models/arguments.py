@@ -43,10 +43,17 @@ NO_OPS: dict[str, tuple[Any, ...]] = {
     "load_in_8bit": (False,),
     "load_in_4bit": (False,),
     "enable_lora": (False,),
+    "autogptq": (False,),
+    "gptqmodel": (False,),
+    "truncation_side": ("left",),
+    "max_lora_rank": (16,),
+    "offload_folder": ("./offload",),
+    "subfolder": ("",),
 }
 _MERGE = "merge the adapter into the checkpoint (merge_and_unload of peft) and give that folder"
 _NOTHING_CUT = "leave it out, for nothing is ever truncated: what does not fit is refused"
 _QUANTIZED = "give a checkpoint that was saved quantized, or quantization= with iha-vllm"
+_ITSELF = "leave it out: the model runs in this process (--model local-completions asks a server)"
 _PLACES = "say device=cuda:0, or use iha-vllm with tensor_parallel_size=N for several GPUs"
 # Arguments of lm-eval's own classes that have no meaning here -> what to do instead.
 INSTEAD = {
@@ -70,6 +77,18 @@ INSTEAD = {
     "load_in_4bit": _QUANTIZED,
     "autogptq": _QUANTIZED,
     "gptqmodel": _QUANTIZED,
+    "logits_cache": "leave it out, for every log-probability is computed",
+    "tp_plan": _PLACES,
+    "tokenizer_revision": "give the folder of that tokenizer as tokenizer=",
+    "base_url": _ITSELF,
+    "num_concurrent": "say --batch_size N, or leave it out for as many as the engine takes",
+    "tokenized_requests": _ITSELF,
+    "tokenizer_backend": _ITSELF,
+    "tp_size": "say tensor_parallel_size= with iha-vllm",
+    "dp_size": "say data_parallel_size= with iha-vllm",
+    "mem_fraction_static": "say gpu_memory_utilization= with iha-vllm",
+    "context_length": "say max_model_len=",
+    "model_path": "say pretrained=",
     "gguf_file": "convert it first, with iha-eval convert FILE --out DIR --pseudo-heads P",
     "subfolder": "give the path of that folder as pretrained=",
     "backend": "leave it out, for only causal language models are evaluated",
@@ -77,6 +96,14 @@ INSTEAD = {
     "mixed_precision_dtype": "say dtype=",
     "model": "say pretrained=",
 }
+
+# Arguments of vLLM's engine that are often left in a command for another model class.
+OF_VLLM = (
+    *("gpu_memory_utilization", "tensor_parallel_size", "pipeline_parallel_size", "max_num_seqs"),
+    *("data_parallel_size", "max_num_batched_tokens", "kv_cache_memory_bytes", "block_size"),
+    *("enforce_eager", "enable_prefix_caching", "enable_chunked_prefill", "quantization"),
+    *("tokenizer_mode", "attention_backend", "speculative_config", "kv_cache_dtype"),
+)
 
 
 @dataclass(frozen=True)
@@ -208,6 +235,11 @@ def refuse_unknown(model: str, given: Mapping[str, Any], known: Iterable[str]) -
     for name in sorted(given):
         if name in INSTEAD and name not in known:
             raise UserError(f"{model} has no argument {name}: {INSTEAD[name]}.")
+        if name in OF_VLLM and name not in known:
+            raise UserError(
+                f"{model} has no argument {name}, which is vLLM's: leave it out, or say --model "
+                "iha-vllm."
+            )
     unknown = sorted(set(given) - names)
     if unknown:
         near = difflib.get_close_matches(unknown[0], names, n=3)

@@ -20,6 +20,8 @@ _ALWAYS = {
     *("secret", "secrets", "password", "passwords", "passwd", "passphrase", "passcode"),
     *("credential", "credentials", "authorization", "apikey", "apikeys", "jwt", "cookie"),
 }
+# As what a name in one word ends, such as `PGPASSWORD`.
+_ENDINGS = ("password", "passwd", "secret")
 # What a name's last word is a secret after.
 _KEYS = {
     *("api", "access", "secret", "private", "auth", "encryption", "signing", "account", "license"),
@@ -65,14 +67,30 @@ _REST_OF_LINE = re.compile(r"""[^"'\\\n]++""")
 _PHRASE = re.compile(r"""[^"'\\\n,]++""")
 _FORMS = re.compile(
     r"""
-      \bhf_[A-Za-z0-9]{30,} | \bgh[opsur]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
-    | \bapi_org_[A-Za-z0-9]{20,} | \bya29\.[\w-]{20,}
-    | (?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{10,}
-    | \bglpat-[\w-]{10,} | \bxox[abeoprs]-[\w-]{8,} | \bAIza[\w-]{30,}
+      # Hubs of models and code, package registries.
+      \bhf_[A-Za-z0-9]{30,} | \bapi_org_[A-Za-z0-9]{20,} | \br8_[A-Za-z0-9]{30,}
+    | \bgh[opsur]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
+    | \bgl(?:pat|rt|dt|soat|cbt|ptt|ft|agent)-[\w-]{10,} | \blin_api_\w{20,}
+    | \bnpm_[A-Za-z0-9]{30,} | \bpypi-[\w-]{16,}
+      # Services that models are asked at.
+    | \bsk-[\w-]{16,} | \bgsk_\w{20,} | \bnvapi-[\w-]{20,} | \bxai-[A-Za-z0-9]{20,}
+    | \btgp_v1_[\w-]{20,} | (?<=\b[Aa][Pp][Ii]\ [Kk][Ee][Yy]\ )[\w-]{32,}
+    | (?<=\bwandb\ login\ )[0-9a-f]{40}
+      # Clouds and what keeps secrets.
+    | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b | \bAIza[\w-]{30,} | \bya29\.[\w-]{20,}
+    | (?<=[?&]sig=)[^\s&"']{8,} | \bdo[opr]_v1_[0-9a-f]{40,} | \bhv[bs]\.[\w-]{20,}
+    | \bops_eyJ[\w-]{8,} | \bAGE-SECRET-KEY-1[A-Z0-9]{20,} | \bglsa_\w{20,}
+    | \bSG\.[\w-]{16,}\.[\w-]{16,} | \b[rs]k_(?:live|test)_\w{16,} | \bshp(?:at|ca|pa|ss)_\w{32}
+      # Chats, and addresses that anybody may post to.
+    | \bxox[abceoprs]-[\w-]{8,} | \bxapp-[\w-]{8,} | (?<=\bbot)\d{6,}:[\w-]{30,}
+    | (?:(?<=hooks\.slack\.com/)|(?<=hooks\.slack-gov\.com/))
+      (?:services|workflows|triggers)/[\w/-]{10,}
+    | (?<=/api/webhooks/)[\w/-]{10,} | (?<=\.webhook\.office\.com/)[^\s"']{10,}
+    | (?<=hooks\.zapier\.com/hooks/catch/)[\w/-]+
+      # Of any service: keys, signed texts, names and passwords in addresses, headers.
     | -----BEGIN\ (?:[A-Z]+\ ){0,3}PRIVATE\ KEY-----(?s:.*?)(?:-----END[A-Z ]*-----|\Z)
-    | (?<=\b[Aa][Pp][Ii]\ [Kk][Ee][Yy]\ )[\w-]{32,}
-    | \bsk-[\w-]{16,} | \bAKIA[A-Z0-9]{16}\b | (?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
-    | (?<=://)[^\s/@:"']+:[^\s/@"']+(?=@)
+    | (?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+    | (?<=://)[^\s/@:"']*:[^\s/@"']+(?=@) | (?<=://)[\w-]{16,}(?=@)
     | (?<=\b[Bb]earer\ )(?=\S*\d)[^\s"',;]{8,}
     """,
     re.VERBOSE,
@@ -102,6 +120,7 @@ def is_secret(name: str) -> bool:
         return before not in _PLAIN_KEYS
     return (
         bool(_ALWAYS & set(words))
+        or words[-1].endswith(_ENDINGS)
         or (name.isupper() and _ends_in_token(words[-1]))
         or (words[-1] in ("key", "keys") and before in _KEYS)
         or (words[-1] == "token" and before not in _PLAIN_TOKENS)

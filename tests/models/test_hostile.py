@@ -3,20 +3,31 @@
 Every case is one change to a sound tiny checkpoint, or one set of arguments beside it.
 """
 
+import ast
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import lm_eval
 import pytest
 from tiny_models import tiny_model
 
 from iha_eval import current_model
 from iha_eval.errors import user_message
 from iha_eval.models import source, tokenizer
-from iha_eval.models.arguments import ALIASES, INSTEAD, NO_OPS, SHARED_NAMES, parse
+from iha_eval.models.arguments import (
+    ALIASES,
+    INSTEAD,
+    NO_OPS,
+    OF_VLLM,
+    SHARED_NAMES,
+    parse,
+    refuse_unknown,
+)
 from iha_eval.models.hf.model import IHAHF
+from iha_eval.models.hf.model import KNOWN as HF_NAMES
 from iha_eval.models.tokenizer import PromptTokenizer
 from iha_eval.models.vllm import engine_arguments
 
@@ -214,6 +225,59 @@ def test_no_arguments_end_in_a_traceback(llama: Path) -> None:
             sentence(lambda given=given: IHAHF(**given))
             tried += 1
     assert tried > 400
+
+
+def lm_evals_own(file: str, name: str) -> dict[str, Any]:
+    """Arguments of a model class of lm-eval with their defaults, without importing its engine."""
+    path = Path(lm_eval.__file__).parent / "models" / file
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    [made] = [
+        node
+        for kind in classes
+        if kind.name == name
+        for node in kind.body
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    ]
+    names = [argument.arg for argument in (*made.args.args, *made.args.kwonlyargs)]
+    values = [*made.args.defaults, *made.args.kw_defaults]
+    given = dict(zip(names[-len(values) :], values, strict=True))
+    return {
+        name: ast.literal_eval(given[name]) if given.get(name) is not None else None
+        for name in names
+        if name != "self"
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "known"),
+    [
+        ("iha-hf", lm_evals_own("huggingface.py", "HFLM"), HF_NAMES),
+        ("iha-vllm", lm_evals_own("vllm_causallms.py", "VLLM"), None),
+        ("iha-hf", lm_evals_own("vllm_causallms.py", "VLLM"), HF_NAMES),
+        ("iha-vllm", lm_evals_own("huggingface.py", "HFLM"), None),
+    ],
+)
+def test_a_command_for_lm_evals_own_class_is_taken_or_told_what_to_say(
+    model: str, own: dict[str, Any], known: Sequence[str] | None
+) -> None:
+    def told(name: str, value: Any) -> str | None:
+        def check() -> None:
+            engine = parse({name: value}).engine
+            if known is None:
+                # The model class takes it out before.
+                engine.pop("data_parallel_size", None)
+                engine_arguments.check(model, engine)
+            else:
+                refuse_unknown(model, engine, known)
+
+        return sentence(check)
+
+    assert len(own) > 20
+    for name, default in own.items():
+        if name not in OF_VLLM:
+            assert told(name, default) is None, (name, default)
+        for value in ("x", 1, True, False, 0.5, [1], {"a": 1}):
+            assert len(told(name, value) or "") < 250, (name, value, told(name, value))
 
 
 def test_no_engine_arguments_end_in_a_traceback() -> None:

@@ -97,6 +97,48 @@ def test_secrets_in_a_text(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "secret",
+    [
+        *("AKIA" + "A1" * 8, "ASIA" + "A1" * 8, "xoxb-12-ab-cd34", "xapp-1-A02-12-ab12"),
+        *("sk-proj-" + "a1" * 10, "sk-ant-api03-" + "a1" * 8, "sk_live_" + "a1" * 10),
+        *("github_pat_" + "A1" * 15, "ghp_" + "a1" * 18, "glpat-" + "a1" * 10, "glrt-" + "a1" * 9),
+        *("hf_" + "aB" * 17, "api_org_" + "aB" * 17, "npm_" + "a1" * 18, "pypi-AgEI" + "a1" * 9),
+        *("ya29.a0" + "aB" * 12, "AIza" + "a1B" * 12, "SG." + "a1" * 11 + "." + "a1" * 20),
+        *("dop_v1_" + "a1" * 32, "nvapi-" + "a1" * 16, "gsk_" + "a1" * 16, "xai-" + "a1" * 16),
+        *("hvs.CAES" + "a1" * 10, "shpat_" + "a1" * 16, "glsa_" + "a1" * 16, "r8_" + "a1" * 18),
+        "AGE-SECRET-KEY-1" + "Q2" * 20,
+    ],
+)
+def test_secrets_that_are_known_by_their_form(secret: str) -> None:
+    for text in ("{}", "x={}", "it is {}, they say", '{{"a": "{}"}}', "pretrained=x,a={}"):
+        assert redact(text.format(secret)) == text.format("***")
+        assert redact_words([text.format(secret)]) == [text.format("***")]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/a1b2c3", "https://hooks.slack.com/***"),
+        ("https://hooks.slack-gov.com/services/T0/B0/a1b2", "https://hooks.slack-gov.com/***"),
+        ("https://discord.com/api/webhooks/12345/aB-c_d", "https://discord.com/api/webhooks/***"),
+        ("https://x.webhook.office.com/webhookb2/a@b/c/1", "https://x.webhook.office.com/***"),
+        ("https://hooks.zapier.com/hooks/catch/12/ab", "https://hooks.zapier.com/hooks/catch/***"),
+        (f"https://api.telegram.org/bot1234567:{'aB' * 17}/s", "https://api.telegram.org/bot***/s"),
+        ("redis://:geheim@host:1/0", "redis://***@host:1/0"),
+        (f"https://{'a1' * 10}@host/x", "https://***@host/x"),
+        ("https://b.net/c?sv=1&sig=a1b2c3d4%3D&x=1", "https://b.net/c?sv=1&sig=***&x=1"),
+        (f"wandb login {'a1' * 20}", "wandb login ***"),
+        ("PGPASSWORD=geheim psql", "PGPASSWORD=*** psql"),
+        ("dbpassword: geheim", "dbpassword: ***"),
+        ("git@github.com:a/b and https://me@host/x", "git@github.com:a/b and https://me@host/x"),
+    ],
+)
+def test_addresses_that_are_secrets_themselves(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "12.3 ms per token: 5.1",
