@@ -15,8 +15,9 @@ from rich import box
 from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from iha_eval.nightly.trends import Lookback, MetricSeries, SeriesRow
+from iha_eval.nightly.trends import SCALE, Lookback, MetricSeries, SeriesRow
 from iha_eval.util.text import counted
 
 SUMMARY = "history DIR: the trend over all nights, first bad nights and what changed there"
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     count = len(lookback.nights)
     title = f"{history.folder}: {counted(count, 'night')}"
     if rows:
-        console.print(table(rows, title, console.width))
+        shown = table(rows, title, console.width)
+        console.print(shown, soft_wrap=isinstance(shown, Text))
     else:
         console.print(f"{title}, no results", highlight=False, markup=False)
     for sentence in sentences(rows, lookback):
@@ -109,11 +111,14 @@ _SHOWN = 2
 _COLUMNS = ("benchmark", "metric", "model", "nights", "last", "first bad")
 # Between columns.
 _GAP = 2
-# Nights of a trend, even where there is no room for them.
+# Nights of a trend that a table must have room for.
 _LEAST = 8
+_CAPTION = (
+    f"last: % ± standard error; trend: {SCALE:g} standard errors high or more; dots: no result"
+)
 
 
-def table(rows: list[SeriesRow], title: str, width: int) -> Table:
+def table(rows: list[SeriesRow], title: str, width: int) -> Table | Text:
     """A row for each series, those of a task together; scores in percent, with standard errors.
 
     Args:
@@ -124,11 +129,12 @@ def table(rows: list[SeriesRow], title: str, width: int) -> Table:
     order = {task: place for place, task in enumerate(row.series.task for row in rows[::-1])}
     ranked = sorted(rows, key=lambda row: (-order[row.series.task], row.series.metric))
     fields = [_fields(row) for row in ranked]
-    columns = zip(_COLUMNS, *fields, strict=True)
-    taken = sum(max(map(len, column)) + _GAP for column in columns)
+    taken = sum(max(map(len, column)) + _GAP for column in zip(_COLUMNS, *fields, strict=True))
+    if taken + _LEAST > width:
+        return _narrow(ranked, fields, title, width)
     shown = Table(
         title=escape(title),
-        caption="last: percent with standard error; dots: no result",
+        caption=_CAPTION,
         box=box.SIMPLE,
         collapse_padding=True,
         pad_edge=False,
@@ -138,8 +144,28 @@ def table(rows: list[SeriesRow], title: str, width: int) -> Table:
         # A name that is cut short could be another one.
         shown.add_column(name, justify=side, overflow="fold")
     for row, texts in zip(ranked, fields, strict=True):
-        shown.add_row(*map(escape, texts), row.series.sparkline(max(_LEAST, width - taken)))
+        shown.add_row(*map(escape, texts), row.series.sparkline(width - taken))
     return shown
+
+
+def _narrow(rows: list[SeriesRow], fields: list[tuple[str, ...]], title: str, width: int) -> Text:
+    """The same for few columns: benchmark and metric have a line of their own above the models."""
+    parts = [texts[2:] for texts in fields]
+    columns = list(zip(_COLUMNS[2:], *parts, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    rest = width - sum(widths) - _GAP * (len(widths) + 1)
+    lines = [title, ""]
+    above = None
+    for texts, row in zip([_COLUMNS, *fields], [None, *rows], strict=True):
+        if texts[:2] != above:
+            above = texts[:2]
+            lines.append(" ".join(above))
+        # Counts and numbers to the right, as in the table.
+        sides = zip(texts[2:], widths, "<>><", strict=True)
+        cells = [f"{text:{side}{cells}}" for text, cells, side in sides]
+        trend = "trend" if row is None else row.series.sparkline(max(_LEAST // 2, rest))
+        lines.append((" " * _GAP).join(["", *cells, trend]))
+    return Text("\n".join([*lines, "", _CAPTION]))
 
 
 def _fields(row: SeriesRow) -> tuple[str, ...]:

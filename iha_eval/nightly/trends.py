@@ -25,6 +25,8 @@ from iha_eval.util.numbers import there
 
 # Characters of a fingerprint or commit that tell it from others.
 SHORT = 12
+SCALE = 8.0
+"""Standard errors from the foot to the top of a sparkline, at least."""
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
 
@@ -101,15 +103,22 @@ class MetricSeries:
         )
 
     def sparkline(self, width: int = 30) -> str:
-        """The last nights as bars between the least and the greatest mean; gaps are dots."""
+        """The last nights as bars; gaps are dots.
+
+        From foot to top it is `SCALE` standard errors at least, so that noise moves a bar by a step
+        or two; more where the means reach further.
+        """
         shown = self.points[-width:]
         means = [(point.line.mean or 0.0) for point in shown if not point.failed]
+        errors = [(point.line.se or 0.0) for point in shown if not point.failed]
         low, high = min(means, default=0.0), max(means, default=0.0)
-        reach = high - low
+        reach = max(high - low, SCALE * fmean(errors or [0.0])) or 1.0
+        foot = (low + high - reach) / 2
         return "".join(
             _GAP
             if point.failed
-            else _BARS[round(((point.line.mean or 0.0) - low) / reach * 7) if reach else 3]
+            # Rounded first, so that equal nights in the middle are equal bars.
+            else _BARS[min(7, int(8 * round(((point.line.mean or 0.0) - foot) / reach, 6)))]
             for point in shown
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from iha_eval.nightly.history import HistoryEntry
@@ -142,8 +143,18 @@ def test_a_night_in_a_report_has_what_the_contract_says() -> None:
 def test_sparklines() -> None:
     lines = [[result(0.0)], [result(1.0)], [failure()], [result(0.5)]]
     assert all_series(nights(*lines))[0].sparkline() == "▁█·▅"
-    assert all_series(nights(*lines))[0].sparkline(2) == "·▄"
-    assert all_series(nights([result(0.5)]))[0].sparkline() == "▄"
+    assert all_series(nights(*lines))[0].sparkline(2) == "·▅"
+    assert all_series(nights([result(0.5)]))[0].sparkline() == "▅"
+
+
+def test_noise_does_not_look_like_movement() -> None:
+    generator = np.random.default_rng(0)
+    # The standard error of `result` is 0.02; nights on the same questions vary less than that.
+    means = 0.6 + generator.normal(0, 0.013, 30)
+    noise = all_series(nights(*([result(float(mean))] for mean in means)))[0].sparkline()
+    assert len({*noise}) <= 5
+    drop = all_series(nights(*([result(mean)] for mean in (0.6, 0.6, 0.45, 0.45))))[0]
+    assert drop.sparkline() == "██▁▁"
 
 
 def test_what_is_watched_is_what_was_watched_last() -> None:
