@@ -235,7 +235,7 @@ _TYPED = (
 )
 _DEGREES = re.compile(
     r"(?:\^ ?\{ ?(?:\\circ|\\text ?\{ ?o ?\}|o|\^ ?\\circ) ?\}"
-    r"|\^ ?(?:\\circ|\\text ?\{ ?o ?\}|o(?![A-Za-z]))|\\degrees?(?![A-Za-z]))"
+    r"|\^ ?(?:\\circ|\\text ?\{ ?o ?\}|o(?![A-Za-z]))|\\deg(?:rees?)?(?![A-Za-z]))"
     r"(?: ?(?:[CF]|\\text ?\{ ?[CF] ?\})$)?"
     r"|\\text ?\{ ?\^\\circ ?[CF]? ?\}|\\circ ?$"
 )
@@ -556,7 +556,7 @@ def _in_font(font: str, inner: str) -> str:
         return f"\\mathbb{{{bare}}}"
     if bare == "i" or (not as_text and len(bare) == 1 and (font != "mathrm" or bare == "e")):
         return f" {bare}"
-    if as_text:
+    if as_text or font == "mathrm":
         inner = re.sub(r"(?<=[A-Za-z]) ?\\(?:cdot|times) ?(?=[A-Za-z])", "\N{MIDDLE DOT}", inner)
     if re.search(r"\\(?![$%&#^ ])|[{}]", inner):
         # Text in text, or math.

@@ -186,7 +186,7 @@ _CONCLUSION = re.compile(
 )
 _CIRCUMSTANCE = re.compile(
     r",? ?(?:which |and )?(?:is )?(?:at|when|where|attained|achieved|reached|occurs"
-    r"|occurring)\b(?:(?!\b(?:is|are|equals)\b)[^.$])*$"
+    r"|occurring|since|because|while|whereas|though|although)\b(?:(?!\b(?:is|are|equals)\b)[^.$])*$"
 )
 _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
@@ -410,7 +410,8 @@ def _widened(text: str, start: int, inside: str, end: int) -> str:
     in_math = any(math.start < len(before) < math.end for math in passages(window))
     left = not _TAG_END.search(before) and (_FACTOR if in_math else _ATTACHED).search(before)
     right = (_POWER_OF if in_math else _POWER_ATTACHED).match(after)
-    if (left or right) and not _LETTER.fullmatch(inside):
+    ends = before.rstrip()[-1:] + after.lstrip()[:1]
+    if (left or right or ends in ("(,", ",)", "[,", ",]")) and not _LETTER.fullmatch(inside):
         edge = _MATH_EDGE if in_math else _WORD_EDGE
         return f"{edge.split(before)[-1]}({inside}){edge.split(after)[0].rstrip(' .,;')}"
     word = _WORD_AFTER.match(after)
@@ -490,6 +491,8 @@ def _sentence(text: str) -> str:
 def _stated_number(after: str) -> str | None:
     """The number in what follows "answer is"; empty if it is no single one."""
     sentence = _sentence(_unfenced(after)) or _sentence(after.partition("\n")[2].lstrip())
+    if _LABELED.search(sentence):
+        return ""
     clause = _ASIDE.split(_REASON.split(sentence, maxsplit=1)[0], maxsplit=1)[0]
     for piece in (clause, sentence):
         numerals = numbers(piece.rpartition("=")[2]) or numbers(piece)
@@ -588,11 +591,17 @@ def _concluded_number(tail: str) -> str | None:
     return None
 
 
+def _without_questions(line: str) -> str:
+    sentences = re.split(r"(?<=[.?!])\s", line)
+    return " ".join(sentence for sentence in sentences if not sentence.endswith("?"))
+
+
 def _line_number(line: str) -> list[str | None]:
     """The number a line ends in, as a list of one; empty if it has none."""
     bold = _last(_BOLD, line)
     if bold and len(numerals := numbers(bold[1])) == 1:
         return numerals
+    line = _without_questions(line)
     closing = _EQUALS_SOMETHING.search(line)
     if closing and (numerals := numbers(closing[1])):
         return numerals[:1]
@@ -608,6 +617,7 @@ def _line_math(line: str, sure: bool) -> str | None:
         line: One line.
         sure: Whether words may be an answer too, as in "So they face **east**."
     """
+    line = _without_questions(line)
     bold = _last(_BOLD, line)
     if bold and not bold[1].endswith(":") and (sure or re.search(r"\d", bold[1])):
         return bold[1].rpartition("=")[2]
