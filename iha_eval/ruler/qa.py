@@ -184,7 +184,7 @@ class ParagraphCosts:
             several = np.array([" " in text for text in texts])
             inside = self._counter.costs([_after_first(text) for text in texts])
             self._known[0, missing] = inside * several
-            self._known[1, missing] = self._counter.fresh([_first(10, text) for text in texts])
+            self._known[1, missing] = self._counter.costs([_first(10, text) for text in texts])
         return self._known[:, ids]
 
     def numbers(self, count: int) -> npt.NDArray[np.int64]:

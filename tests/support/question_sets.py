@@ -63,7 +63,7 @@ def hotpotqa(questions: int, seed: int = 0) -> list[dict[str, Any]]:
     for n in range(max(questions * 9, 10)):
         words = _length(rng, 90, 12)
         lines = [_prose(rng, words // 3), *[f" {_prose(rng, words // 3)}" for _ in range(2)]]
-        pool.append([f"Title {n}", lines])
+        pool.append([f"{_word(rng).title()} {n}", lines])
     return [
         {
             "_id": str(n),
