@@ -22,6 +22,10 @@ from model_adapters.layout import describe_mismatch, expected_shapes
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+# Suffixes of the files beside the weights.
+BESIDE = (".json", ".jinja", ".model")
+# Bytes of a file's name.
+LONGEST_NAME = 255
 # Fields that differ between copies of one and the same model.
 VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
 # Values checked at once, so that a look at a tensor needs little more memory than the tensor.
@@ -81,6 +85,10 @@ def read(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
     folder = Path(path)
     try:
         config = read_config(folder, trust_remote_code)
+        for file in sorted(folder.iterdir()):
+            # Readers of tokens, templates and stops pass over what is not there.
+            if file.suffix in BESIDE:
+                _check_link(file)
         return _read_weights(folder, config, _weight_files(folder))
     except PermissionError as error:
         raise CheckpointError(
@@ -325,6 +333,11 @@ def _indexed_files(folder: Path, index: Path) -> list[Path]:
     if not names:
         raise CheckpointError(f"{index} names no file: restore it, or save the model again.")
     for name in names:
+        if len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
+            raise CheckpointError(
+                f"{index} names a file of {len(name)} characters, which no file system has: "
+                "restore it."
+            )
         if Path(name).name != name:
             raise CheckpointError(
                 f"{index} names {name}, which is outside of {folder}: copy the file there and name "

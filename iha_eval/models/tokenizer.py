@@ -23,6 +23,7 @@ from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.requests import Answer, GenerateRequest, up_to_stop
 from iha_eval.models.source import Source, locate
 from iha_eval.util.log import logger
+from iha_eval.util.text import cut_short, one_line
 
 # Prompts tokenized at a time, and characters of them: enough for the tokenizer's threads, little
 # for memory, of which a token takes a hundred bytes meanwhile.
@@ -211,7 +212,7 @@ class PromptTokenizer:
                 "--apply_chat_template, or add chat_template.jinja to the folder."
             )
         try:
-            return self._template(history, add_generation_prompt)
+            return self._checked(history, self._template(history, add_generation_prompt))
         except jinja2.exceptions.TemplateError as error:
             without = [message for message in history if message["role"] != "system"]
             if without == history:
@@ -222,6 +223,20 @@ class PromptTokenizer:
             raise self._refusal(error) from error
         logger.warning("The chat template takes no system message: it is left out.")
         return written
+
+    def _checked(self, history: list[dict[str, str]], written: str) -> str:
+        """A chat as a template wrote it, unless nothing that was said stands in it.
+
+        Raises:
+            UserError: it is no template, but a pointer of Git LFS or a web page.
+        """
+        contents = [message["content"].strip() for message in history]
+        if any(content in written for content in contents):
+            return written
+        raise UserError(
+            f"The chat template in {self.folder} leaves every message out, for it writes "
+            f"{cut_short(one_line(written))!r}: restore the one that the model came with."
+        )
 
     def _refusal(self, error: BaseException) -> UserError:
         # What a template raises of its own accord is its sentence; the rest is named.

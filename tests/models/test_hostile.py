@@ -166,6 +166,46 @@ def test_a_broken_file_beside_the_weights_gives_one_sentence(
     assert said is None if words is None else words in str(said)
 
 
+BESIDE = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("target", ["/nowhere/file", None])
+def test_a_link_that_leads_nowhere_is_told_and_not_passed_over(
+    name: str, target: str | None, llama: Path, tmp_path: Path
+) -> None:
+    """As where a cache of downloads was cleaned: without stops or a template scores are wrong."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(llama, folder)
+    (folder / name).unlink(missing_ok=True)
+    # A link to itself is one too.
+    (folder / name).symlink_to(target or name)
+    assert f"{name} is a link to" in str(sentence(lambda: read(folder)))
+
+
+@pytest.mark.parametrize("file", ["x" * 5000, "a\0b", "", ".", "\ud800", "../x", "/etc/passwd"])
+def test_an_index_of_names_that_no_file_has_gives_one_sentence(
+    file: str, llama: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(llama, folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": file}}))
+    assert "model.safetensors.index.json names" in str(sentence(lambda: read(folder)))
+
+
+@pytest.mark.parametrize("content", ["version https://git-lfs.github.com/spec/v1", "<html>", "[]"])
+def test_a_template_without_the_question_is_refused(
+    content: str, llama: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(llama, folder)
+    (folder / "chat_template.jinja").write_text(content)
+    text = read(folder)
+    told = sentence(lambda: text.chat([{"role": "user", "content": "What is 1?"}], True))
+    assert f"leaves every message out, for it writes '{content[:30]}" in str(told)
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_template_is_bounded_in_time_and_memory(
     name: str, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
