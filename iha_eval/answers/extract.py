@@ -55,7 +55,9 @@ _THOUGHT_END = re.compile(
 #: What another turn starts with where a model writes the roles in words.
 _NEXT_TURN = re.compile(
     r"^[#* \t]{0,6}(?:User|Human|USER|HUMAN)\*{0,2} ?:"
-    r"|^#{2,4}[ \t]*(?:Instruction|Human|User|Input)s?\b",
+    r"|^#{2,4}[ \t]*(?:Instruction|Human|User|Input)s?\b|^(?:user|human)[ \t]*$"
+    r"|^Here(?:'s| is) (?:another|a similar|a new|the next) (?:\w+ )?"
+    r"(?:problem|question|exercise)\b",
     re.M,
 )
 #: What a base model starts a problem of its own with: for certain, and maybe.
@@ -170,7 +172,9 @@ _COUNTS = re.compile(
     r"\$?\d{1,9}(?: \(?[A-Za-z]+\)?)?\W*"
 )
 _SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s|$)|\n|<\||</|\u3002")
-_REASON = re.compile(r"\s(?:because|since|where|which|when|as|so|if|per)\b")
+_REASON = re.compile(
+    r"\s(?:because|since|where|which|when|as|so|if|per|obtained|attained|achieved|reached)\b"
+)
 _ASIDE = re.compile(r",\s(?!\d)|\s\((?!\d+\)?$)|(?<=[\w)]):\s|;\s")
 _NOTHING = re.compile(r"not\b[^,;]*$")
 _NOT_BUT = re.compile(r"not\b.{0,100}?\bbut\b(?: rather)?\s*")

@@ -48,7 +48,7 @@ def test_most_debatable_cases_are_judged_as_expected(
     missed = wrong(listed, comparer)
     with capsys.disabled():
         print(f"\n{len(listed)} debatable cases: {len(missed)} not as expected")
-    assert len(missed) <= 25
+    assert len(missed) <= 24
 
 
 def test_there_are_enough_cases_of_each_kind() -> None:
