@@ -36,10 +36,11 @@ def main(arguments: Sequence[str]) -> int:
             written.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
+    from iha_eval.cli.run import take_progress
     from iha_eval.nightly.config import read_config
     from iha_eval.nightly.run import MISSING, dry_run, run_night
 
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(take_progress(arguments))
     config = read_config(options.config)
     now = datetime.now().astimezone()
     if options.dry_run:
@@ -70,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         "--fresh",
         action="store_true",
         help="repeat today's newest night from its beginning; what it had is kept aside",
+    )
+    parser.add_argument(
+        "--json-progress",
+        metavar="FILE",
+        help="a file in which dashboards find once a second how far the run under way is",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be run, and run nothing"

@@ -128,6 +128,7 @@ class ModelArguments:
             is no part of an answer, and stops do not end an answer inside a thought.
         non_finite_logits: "stop" ends the run at the first logits that are not finite; "count" goes
             on and counts them.
+        json_progress: file in which dashboards find once a second how far a call is.
         journal: folder for the journal; "" is none, None is beside lm-eval's output.
         batch_invariant: whether an answer may not depend, to the last bit, on what else is in the
             batch; None is where it is cheap (vLLM's CPU build).
@@ -150,6 +151,7 @@ class ModelArguments:
     chat_template_args: dict[str, Any] = field(default_factory=dict)
     think_end_token: str | int | None = None
     non_finite_logits: str = STOP
+    json_progress: str | None = None
     journal: str | None = None
     batch_invariant: bool | None = None
     device: str | None = None
@@ -213,6 +215,7 @@ def parse(given: Mapping[str, Any]) -> ModelArguments:
         chat_template_args=_template_args(take("chat_template_args"), take("enable_thinking")),
         think_end_token=_think_end(take("think_end_token")),
         non_finite_logits=_non_finite(take("non_finite_logits")),
+        json_progress=_text("json_progress", take("json_progress")),
         journal=_journal(take("journal")),
         batch_invariant=_flag("batch_invariant", take("batch_invariant")),
         device=_text("device", take("device")),

@@ -225,6 +225,10 @@ class HarnessModel(Conventions):
         """Size of the engine's KV cache; None where it keeps none between batches."""
         return None
 
+    def _engines_alive(self) -> int | None:
+        """How many engines run now; None where there is one."""
+        return None
+
     # What lm-eval calls.
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -508,7 +512,14 @@ class HarnessModel(Conventions):
             self._facts_before = journal.facts
         start = time.perf_counter()
         try:
-            with Progress(left, f"{self.MODEL} {kind}", shown=shown) as progress:
+            bar = Progress(
+                left,
+                f"{self.MODEL} {kind}",
+                shown=shown,
+                file=self.arguments.json_progress,
+                engines=self._engines_alive,
+            )
+            with bar as progress:
                 yield call, progress
         finally:
             call.seconds = time.perf_counter() - start

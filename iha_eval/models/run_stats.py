@@ -1,7 +1,7 @@
 """What a run did, in numbers: tokens, seconds, rates, KV cache.
 
-For: the bar over the requests of a call, the block printed after it, and the same figures in the
-results JSON.
+For: the bar over the requests of a call, a file that dashboards read meanwhile, the block printed
+after it, and the same figures in the results JSON.
 Not for: scores, nor for what was evaluated on what (see `provenance.py`).
 
 Prefill and generation overlap wherever an engine mixes the two in one step, so neither has seconds
@@ -10,13 +10,19 @@ was under way for at least one request: prefill from a request being scheduled t
 generation from its first token to its last.
 """
 
+import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
+
+from iha_eval.util.files import write_whole
+from iha_eval.util.log import logger
 
 SPLIT = (
     "prefill: prompt tokens computed, over the time in which at least one request was between "
@@ -170,6 +176,8 @@ def _rate(tokens: int, seconds: float) -> float | None:
 
 # Seconds between redraws while nothing has finished.
 HEARTBEAT = 1.0
+# Names the file for those who cannot say json_progress= where they are.
+JSON_PROGRESS = "IHA_EVAL_JSON_PROGRESS"
 
 
 class Progress:
@@ -179,16 +187,33 @@ class Progress:
         total: number of requests.
         label: what stands before the bar.
         shown: False draws nothing.
+        file: where the same is written once a second, as JSON; None is the one that `JSON_PROGRESS`
+            names, if any.
+        engines: says how many engines run now; None where there is one.
     """
 
-    def __init__(self, total: int, label: str, *, shown: bool = True) -> None:
+    def __init__(
+        self,
+        total: int,
+        label: str,
+        *,
+        shown: bool = True,
+        file: str | None = None,
+        engines: Callable[[], int | None] = lambda: None,
+    ) -> None:
         """Draws the empty bar."""
+        named = file or os.environ.get(JSON_PROGRESS)
+        self._file = Path(named).expanduser() if named else None
+        self._total, self._label, self._engines = total, label, engines
+        self._done = 0
         self._bar = tqdm(total=total, desc=label, unit="req", disable=not shown, dynamic_ncols=True)
         self._start = self._drawn = time.perf_counter()
         self._prompt = self._generated = 0
+        self._written = 0.0
 
     def __enter__(self) -> Self:
         """The bar itself."""
+        self._write(ended=False)
         return self
 
     def __exit__(
@@ -199,18 +224,24 @@ class Progress:
     ) -> None:
         """Leaves the bar as it stands."""
         self._bar.close()
+        self._write(ended=True)
 
     def finish(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Count one finished request; both in tokens."""
         self._prompt += prompt_tokens
         self._generated += generated_tokens
+        self._done += 1
         seconds = max(time.perf_counter() - self._start, 1e-9)
+        engines = self._engines()
         self._bar.set_postfix_str(
-            f"prompt {self._prompt / seconds:,.0f} tok/s, "
+            ("" if engines is None else f"{engines} engines, ")
+            + f"prompt {self._prompt / seconds:,.0f} tok/s, "
             f"generated {self._generated / seconds:,.0f} tok/s",
             refresh=False,
         )
         self._bar.update()
+        if time.perf_counter() - self._written >= HEARTBEAT:
+            self._write(ended=False)
 
     def beat(self) -> None:
         """Redraw now and then while requests are under way, so that the clock goes on."""
@@ -218,3 +249,38 @@ class Progress:
         if now - self._drawn >= HEARTBEAT:
             self._drawn = now
             self._bar.refresh()
+            self._write(ended=False)
+
+    def figures(self, *, ended: bool) -> dict[str, Any]:
+        """What stands in the file.
+
+        Args:
+            ended: whether the call is over.
+        """
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        left = None if not self._done else seconds / self._done * (self._total - self._done)
+        return {
+            "call": self._label,
+            "done": self._done,
+            "total": self._total,
+            "ended": ended,
+            "engines": self._engines(),
+            "prompt_tokens": self._prompt,
+            "generated_tokens": self._generated,
+            "prompt_tokens_per_second": self._prompt / seconds,
+            "generated_tokens_per_second": self._generated / seconds,
+            "seconds": seconds,
+            "seconds_left": left,
+            "time": time.time(),
+        }
+
+    def _write(self, *, ended: bool) -> None:
+        """A file that cannot be written ends no run."""
+        self._written = time.perf_counter()
+        if self._file is None:
+            return
+        try:
+            write_whole(self._file, json.dumps(self.figures(ended=ended)) + "\n")
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): no progress there.", self._file, error)
+            self._file = None

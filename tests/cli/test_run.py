@@ -1,11 +1,13 @@
 """`iha-eval run` hands its arguments to lm-eval."""
 
+import os
 import sys
 
 import pytest
 
 from iha_eval.cli import main, run
 from iha_eval.errors import UserError
+from iha_eval.models.run_stats import JSON_PROGRESS
 
 
 @pytest.fixture
@@ -50,3 +52,12 @@ def test_a_mistake_ends_in_one_line(monkeypatch, received, capsys):
         main(["run", "--tasks", "a"])
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "iha-eval: max_model_len 5: use 4224\n"
+
+
+@pytest.mark.parametrize("given", [["--json-progress", "p.json"], ["--json-progress=p.json"]])
+def test_json_progress_is_ours(received, given, monkeypatch, tmp_path):
+    monkeypatch.setenv(JSON_PROGRESS, "")
+    monkeypatch.chdir(tmp_path)
+    assert run.main(["--tasks", "a", *given, "--limit", "2"]) == 0
+    assert received[1] == ["lm_eval", "run", "--tasks", "a", "--limit", "2"]
+    assert os.environ[JSON_PROGRESS] == str(tmp_path / "p.json")

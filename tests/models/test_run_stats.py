@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,33 @@ def test_nothing_is_drawn_if_it_is_not_wanted(capsys: pytest.CaptureFixture[str]
         bar.finish(1, 1)
         bar.beat()
     assert capsys.readouterr().err == ""
+
+
+def test_progress_is_in_a_file_for_dashboards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_stats, "HEARTBEAT", 0.0)
+    file = tmp_path / "progress.json"
+    with run_stats.Progress(2, "asked", shown=False, file=str(file), engines=lambda: 3) as bar:
+        begun = json.loads(file.read_text())
+        assert (begun["done"], begun["total"], begun["seconds_left"]) == (0, 2, None)
+        bar.finish(10, 5)
+        figures = json.loads(file.read_text())
+        assert (figures["done"], figures["engines"], figures["ended"]) == (1, 3, False)
+        assert (figures["prompt_tokens"], figures["generated_tokens"]) == (10, 5)
+        assert figures["seconds_left"] > 0
+        bar.finish(10, 5)
+    ended = json.loads(file.read_text())
+    assert (ended["done"], ended["ended"], ended["seconds_left"]) == (2, True, 0)
+
+
+def test_a_variable_names_the_file_and_one_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(run_stats.JSON_PROGRESS, str(tmp_path / "named.json"))
+    with run_stats.Progress(1, "asked", shown=False):
+        assert (tmp_path / "named.json").exists()
+    file = tmp_path / "nowhere" / "progress.json"
+    with run_stats.Progress(1, "asked", shown=False, file=str(file)) as bar:
+        bar.finish(1, 1)
+    assert caplog.text.count("no progress there") == 1

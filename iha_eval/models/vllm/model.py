@@ -209,6 +209,9 @@ class IHAVLLM(HarnessModel):
     def _kv_cache(self) -> KVCache | None:
         return None if self._engine is None else self._engine.kv_cache()
 
+    def _engines_alive(self) -> int | None:
+        return getattr(self._engine, "alive", None)
+
     def _engine_facts(self) -> dict[str, Any]:
         dtype = source.compute_dtype(self.source.checkpoint, self.arguments.dtype)
         if self._engine is None:
