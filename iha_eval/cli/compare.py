@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     # Slow to import, and not needed for the help of `iha-eval`.
     from iha_eval.compare import build_report, write_report
-    from iha_eval.compare.family import compare_groups, compare_many, sentences
+    from iha_eval.compare.family import compare_groups, compare_many, family_terminal, sentences
     from iha_eval.compare.render.tables import TABLES, to_terminal
 
     options = _parser().parse_args(arguments)
@@ -33,20 +33,23 @@ def main(arguments: Sequence[str]) -> int:
     command = ["iha-eval", "compare", *arguments]
     tables = [name for name in TABLES if getattr(options, name)]
     asked = {"command": command, "options": given}
+    width = shutil.get_terminal_size().columns
     if options.seeds:
         groups, baseline = _groups(options)
         family, paths = compare_groups(groups, baseline, options.out, asked, tables)
-        told, warnings = sentences(family), family["warnings"]
+        told = [*sentences(family), f"\n{family_terminal(family, width)}"]
+        warnings = family["warnings"]
     else:
         runs, run = _runs(options)
         if len(runs) > 1:
             family, paths = compare_many(runs, run, options.out, asked, tables)
-            told, warnings = sentences(family), family["warnings"]
+            told = [*sentences(family), f"\n{family_terminal(family, width)}"]
+            warnings = family["warnings"]
         else:
             report = build_report(runs[0], run, command=command, **given)
             paths = write_report(report, options.out, tables)
             told, warnings = [line["sentence"] for line in report["headlines"]], report["warnings"]
-            told.append(f"\n{to_terminal(report, shutil.get_terminal_size().columns)}")
+            told.append(f"\n{to_terminal(report, width)}")
     for line in (*told, *(f"warning: {warning}" for warning in warnings), *paths):
         print(line)
     return 0
@@ -61,6 +64,8 @@ def _runs(options: argparse.Namespace) -> tuple[list[Path], Path]:
     others = [run for run in runs if run != baseline]
     if not others:
         raise UserError(f"there is no run to compare with the baseline {baseline}: name one.")
+    if len(set(others)) < len(others):
+        raise UserError("a run stands there twice: name each run once.")
     return others, baseline
 
 

@@ -17,7 +17,7 @@ from iha_eval.compare.render.output import write_files, write_report
 from iha_eval.compare.report import build_reports
 from iha_eval.compare.schema import SCHEMA, FamilyReport, Report
 from iha_eval.util.numbers import plain_difference, plain_p
-from iha_eval.util.text import clean_all, unique_name
+from iha_eval.util.text import clean_all, one_line, unique_name
 
 _HEAD = ("", "verdict", "compared", "n", "model", "baseline", "points (95%)", "p corrected")
 
@@ -176,6 +176,31 @@ def family_rows(family: FamilyReport) -> list[list[str]]:
         for row in member["rows"]
         if row["decides"]
     ]
+
+
+def family_terminal(family: FamilyReport, width: int = 80) -> str:
+    """The table of the family, a line a row; no line is longer than the width from 80 on.
+
+    Args:
+        family: As `compare_many` returns it.
+        width: Characters of a line; from 110 on there are more columns.
+    """
+    places = (0, 2, 3, 4, 5, 6, 7, 1) if width >= 110 else (0, 2, 6, 1)
+    rows = [[row[place] for place in places] for row in (list(_HEAD), *family_rows(family))]
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # The two names share what the others leave.
+    room = width - sum(sizes[2:]) - 2 * (len(sizes) - 1)
+    sizes[0] = min(sizes[0], max(8, room - min(sizes[1], room // 2)))
+    sizes[1] = min(sizes[1], max(8, room - sizes[0]))
+    sides = ["<", "<", *">" * (len(sizes) - 3), "<"]
+    lines = [
+        "  ".join(
+            f"{one_line(cell, size):{side}{size}}"
+            for cell, size, side in zip(row, sizes, sides, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _frame(asked: Mapping[str, Any], reports: Sequence[Report], title: str) -> dict[str, Any]:

@@ -80,6 +80,25 @@ def test_each_run_is_compared_with_the_baseline_and_all_are_one_family(
     assert (tmp_path / "out" / "m113" / "report.json").is_file()
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_of_all_fits_the_terminal(
+    run: Callable[..., Path],
+    tmp_path: Path,
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = [f"a-model-with-a-long-name-of-number-{right}" for right in (117, 113, 112, 100)]
+    runs = [run(name, share(int(name[-3:]))) for name in names]
+    compare(tmp_path / "out", *runs)
+    printed = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert len(printed) == 4
+    assert max(map(len, printed)) <= width
+    assert printed[0].split()[-1] == "verdict"
+    assert all("points" in line or line.split()[0].startswith("a-model") for line in printed)
+
+
 def test_the_baseline_may_be_named(run: Callable[..., Path], tmp_path: Path) -> None:
     runs = [run(f"m{right}", share(right)) for right in (100, 117, 113)]
     _, family = compare(tmp_path / "out", *runs, "--baseline", runs[0])
@@ -131,6 +150,7 @@ def test_training_runs_that_vary_more_than_methods_say_so(
     [
         (["{a}"], "name two runs at least"),
         (["{a}", "--baseline", "{a}"], "no run to compare with the baseline"),
+        (["{a}", "{a}", "{b}"], "a run stands there twice"),
         (["--seeds", "iha={a}", "baseline={b}"], "two training runs of one model at least"),
         (["--seeds", "iha={a},{a}", "baseline={b}"], "are of one checkpoint"),
         (["--seeds", "iha={a},{b}"], "beside another one"),
