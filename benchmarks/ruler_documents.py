@@ -35,7 +35,7 @@ MIB = 1024
 
 
 @dataclass
-class Report:
+class GeneratorReport:
     """What one process measured.
 
     Attributes:
@@ -224,7 +224,7 @@ def nvidias(
             )
 
 
-def measure(options: argparse.Namespace) -> Report:
+def measure(options: argparse.Namespace) -> GeneratorReport:
     """Generate everything in this process, then encode some of it."""
     generator, folder, lengths = options.child, options.tokenizer, options.lengths
     from transformers import AutoTokenizer
@@ -254,7 +254,7 @@ def measure(options: argparse.Namespace) -> Report:
         prompt = f"{document['input']} {document['gen_prefix']}"
         tokens = len(tokenizer(prompt)["input_ids"]) + budget_of(name)
         shares.setdefault(name, []).append(tokens / document["max_length"])
-    return Report(
+    return GeneratorReport(
         generator=generator,
         ready=ready,
         seconds=seconds,
@@ -320,7 +320,9 @@ def made_up_sets(folder: Path) -> Path:
     return question_sets.write(folder, articles=35, paragraphs=34, questions=7405)
 
 
-def run_child(generator: str, folder: str, options: argparse.Namespace, cache: str) -> Report:
+def run_child(
+    generator: str, folder: str, options: argparse.Namespace, cache: str
+) -> GeneratorReport:
     """Measure in a fresh process on one core."""
     lengths = [str(length) for length in options.lengths]
     command = [sys.executable, __file__, "--child", generator, "--tokenizer", folder]
@@ -339,10 +341,10 @@ def run_child(generator: str, folder: str, options: argparse.Namespace, cache: s
     if done.returncode:
         # Progress bars would bury it otherwise.
         raise SystemExit(f"{generator} failed:\n{done.stderr[-2000:]}")
-    return Report(**json.loads(done.stdout.splitlines()[-1]))
+    return GeneratorReport(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def table(reports: Sequence[Report]) -> str:
+def table(reports: Sequence[GeneratorReport]) -> str:
     """The reports side by side."""
     rows = [
         ("", *(report.generator for report in reports)),

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("iha_eval", "model_adapters", "recipes", "tasks", "tools")
+SOURCES = ("benchmarks", "iha_eval", "model_adapters", "recipes", "tasks", "tools")
 
 # The same model for Transformers and for vLLM, which both go by the name in config.json.
 MEANT = {"IHALlamaForCausalLM"}
