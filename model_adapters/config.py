@@ -1,11 +1,14 @@
 """The configuration of an IHA checkpoint (`model_type: "iha_llama"`), checked when it is made.
 
-For: reading, writing and validating `config.json`; the four fields that IHA adds to Llama's.
+For: reading, writing and validating `config.json`; the fields that IHA adds to Llama's; and the
+recipe of each layer, which all implementations read in place of the fields.
 Not for: looking at weights (see `checkpoint.py`) or at what an engine can run.
 """
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from torch import Tensor
 from transformers import LlamaConfig
 
 from model_adapters.errors import ConfigError
@@ -14,10 +17,139 @@ IHA_KINDS = ("iha_sliding", "iha_global")
 PLAIN_KINDS = ("full", "sliding")
 LAYER_KINDS = IHA_KINDS + PLAIN_KINDS
 WINDOWED_KINDS = ("iha_sliding", "sliding")
-PSEUDO_ROPES = ("virtual", "token")
+VIRTUAL, TOKEN = "virtual", "token"
+PSEUDO_ROPES = (VIRTUAL, TOKEN, "none")
+QK_NORMS = ("none", "head_before_mixing", "pseudo_head_after_rope")
+COLLAPSES = ("full", "per_head")
 # Types whose frequencies depend on the running length have no meaning at virtual positions.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+# Always in `config.json`.
 IHA_FIELDS = ("num_pseudo_heads", "iha_layer_types", "iha_window", "pseudo_rope")
+# In `config.json` where they are not the default, so that older checkpoints keep their bytes.
+VARIANT_FIELDS = (
+    "iha_window_virtual",
+    "pseudo_causal",
+    "pseudo_window",
+    "qk_norm",
+    "qk_norm_weight",
+    "qk_scale",
+    "collapse",
+    "head_gate_channels",
+)
+
+
+@dataclass(frozen=True)
+class VirtualMask:
+    """Which virtual token of a layer sees which; `naive.visible` spells it out.
+
+    Attributes:
+        pseudo_heads: P; 1 in a plain layer.
+        window: W in tokens, rounded up; None where a layer sees everything.
+        slots: the window in virtual tokens where it is not W * P.
+        causal: "virtual" hides later virtual tokens, "token" those of later tokens alone.
+        edge: "virtual" where each query's window begins so many virtual tokens before it, "token"
+            where it begins with the first virtual token of token n - W + 1.
+    """
+
+    pseudo_heads: int
+    window: int | None = None
+    slots: int | None = None
+    causal: str = VIRTUAL
+    edge: str = VIRTUAL
+
+    @property
+    def kernel_window(self) -> int | None:
+        """Window in virtual tokens, itself included."""
+        if self.window is None or self.slots is not None:
+            return self.slots
+        return self.window * self.pseudo_heads
+
+    @property
+    def window_differs(self) -> bool:
+        """Whether a token's queries have windows of different lengths."""
+        return self.edge == TOKEN and self.causal != TOKEN
+
+    @property
+    def kept_tokens(self) -> int | None:
+        """Tokens a cache has to keep for the next one, which is counted too.
+
+        Virtual token (n, 0) sees w - 1 virtual tokens back. At w = W * P that reaches into token
+        n - W: with more than one pseudo-head that is one token more than the window.
+        """
+        slots = self.kernel_window
+        if slots is None or self.edge == TOKEN:
+            return self.window
+        return -(-(slots - 1) // self.pseudo_heads) + 1
+
+    def visible(self, query: Tensor, key: Tensor) -> Tensor:
+        """Boolean, of the shape that indices of virtual tokens broadcast to."""
+        pseudo, slots = self.pseudo_heads, self.kernel_window
+        tokens = query // pseudo - key // pseudo
+        mask = (tokens if self.causal == TOKEN else query - key) >= 0
+        if slots is not None:
+            limit = slots // pseudo if self.edge == TOKEN else slots
+            mask &= (tokens if self.edge == TOKEN else query - key) < limit
+        return mask
+
+    def reach(self, query: int) -> range:
+        """Indices of the virtual tokens that one sees."""
+        pseudo, slots = self.pseudo_heads, self.kernel_window
+        stop = (query // pseudo + 1) * pseudo if self.causal == TOKEN else query + 1
+        if slots is None:
+            return range(stop)
+        first = (query // pseudo + 1) * pseudo if self.edge == TOKEN else query + 1
+        return range(max(0, first - slots), stop)
+
+
+@dataclass(frozen=True)
+class LayerRecipe:
+    """What one layer does between its projections, as its configuration says.
+
+    Attributes:
+        is_iha: whether it has alphas and a collapse.
+        mask: its pseudo-heads and what they see.
+        rope: "virtual", "token" or "none", see `IHAConfig.pseudo_rope`; "token" in a plain layer.
+        qk_norm: see `IHAConfig`; in plain layers too, whose heads are their own pseudo-heads.
+        qk_norm_weight: None, "shared" or "per_head".
+        scale: factor on the scores.
+        collapse: "full" or "per_head".
+        gate_channels: numbers of the layer's input that a head's gate reads; 0 without gates.
+    """
+
+    is_iha: bool
+    mask: VirtualMask
+    rope: str
+    qk_norm: str
+    qk_norm_weight: str | None
+    scale: float
+    collapse: str
+    gate_channels: int
+
+    @property
+    def pseudo_heads(self) -> int:
+        """P, 1 in a plain layer."""
+        return self.mask.pseudo_heads
+
+    def unfusable(self) -> str | None:
+        """What keeps mixing, rotation and cache write from being one pass; None if nothing does."""
+        if self.qk_norm != "none":
+            return f"qk_norm is {self.qk_norm!r}, which it does not compute"
+        return "pseudo_rope is 'none', and it always rotates" if self.rope == "none" else None
+
+    def unfoldable(self) -> str | None:
+        """What keeps alphas and collapse from going into the projections; None if nothing does.
+
+        | step | alpha_q, alpha_k | alpha_v | collapse |
+        |---|---|---|---|
+        | qk_norm "head_before_mixing" | no: it is not linear and comes between | yes | yes |
+        | qk_norm "pseudo_head_after_rope" | yes | yes | yes |
+        | head gate | yes | yes | no: it comes between collapse and output projection |
+        """
+        if self.is_iha and self.qk_norm == "head_before_mixing":
+            return "qk_norm is 'head_before_mixing', which comes between projection and mixing"
+        if self.is_iha and self.gate_channels:
+            return "head_gate_channels is set, and gates come between collapse and projection"
+        return None
 
 
 class IHAConfig(LlamaConfig):
@@ -27,10 +159,26 @@ class IHAConfig(LlamaConfig):
         num_pseudo_heads: P, pseudo-heads per head; each token becomes P virtual tokens.
         iha_layer_types: one kind a layer: "iha_sliding", "iha_global", "full" or "sliding";
             None makes every layer "iha_global" (the paper's unscheduled form, section 3).
-        iha_window: W in tokens for both windowed kinds (W * P virtual tokens in an IHA layer);
-            None where there is no windowed layer.
+        iha_window: W in tokens for both windowed kinds (W * P virtual tokens in an IHA layer), or
+            a list with one a layer; None where there is no windowed layer.
         pseudo_rope: "virtual" rotates virtual token (n, p) at position n * P + p (the paper's);
-            "token" rotates all P virtual tokens of token n at position n.
+            "token" rotates all P virtual tokens of token n at position n; "none" rotates none of
+            an IHA layer's (plain layers rotate tokens as ever).
+        iha_window_virtual: window of "iha_sliding" layers in virtual tokens, in place of
+            `iha_window`; it need not be a multiple of P.
+        pseudo_causal: "virtual" hides from (n, p) what comes after n * P + p (the paper's);
+            "token" only what belongs to later tokens.
+        pseudo_window: "virtual" counts the window of (n, p) back from itself (the paper's);
+            "token" begins it with the first virtual token of token n - W + 1.
+        qk_norm: RMS norm (`rms_norm_eps`) of queries and keys in all layers: "none",
+            "head_before_mixing", or "pseudo_head_after_rope", which has no weight.
+        qk_norm_weight: "shared" [d] or "per_head" [H, d] and [G, d]; None without one.
+        qk_scale: factor on queries and on keys after all of this.
+        collapse: "full" [H, H*P], or "per_head" [H, P], in which head h takes in its own
+            pseudo-heads alone.
+        head_gate_channels: c, where each head that goes into the output projection, in all layers,
+            is multiplied by the sigmoid of a product of its weights (`head_gate.weight` [H, c])
+            with the first c numbers of the layer's normalised input; None without gates.
 
     Raises:
         ConfigError: a field has a value that cannot be meant; the text says which and what to do.
@@ -40,8 +188,16 @@ class IHAConfig(LlamaConfig):
 
     num_pseudo_heads: int = 2
     iha_layer_types: list[str] | None = None
-    iha_window: int | None = None
-    pseudo_rope: str = "virtual"
+    iha_window: int | list[int | None] | None = None
+    pseudo_rope: str = VIRTUAL
+    iha_window_virtual: int | None = None
+    pseudo_causal: str = VIRTUAL
+    pseudo_window: str = VIRTUAL
+    qk_norm: str = "none"
+    qk_norm_weight: str | None = None
+    qk_scale: float = 1.0
+    collapse: str = "full"
+    head_gate_channels: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
@@ -51,6 +207,9 @@ class IHAConfig(LlamaConfig):
         _check_pseudo_heads(self)
         _check_kinds(self)
         _check_window(self)
+        _check_virtual_window(self)
+        _check_choices(self)
+        _check_norm(self)
         _check_rope(self)
 
     @property
@@ -76,12 +235,53 @@ class IHAConfig(LlamaConfig):
         return self.num_pseudo_heads if self.layer_kinds[layer] in IHA_KINDS else 1
 
     def window(self, layer: int) -> int | None:
-        """W of one layer in tokens, or None where the layer sees everything."""
-        return self.iha_window if self.layer_kinds[layer] in WINDOWED_KINDS else None
+        """W of one layer in tokens, rounded up, or None where the layer sees everything."""
+        if self.layer_kinds[layer] not in WINDOWED_KINDS:
+            return None
+        slots = self.window_slots(layer)
+        if slots is not None:
+            return -(-slots // self.num_pseudo_heads)
+        window = self.iha_window
+        return window[layer] if isinstance(window, list) else window
+
+    def window_slots(self, layer: int) -> int | None:
+        """The window in virtual tokens where `iha_window_virtual` says it, else None."""
+        return self.iha_window_virtual if self.layer_kinds[layer] == "iha_sliding" else None
+
+    @property
+    def narrowest_window(self) -> int | None:
+        """Tokens that every query sees in every layer, itself included; None for all of them."""
+        masks = [self.recipe(layer).mask for layer in range(self.num_hidden_layers)]
+        reaches = [mask.kernel_window // mask.pseudo_heads for mask in masks if mask.kernel_window]
+        return min(reaches, default=None)
+
+    def recipe(self, layer: int) -> LayerRecipe:
+        """What one layer does between its projections."""
+        pseudo, window = self.pseudo_heads(layer), self.window(layer)
+        is_iha = self.layer_kinds[layer] in IHA_KINDS
+        mask = VirtualMask(pseudo, window, self.window_slots(layer))
+        if pseudo > 1:
+            # At P = 1 they say the same, and there they are called by the usual name.
+            edge = VIRTUAL if window is None else self.pseudo_window
+            mask = VirtualMask(pseudo, window, mask.slots, self.pseudo_causal, edge)
+        return LayerRecipe(
+            is_iha=is_iha,
+            mask=mask,
+            rope=self.pseudo_rope if is_iha else TOKEN,
+            qk_norm=self.qk_norm,
+            qk_norm_weight=self.qk_norm_weight,
+            scale=self.qk_scale**2 * self.head_width**-0.5,
+            collapse=self.collapse,
+            gate_channels=self.head_gate_channels or 0,
+        )
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """The dictionary that `config.json` holds: the four IHA fields stand in it always."""
-        return super().to_diff_dict() | {name: getattr(self, name) for name in IHA_FIELDS}
+        """What `config.json` holds: `IHA_FIELDS` always, `VARIANT_FIELDS` if not the default."""
+        usual = [
+            name for name in VARIANT_FIELDS if getattr(self, name) == getattr(type(self), name)
+        ]
+        fields = super().to_diff_dict() | {name: getattr(self, name) for name in IHA_FIELDS}
+        return {name: value for name, value in fields.items() if name not in usual}
 
 
 def _is_count(value: object) -> bool:
@@ -135,26 +335,106 @@ def _check_kinds(config: IHAConfig) -> None:
 
 
 def _check_window(config: IHAConfig) -> None:
-    windowed = sorted(set(config.layer_kinds) & set(WINDOWED_KINDS))
-    if windowed and not _is_count(config.iha_window):
+    kinds, window = config.layer_kinds, config.iha_window
+    # Where `iha_window_virtual` speaks for the IHA layers, only plain ones need this.
+    needing = ("sliding",) if config.iha_window_virtual is not None else WINDOWED_KINDS
+    windowed = sorted(set(kinds) & set(needing))
+    if isinstance(window, list):
+        _check_windows(config, window, needing)
+    elif windowed and not _is_count(window):
         raise ConfigError(
-            f"iha_window is {config.iha_window!r}, but iha_layer_types has "
-            f"{' and '.join(windowed)} layers: set it to their window in tokens, a whole number "
-            "of at least 1."
+            f"iha_window is {window!r}, but iha_layer_types has {' and '.join(windowed)} layers: "
+            "set it to their window in tokens, a whole number of at least 1."
         )
-    if not windowed and config.iha_window is not None:
+    elif not windowed and window is not None:
         raise ConfigError(
-            f"iha_window is {config.iha_window!r}, but iha_layer_types has no windowed layer: "
-            "set it to null, or make a layer iha_sliding or sliding."
+            f"iha_window is {window!r}, but iha_layer_types has no windowed layer"
+            f"{' that iha_window_virtual leaves to it' * (needing != WINDOWED_KINDS)}: set it to "
+            "null, or make a layer iha_sliding or sliding."
         )
+
+
+def _check_windows(config: IHAConfig, windows: list[Any], needing: tuple[str, ...]) -> None:
+    if len(windows) != config.num_hidden_layers:
+        raise ConfigError(
+            f"iha_window has {len(windows)} entries, but num_hidden_layers is "
+            f"{config.num_hidden_layers}: give one entry for each layer, or one number for all."
+        )
+    for index, (kind, window) in enumerate(zip(config.layer_kinds, windows, strict=True)):
+        if kind in needing and not _is_count(window):
+            raise ConfigError(
+                f"iha_window[{index}] is {window!r}, but that layer is {kind}: set it to its "
+                "window in tokens, a whole number of at least 1."
+            )
+        if kind not in needing and window is not None:
+            raise ConfigError(
+                f"iha_window[{index}] is {window!r}, but that layer ({kind}) takes no window from "
+                "it: set it to null."
+            )
+
+
+def _check_virtual_window(config: IHAConfig) -> None:
+    slots = config.iha_window_virtual
+    if slots is None:
+        return
+    if not _is_count(slots):
+        raise ConfigError(
+            f"iha_window_virtual is {slots!r}: set it to the window of iha_sliding layers in "
+            "virtual tokens, a whole number of at least 1, or to null."
+        )
+    if "iha_sliding" not in config.layer_kinds:
+        raise ConfigError(
+            f"iha_window_virtual is {slots}, but iha_layer_types has no iha_sliding layer: set it "
+            "to null, or make a layer iha_sliding."
+        )
+    if config.pseudo_window != VIRTUAL:
+        raise ConfigError(
+            f"iha_window_virtual is {slots}, but pseudo_window {config.pseudo_window!r} counts "
+            "whole tokens: set iha_window in its place."
+        )
+
+
+def _check_choices(config: IHAConfig) -> None:
+    """Fields that have one of few values."""
+    for name, values in (
+        ("pseudo_rope", PSEUDO_ROPES),
+        ("pseudo_causal", (VIRTUAL, TOKEN)),
+        ("pseudo_window", (VIRTUAL, TOKEN)),
+        ("qk_norm", QK_NORMS),
+        ("collapse", COLLAPSES),
+    ):
+        value = getattr(config, name)
+        if value not in values:
+            *others, last = (repr(choice) for choice in values)
+            raise ConfigError(f"{name} is {value!r}: use {', '.join(others)} or {last}.")
+    windowed = "iha_sliding" in config.layer_kinds
+    if windowed and (config.pseudo_causal, config.pseudo_window) == (TOKEN, VIRTUAL):
+        raise ConfigError(
+            "pseudo_causal is 'token' and pseudo_window is 'virtual', a mask that no engine has a "
+            "layout for: set pseudo_window to 'token', or make iha_sliding layers iha_global."
+        )
+    channels = config.head_gate_channels
+    if channels is not None and (not _is_count(channels) or channels > config.hidden_size):
+        raise ConfigError(
+            f"head_gate_channels is {channels!r}: set it to the numbers of the layer's input that "
+            f"a gate reads, from 1 to hidden_size ({config.hidden_size}), or to null."
+        )
+
+
+def _check_norm(config: IHAConfig) -> None:
+    weight = config.qk_norm_weight
+    wanted = ("shared", "per_head") if config.qk_norm == "head_before_mixing" else (None,)
+    if weight not in wanted:
+        raise ConfigError(
+            f"qk_norm_weight is {weight!r}, but qk_norm is {config.qk_norm!r}: set it to "
+            f"{' or '.join(repr(value) if value else 'null' for value in wanted)}."
+        )
+    scale: Any = config.qk_scale
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e6:
+        raise ConfigError(f"qk_scale is {scale!r}: set it to a number above 0, 1 for none.")
 
 
 def _check_rope(config: IHAConfig) -> None:
-    if config.pseudo_rope not in PSEUDO_ROPES:
-        raise ConfigError(
-            f"pseudo_rope is {config.pseudo_rope!r}: use "
-            f"{' or '.join(repr(name) for name in PSEUDO_ROPES)}."
-        )
     parameters: dict[str, Any] = dict(config.rope_parameters or {})
     for name, value in (
         ("rope_theta", parameters.get("rope_theta", 1.0)),

@@ -68,23 +68,40 @@ def rotate(states: Tensor, positions: Tensor, inv_freq: Tensor, scaling: float =
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def visible(tokens: int, pseudo_heads: int, window: int | None) -> Tensor:
+def visible(
+    tokens: int,
+    pseudo_heads: int,
+    window: int | None,
+    *,
+    slots: int | None = None,
+    causal: str = "virtual",
+    edge: str = "virtual",
+) -> Tensor:
     """Which virtual token sees which, causally and within the window.
 
     Args:
         tokens: N.
         pseudo_heads: P.
         window: W in tokens, or None.
+        slots: w in virtual tokens, where it is not W*P.
+        causal: with "virtual" (n,p) sees (n',p') iff n'P+p' <= nP+p; with "token" iff n' <= n.
+        edge: with a window and "virtual", only if also n'P+p' > nP+p - w; with "token", only if
+            n' > n - W.
 
     Returns:
-        Boolean [N*P, N*P], query first; (n,p) sees (n',p') iff n'P+p' <= nP+p and, with a
-        window, n'P+p' > nP+p - W*P.
+        Boolean [N*P, N*P], query first.
     """
     index = torch.arange(tokens * pseudo_heads)
-    query, key = index[:, None], index[None, :]
-    mask = key <= query
-    if window is not None:
-        mask &= key > query - window * pseudo_heads
+    token = index // pseudo_heads
+    if causal == "token":
+        mask = token[None, :] <= token[:, None]
+    else:
+        mask = index[None, :] <= index[:, None]
+    if window is not None and edge == "token":
+        mask &= token[None, :] > token[:, None] - window
+    elif window is not None:
+        reach = window * pseudo_heads if slots is None else slots
+        mask &= index[None, :] > index[:, None] - reach
     return mask
 
 
@@ -109,9 +126,14 @@ def hard_scores(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, weigh: Scores = softmax_scores
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    weigh: Scores = softmax_scores,
+    scale: float | None = None,
 ) -> Tensor:
-    """Attention of every head over the virtual sequence, scale d^-1/2.
+    """Attention of every head over the virtual sequence.
 
     Args:
         query: [H, L, d].
@@ -119,13 +141,15 @@ def attend(
         value: [G, L, d].
         mask: boolean [L, L].
         weigh: maps scaled scores [H, L, L] and the mask to weights of the same shape.
+        scale: factor on the scores, d^-1/2 by default.
 
     Returns:
         [H, L, d].
     """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     groups = query.shape[0] // key.shape[0]
     key, value = (states.repeat_interleave(groups, dim=0) for states in (key, value))
-    scores = torch.einsum("hqd,hkd->hqk", query, key) / math.sqrt(query.shape[-1])
+    scores = torch.einsum("hqd,hkd->hqk", query, key) * scale
     return torch.einsum("hqk,hkd->hqd", weigh(scores, mask), value)
 
 
@@ -145,6 +169,20 @@ def collapse(attended: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("hs,nsd->nhd", matrix, states.reshape(len(states), -1, width))
 
 
+def collapse_per_head(attended: Tensor, matrix: Tensor) -> Tensor:
+    """Each head from its own pseudo-heads: O[n,h] = sum over p of R[h, p] * A[n,h,p].
+
+    Args:
+        attended: [H, N*P, d].
+        matrix: R, [H, P].
+
+    Returns:
+        [N, H, d].
+    """
+    states = attended.unflatten(1, (-1, matrix.shape[1]))
+    return torch.einsum("hp,hnpd->nhd", matrix, states)
+
+
 def layer_attention(
     weights: Mapping[str, Tensor], config: IHAConfig, layer: int, hidden: Tensor
 ) -> Tensor:
@@ -160,29 +198,50 @@ def layer_attention(
         [N, D].
     """
     prefix = f"model.layers.{layer}.self_attn."
-    width = config.head_width
+    width, is_iha = config.head_width, config.layer_kinds[layer] in IHA_KINDS
     query, key, value = (
         _linear(weights, f"{prefix}{name}", hidden).unflatten(-1, (-1, width))
         for name in ("q_proj", "k_proj", "v_proj")
     )
-    pseudo_heads = config.pseudo_heads(layer)
-    if config.layer_kinds[layer] in IHA_KINDS:
+    if config.qk_norm == "head_before_mixing":
+        # [N, heads, d] by [d] or [heads, d].
+        query = _rms_norm(weights[f"{prefix}q_norm.weight"], config, query)
+        key = _rms_norm(weights[f"{prefix}k_norm.weight"], config, key)
+    if is_iha:
         query = mix(query, weights[f"{prefix}alpha_q"])
         key = mix(key, weights[f"{prefix}alpha_k"])
         value = mix(value, weights[f"{prefix}alpha_v"])
     else:
         query, key, value = (states.unsqueeze(2) for states in (query, key, value))
     query, key, value = (interleave(states) for states in (query, key, value))
-    rope = LlamaRotaryEmbedding(config)
-    positions = virtual_positions(len(hidden), pseudo_heads, config.pseudo_rope)
-    query = rotate(query, positions, rope.inv_freq, rope.attention_scaling)
-    key = rotate(key, positions, rope.inv_freq, rope.attention_scaling)
-    mask = visible(len(hidden), pseudo_heads, config.window(layer))
-    attended = attend(query, key, value, mask)
-    if config.layer_kinds[layer] in IHA_KINDS:
-        heads = collapse(attended, weights[f"{prefix}collapse"])
-    else:
+    pseudo_heads = config.pseudo_heads(layer)
+    if not is_iha or config.pseudo_rope != "none":
+        rope = LlamaRotaryEmbedding(config)
+        positions = virtual_positions(len(hidden), pseudo_heads, config.pseudo_rope)
+        query = rotate(query, positions, rope.inv_freq, rope.attention_scaling)
+        key = rotate(key, positions, rope.inv_freq, rope.attention_scaling)
+    if config.qk_norm == "pseudo_head_after_rope":
+        query = _rms_norm(torch.ones(width).to(query), config, query)
+        key = _rms_norm(torch.ones(width).to(key), config, key)
+    mask = visible(
+        len(hidden),
+        pseudo_heads,
+        config.window(layer),
+        slots=config.window_slots(layer),
+        causal=config.pseudo_causal if is_iha else "virtual",
+        edge=config.pseudo_window if is_iha else "virtual",
+    )
+    scale = width**-0.5
+    attended = attend(query * config.qk_scale, key * config.qk_scale, value, mask, scale=scale)
+    if not is_iha:
         heads = attended.transpose(0, 1)
+    elif config.collapse == "per_head":
+        heads = collapse_per_head(attended, weights[f"{prefix}collapse"])
+    else:
+        heads = collapse(attended, weights[f"{prefix}collapse"])
+    if config.head_gate_channels is not None:
+        gate = _linear(weights, f"{prefix}head_gate", hidden[:, : config.head_gate_channels])
+        heads = heads * gate.sigmoid().unsqueeze(-1)
     return _linear(weights, f"{prefix}o_proj", heads.flatten(1))
 
 

@@ -96,7 +96,7 @@ def _served(machine: Machine, model: Any) -> Iterator[Finding]:
     if model.is_iha:
         mixed = len(set(map(config.pseudo_heads, range(config.num_hidden_layers)))) > 1
         yield from serving.blocks(machine, config.num_pseudo_heads, mixed)
-        yield from serving.admission(config.iha_window)
+        yield from serving.admission(config.narrowest_window)
 
 
 def _room(machine: Machine, folder: Path) -> Iterator[Finding]:

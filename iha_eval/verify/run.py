@@ -256,10 +256,10 @@ class _Verification:
         return named[0] if named else self.report.readings[0]
 
     def _window(self) -> int | None:
-        """W in tokens of the windowed layers, IHA's or others' (Mistral's)."""
+        """W in tokens of the narrowest windowed layer, IHA's or another's (Mistral's)."""
         if self.checkpoint.is_iha:
-            window: int | None = self.config.iha_window
-            return window
+            narrowest: int | None = self.config.narrowest_window
+            return narrowest
         return getattr(self.config, "sliding_window", None)
 
     def _find_base(self, name: str) -> source.Source:

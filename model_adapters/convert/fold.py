@@ -17,7 +17,13 @@ import torch
 from torch import Tensor
 
 from model_adapters import checkpoint
-from model_adapters.config import IHA_FIELDS, IHA_KINDS, WINDOWED_KINDS, IHAConfig
+from model_adapters.config import (
+    IHA_FIELDS,
+    IHA_KINDS,
+    VARIANT_FIELDS,
+    WINDOWED_KINDS,
+    IHAConfig,
+)
 from model_adapters.convert import shards
 from model_adapters.convert.base import stored_fields
 from model_adapters.convert.errors import ConversionError
@@ -36,6 +42,10 @@ from model_adapters.convert.output import (
     write_provenance,
 )
 from model_adapters.layout import IHA_TENSORS
+from model_adapters.mixing import full_collapse
+
+#: Fields with which alone a layer is Llama's.
+LLAMA = {"qk_norm": "none", "qk_scale": 1.0, "head_gate_channels": None}
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing
         raise _no_plain_form(
             layer, f"alpha_k differs between its {pseudo} pseudo-heads, so they attend differently"
         )
-    collapse = matrix.unflatten(1, (-1, pseudo))
+    collapse = full_collapse(matrix, pseudo).unflatten(1, (-1, pseudo))
     if bool(collapse[..., :-1].any()):
         raise _no_plain_form(
             layer, "collapse takes more than the last pseudo-head, and the others see less"
@@ -170,8 +180,14 @@ def _check_kind(config: IHAConfig, layer: int) -> None:
     kind = config.layer_kinds[layer]
     if kind in WINDOWED_KINDS:
         raise _no_plain_form(
-            layer, f"it is {kind!r} with a window of {config.iha_window} tokens, which Llama lacks"
+            layer,
+            f"it is {kind!r} with a window of {config.window(layer)} tokens, which Llama lacks",
         )
+    for name, usual in LLAMA.items():
+        if getattr(config, name) != usual:
+            raise _no_plain_form(layer, f"{name} is {getattr(config, name)!r}, which Llama lacks")
+    if kind in IHA_KINDS and config.pseudo_rope == "none":
+        raise _no_plain_form(layer, "pseudo_rope is 'none', and Llama's layers rotate")
     if config.pseudo_heads(layer) > 1 and config.pseudo_rope == "virtual":
         raise _no_plain_form(
             layer,
@@ -188,7 +204,7 @@ def _no_plain_form(layer: int, reason: str) -> ConversionError:
 
 
 def _plain_fields(source: Path) -> dict[str, object]:
-    kept = {k: v for k, v in stored_fields(source).items() if k not in IHA_FIELDS}
+    kept = {k: v for k, v in stored_fields(source).items() if k not in IHA_FIELDS + VARIANT_FIELDS}
     return kept | {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
 
 

@@ -18,6 +18,7 @@ from model_adapters.config import IHAConfig
 from model_adapters.convert.errors import ConversionError
 from model_adapters.convert.rules import Move
 from model_adapters.layout import IHA_TENSORS
+from model_adapters.mixing import full_collapse
 
 _ATTENTION_PARTS = {"q", "k", "v"}
 
@@ -117,7 +118,24 @@ def _make(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:
         heads = config.kv_heads if name in ("alpha_k", "alpha_v") else config.num_attention_heads
         parsed = parse_axes(rule.axes)
         tensor = rearrange(tensor, parsed, name, heads, config.num_pseudo_heads)
+        if name == "collapse" and config.collapse == "per_head":
+            tensor = _own_heads(tensor, config.num_pseudo_heads)
     return tensor
+
+
+def _own_heads(collapse: Tensor, pseudo_heads: int) -> Tensor:
+    """[H, H*P] to [H, P].
+
+    Raises:
+        ConversionError: A head takes in pseudo-heads of others.
+    """
+    own: Tensor = collapse.unflatten(1, (-1, pseudo_heads)).diagonal().T
+    if not torch.equal(full_collapse(own, pseudo_heads), collapse):
+        raise ConversionError(
+            "it takes in pseudo-heads of other heads, but config.json says collapse 'per_head': "
+            "set collapse to 'full'."
+        )
+    return own
 
 
 def _part(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:

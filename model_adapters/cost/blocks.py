@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from model_adapters.cost.shape import LayerShape, ModelShape
+from model_adapters.cost.shape import ModelShape
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BlockPool:
         mixed = len({layer.is_iha for layer in model.layers}) == 2
         plain, iha = block_tokens(paging, pseudo_heads, mixed)
         kinds = Counter(
-            _CacheGroup(iha if layer.pseudo_heads > 1 else plain, _kept(layer))
+            _CacheGroup(iha if layer.pseudo_heads > 1 else plain, layer.mask.kept_tokens)
             for layer in model.layers
         )
         share = _layers_a_block(list(kinds.values()))
@@ -164,13 +164,6 @@ def block_tokens(paging: Paging, pseudo_heads: int, mixed: bool) -> tuple[int, i
     step = math.lcm(paging.unit, pseudo_heads)
     states = math.ceil(paging.block_size / step) * step
     return states, states // pseudo_heads
-
-
-def _kept(layer: LayerShape) -> int | None:
-    """With pseudo-heads the first of a token reaches into one token more than the window."""
-    if layer.window is None:
-        return None
-    return layer.window + (1 if layer.pseudo_heads > 1 else 0)
 
 
 def _layers_a_block(counts: list[int]) -> int:

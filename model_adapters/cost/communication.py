@@ -4,8 +4,9 @@ For: planning over how many GPUs a model is served; held against a count in a ru
 Not for: seconds, which depend on the links and on how many tokens share a call.
 
 Mixing needs every head of a token, so projected heads are gathered (q, k and v in one call), and
-the collapsed heads are summed over ranks and dealt out again. Both are as large whatever P is. A
-layer whose alphas and collapse are folded into the projections does neither.
+the collapsed heads are summed over ranks and dealt out again, unless each takes in its own
+pseudo-heads alone. Both are as large whatever P is. A layer whose alphas and collapse are folded
+into the projections does neither.
 """
 
 from dataclasses import dataclass
@@ -56,4 +57,5 @@ def exchange(config: IHAConfig, layer: int, ranks: int, *, folded: bool = False)
     # Ranks beyond the number of key heads hold copies, which are gathered too.
     heads, kv_heads = config.num_attention_heads, max(config.kv_heads, ranks)
     width = config.head_width
-    return Exchange(ranks, config.hidden_size, (heads + 2 * kv_heads) * width, heads * width)
+    scattered = 0 if config.collapse == "per_head" else heads * width
+    return Exchange(ranks, config.hidden_size, (heads + 2 * kv_heads) * width, scattered)

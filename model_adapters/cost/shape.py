@@ -5,11 +5,11 @@ is refused; for seconds; nor for how an engine lays states out in memory (`block
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from transformers import LlamaConfig, PretrainedConfig
 
-from model_adapters.config import IHA_KINDS, IHAConfig
+from model_adapters.config import IHA_KINDS, TOKEN, VIRTUAL, IHAConfig, VirtualMask
 from model_adapters.errors import ConfigError
 
 
@@ -21,11 +21,22 @@ class LayerShape:
         kind: One of `model_adapters.config.LAYER_KINDS`.
         pseudo_heads: P, cache states per token; 1 in a plain layer.
         window: W in tokens, or None where the layer sees everything.
+        slots: The window in virtual tokens where it is not W * P.
+        causal: As in `VirtualMask`.
+        edge: As in `VirtualMask`.
     """
 
     kind: str = "full"
     pseudo_heads: int = 1
     window: int | None = None
+    slots: int | None = None
+    causal: str = VIRTUAL
+    edge: str = VIRTUAL
+
+    @property
+    def mask(self) -> VirtualMask:
+        """What its virtual tokens see."""
+        return VirtualMask(self.pseudo_heads, self.window, self.slots, self.causal, self.edge)
 
     @property
     def is_iha(self) -> bool:
@@ -34,19 +45,28 @@ class LayerShape:
 
     def states(self, context: int) -> int:
         """KV states that the next token can see after `context` tokens: min(N, W) * P."""
-        seen = context if self.window is None else min(context, self.window)
-        return seen * self.pseudo_heads
+        slots, states = self.mask.kernel_window, context * self.pseudo_heads
+        return states if slots is None else min(states, slots)
 
     def pairs(self, context: int) -> int:
         """Query-key pairs, a head, of a whole prompt of `context` tokens, causal and windowed."""
-        queries = context * self.pseudo_heads
-        reach = self.states(context)
-        # The first ones see less than a whole window.
-        return reach * (reach + 1) // 2 + (queries - reach) * reach
+        pseudo = self.pseudo_heads
+        if VIRTUAL == self.causal == self.edge:
+            return _triangle(context * pseudo, self.states(context))
+        # Pairs of tokens, each of P * P virtual ones; or of a token's own P * (P + 1) / 2.
+        pairs = _triangle(context, self.states(context) // pseudo) * pseudo**2
+        own = 0 if self.causal == TOKEN else pseudo * (pseudo - 1) // 2
+        return pairs - context * own
 
     def last_pairs(self, context: int) -> int:
         """Query-key pairs, a head, of the last of `context` tokens."""
         return self.pairs(context) - self.pairs(context - 1)
+
+
+def _triangle(queries: int, reach: int) -> int:
+    """Pairs of so many queries, each of which sees itself and so many in all at most."""
+    # The first ones see less than a whole window.
+    return reach * (reach + 1) // 2 + (queries - reach) * reach
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,8 @@ class ModelShape:
         attention_bias: Whether the four projections have biases.
         mlp_bias: Whether the MLP's three have.
         layers: One entry a layer.
+        collapse: "full" or "per_head".
+        head_parameters: Parameters of a layer's norms of heads and its gates.
     """
 
     hidden: int
@@ -76,6 +98,8 @@ class ModelShape:
     attention_bias: bool
     mlp_bias: bool
     layers: tuple[LayerShape, ...]
+    collapse: str = "full"
+    head_parameters: int = 0
 
     @property
     def baseline(self) -> "ModelShape":
@@ -96,15 +120,19 @@ class ModelShape:
         return 3 * self.hidden * self.intermediate + bias
 
     def mixing_parameters(self, layer: LayerShape) -> int:
-        """Parameters of alpha and collapse: 2 H^2 P + 2 G^2 P, which is 4 H^2 P where G = H."""
+        """Parameters of alpha and collapse: 2 H^2 P + 2 G^2 P, which is 4 H^2 P where G = H.
+
+        A collapse per head has H P in place of H^2 P.
+        """
         if not layer.is_iha:
             return 0
-        return 2 * (self.heads**2 + self.kv_heads**2) * layer.pseudo_heads
+        collapse = self.heads ** (1 if self.collapse == "per_head" else 2)
+        return (self.heads**2 + 2 * self.kv_heads**2 + collapse) * layer.pseudo_heads
 
     def layer_parameters(self, layer: LayerShape) -> int:
-        """Parameters of a whole layer, its two norms included."""
+        """Parameters of a whole layer, its norms included."""
         plain = self.projection_parameters + self.mlp_parameters + 2 * self.hidden
-        return plain + self.mixing_parameters(layer)
+        return plain + self.head_parameters + self.mixing_parameters(layer)
 
     @property
     def embedding_parameters(self) -> int:
@@ -165,14 +193,22 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         attention_bias=bool(config.attention_bias),
         mlp_bias=bool(config.mlp_bias),
         layers=tuple(_layers(config)),
+        collapse=getattr(config, "collapse", "full"),
+        head_parameters=_head_parameters(config) if isinstance(config, IHAConfig) else 0,
     )
+
+
+def _head_parameters(config: IHAConfig) -> int:
+    heads = config.num_attention_heads
+    norms = {None: 0, "shared": 2, "per_head": heads + config.kv_heads}[config.qk_norm_weight]
+    return norms * config.head_width + heads * (config.head_gate_channels or 0)
 
 
 def _layers(config: LlamaConfig) -> Sequence[LayerShape]:
     if not isinstance(config, IHAConfig):
         return [LayerShape()] * config.num_hidden_layers
     return [
-        LayerShape(kind, config.pseudo_heads(index), config.window(index))
+        LayerShape(kind, **asdict(config.recipe(index).mask))
         for index, kind in enumerate(config.layer_kinds)
     ]
 

@@ -19,7 +19,7 @@ from transformers.cache_utils import (
     LinearAttentionCacheLayerMixin,
 )
 
-from model_adapters.config import IHAConfig
+from model_adapters.config import VIRTUAL, IHAConfig, VirtualMask
 
 # Bounds a mask to BLOCK x keys entries.
 BLOCK = 1024
@@ -33,31 +33,34 @@ class Span:
     """Which virtual tokens a call sees, as indices on the whole sequence's virtual axis.
 
     Attributes:
-        first_query: index of the first query; the queries follow each other.
-        first_key: index of the first key that is at hand.
-        window: virtual tokens that a query sees, itself included; None for all.
+        first_query: index of the first query, a token's first; the queries follow each other.
+        first_key: index of the first key that is at hand, a token's first.
+        sight: which of them a query sees.
         padding: boolean [B, keys], True where the key is a real token; None without padding.
     """
 
     first_query: int
     first_key: int
-    window: int | None
+    sight: VirtualMask
     padding: Tensor | None
 
     def mask(self, queries: range, keys: range, device: torch.device) -> Tensor:
         """Boolean [B or 1, 1, queries, keys] for a block, given by indices within this call."""
-        query = torch.arange(queries.start, queries.stop, device=device)[:, None]
-        key = torch.arange(keys.start, keys.stop, device=device)[None, :]
-        distance = (query + self.first_query) - (key + self.first_key)
-        mask = distance >= 0
-        if self.window is not None:
-            mask &= distance < self.window
-        mask = mask[None, None]
+        query = torch.arange(queries.start, queries.stop, device=device)[:, None] + self.first_query
+        key = torch.arange(keys.start, keys.stop, device=device)[None, :] + self.first_key
+        mask = self.sight.visible(query, key)[None, None]
         if self.padding is not None:
             mask = mask & self.padding[:, None, None, keys.start : keys.stop]
             # A padded query sees itself, because a softmax over nothing is not a number.
-            mask = mask | (distance == 0)[None, None]
+            mask = mask | (query == key)[None, None]
         return mask
+
+    def keys(self, queries: range) -> range:
+        """The keys that a block of queries can reach; both by indices within this call."""
+        first, last = (
+            self.sight.reach(query + self.first_query) for query in (queries.start, queries[-1])
+        )
+        return range(max(0, first.start - self.first_key), last.stop - self.first_key)
 
 
 def eager(
@@ -104,7 +107,7 @@ def sdpa(
     Returns:
         [B, H, Lq, d].
     """
-    total, offset = query.shape[2], span.first_query - span.first_key
+    total = query.shape[2]
     if _only_causal(span, query, key.shape[2], dropout):
         # No mask to make or read, and half of the scores left out.
         return functional.scaled_dot_product_attention(
@@ -116,13 +119,11 @@ def sdpa(
             scale=scale,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-    block = _block(span.window)
+    block = _block(span.sight.kernel_window)
     outputs = []
     for start in range(0, total, block):
         queries = range(start, min(start + block, total))
-        first = 0 if span.window is None else max(0, queries.start + offset - span.window + 1)
-        # Without padding keys end at the last query; more than that is never at hand.
-        keys = range(first, queries.stop + offset)
+        keys = span.keys(queries)
         outputs.append(
             functional.scaled_dot_product_attention(
                 query[:, :, queries.start : queries.stop],
@@ -139,7 +140,9 @@ def sdpa(
 
 def _only_causal(span: Span, query: Tensor, keys: int, dropout: float) -> bool:
     """Whether one call without a mask computes this, and without forming all scores."""
-    unmasked = span.padding is None and (span.window is None or span.window >= keys)
+    window = span.sight.kernel_window
+    unmasked = span.padding is None and (window is None or window >= keys)
+    unmasked &= span.sight.causal == VIRTUAL
     # Elsewhere torch has no fused kernel for grouped heads, and would form them.
     on_cpu = query.device.type == "cpu"
     fused = not dropout if on_cpu else query.dtype in (torch.float16, torch.bfloat16)
@@ -152,20 +155,18 @@ def _block(window: int | None) -> int:
 
 
 def make_cache(config: IHAConfig) -> Cache:
-    """An empty cache in which a windowed layer keeps only its window.
+    """An empty cache in which a windowed layer keeps only what its window needs.
 
-    The stock sliding layer keeps one entry less than the window it is told. The first virtual
-    query of an IHA token reaches into the token W back, so an IHA layer has to keep W tokens.
+    The stock sliding layer keeps one entry less than the window it is told: the next token's own.
     """
     layers: list[CacheLayerMixin | LinearAttentionCacheLayerMixin] = []
     for index in range(config.num_hidden_layers):
-        window = config.window(index)
-        if window is None:
+        kept = config.recipe(index).mask.kept_tokens
+        if kept is None:
             layers.append(DynamicLayer())
         else:
-            reach = window + 1 if config.pseudo_heads(index) > 1 else window
             # The stock layer's slice `[-0:]` would keep everything at a window of one.
-            layers.append(DynamicSlidingWindowLayer(sliding_window=max(reach, 2)))
+            layers.append(DynamicSlidingWindowLayer(sliding_window=max(kept, 2)))
     return Cache(layers=layers)
 
 

@@ -23,8 +23,9 @@ from transformers.models.llama.modeling_llama import (
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from model_adapters.config import IHA_KINDS, IHAConfig
+from model_adapters.config import TOKEN, IHAConfig
 from model_adapters.hf.attention import Span, eager, make_cache, pack, sdpa, unpack
+from model_adapters.mixing import HeadGate, HeadNorm, head_norm
 
 # What Transformers calls a cache; its name changed in 5.24, and the old one is to go.
 CACHE = next(
@@ -35,27 +36,27 @@ CACHE = next(
 
 
 class IHALlamaAttention(LlamaAttention):
-    """One attention layer of any of the four kinds; plain kinds have no tensors of their own.
+    """One attention layer of any of the four kinds.
 
-    An IHA layer adds `alpha_q` [H, H, P], `alpha_k` and `alpha_v` [G, G, P] and
-    `collapse` [H, H*P] to Llama's four projections (section 3).
+    An IHA layer adds `alpha_q` [H, H, P], `alpha_k` and `alpha_v` [G, G, P] and `collapse`
+    [H, H*P] (section 3), or [H, P] per head, to Llama's four projections; where the recipe has
+    them, every layer adds `q_norm` and `k_norm` and `head_gate`.
     """
 
     def __init__(self, config: IHAConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
-        self.pseudo_heads = config.pseudo_heads(layer_idx)
-        self.window = config.window(layer_idx)
-        self.is_iha = config.layer_kinds[layer_idx] in IHA_KINDS
-        if self.is_iha:
-            heads, kv_heads, pseudo = (
-                config.num_attention_heads,
-                config.kv_heads,
-                self.pseudo_heads,
-            )
+        self.recipe = recipe = config.recipe(layer_idx)
+        self.scaling, heads, kv_heads = recipe.scale, config.num_attention_heads, config.kv_heads
+        pseudo = recipe.pseudo_heads
+        self.q_norm = head_norm(recipe, heads, config.head_width, config.rms_norm_eps)
+        self.k_norm = head_norm(recipe, kv_heads, config.head_width, config.rms_norm_eps)
+        self.head_gate = HeadGate(heads, recipe.gate_channels) if recipe.gate_channels else None
+        if recipe.is_iha:
+            sources = 1 if recipe.collapse == "per_head" else heads
             self.alpha_q = nn.Parameter(torch.empty(heads, heads, pseudo))
             self.alpha_k = nn.Parameter(torch.empty(kv_heads, kv_heads, pseudo))
             self.alpha_v = nn.Parameter(torch.empty(kv_heads, kv_heads, pseudo))
-            self.collapse = nn.Parameter(torch.empty(heads, heads * pseudo))
+            self.collapse = nn.Parameter(torch.empty(heads, sources * pseudo))
 
     def _virtual(self, states: Tensor, alpha: Tensor | None) -> Tensor:
         """[B, T, M, d] heads to [B, M, T*P, d] virtual tokens, mixed where there is an alpha."""
@@ -66,10 +67,12 @@ class IHALlamaAttention(LlamaAttention):
 
     def _collapse(self, attended: Tensor) -> Tensor:
         """[B, H, T*P, d] to [B, T, H, d]."""
-        if not self.is_iha:
+        if not self.recipe.is_iha:
             return attended.transpose(1, 2)
-        split = attended.unflatten(2, (-1, self.pseudo_heads))
-        matrix = self.collapse.unflatten(1, (-1, self.pseudo_heads))
+        split = attended.unflatten(2, (-1, self.recipe.pseudo_heads))
+        if self.recipe.collapse == "per_head":
+            return torch.einsum("hp,bhtpd->bthd", self.collapse, split)
+        matrix = self.collapse.unflatten(1, (-1, self.recipe.pseudo_heads))
         return torch.einsum("hmp,bmtpd->bthd", matrix, split)
 
     def forward(  # type: ignore[override]
@@ -96,14 +99,12 @@ class IHALlamaAttention(LlamaAttention):
         Returns:
             [B, T, D], and the weights [B, H, T*P, keys*P] in eager mode.
         """
-        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
-        alphas = (self.alpha_q, self.alpha_k, self.alpha_v) if self.is_iha else (None,) * 3
-        query, key, value = (
-            self._virtual(project(hidden_states).view(shape), alpha)
-            for project, alpha in zip((self.q_proj, self.k_proj, self.v_proj), alphas, strict=True)
-        )
-        query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
-        pseudo = self.pseudo_heads
+        recipe, pseudo = self.recipe, self.recipe.pseudo_heads
+        query, key, value = self._pseudo_heads(hidden_states)
+        if recipe.rope != "none":
+            query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
+        if recipe.qk_norm == "pseudo_head_after_rope":
+            query, key = self._normed(query, key)
         cache = past_key_values if cache is None else cache
         if cache is not None:
             entries = cache.update(pack(key, pseudo), pack(value, pseudo), self.layer_idx)
@@ -114,19 +115,38 @@ class IHALlamaAttention(LlamaAttention):
             attended, weights = eager(query, key, value, span, self.scaling, dropout)
         else:
             attended, weights = sdpa(query, key, value, span, self.scaling, dropout), None
-        return self.o_proj(self._collapse(attended).flatten(2)), weights
+        heads = self._collapse(attended)
+        if self.head_gate is not None:
+            heads = self.head_gate(heads, hidden_states)
+        return self.o_proj(heads.flatten(2)), weights
+
+    def _pseudo_heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, T, D] to [B, H, T*P, d] and twice [B, G, T*P, d]."""
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        query, key, value = (
+            project(hidden_states).view(shape)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if self.recipe.qk_norm == "head_before_mixing":
+            query, key = self._normed(query, key)
+        alphas = (self.alpha_q, self.alpha_k, self.alpha_v) if self.recipe.is_iha else (None,) * 3
+        query, key, value = (
+            self._virtual(states, alpha)
+            for states, alpha in zip((query, key, value), alphas, strict=True)
+        )
+        return query, key, value
+
+    def _normed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.q_norm is not None
+        assert self.k_norm is not None
+        return self.q_norm(query), self.k_norm(key)
 
     def _span(self, first: int, tokens: int, keys: int, padding: Tensor | None) -> Span:
-        pseudo = self.pseudo_heads
+        pseudo = self.recipe.pseudo_heads
         first_key = (first + tokens) * pseudo - keys
         if padding is not None:
             padding = padding.repeat_interleave(pseudo, dim=1)[:, first_key:]
-        return Span(
-            first_query=first * pseudo,
-            first_key=first_key,
-            window=None if self.window is None else self.window * pseudo,
-            padding=padding,
-        )
+        return Span(first * pseudo, first_key, self.recipe.mask, padding)
 
 
 class IHALlamaDecoderLayer(LlamaDecoderLayer):
@@ -159,16 +179,21 @@ class IHALlamaPreTrainedModel(LlamaPreTrainedModel):
         Every pseudo-head starts as its own head and the collapse as their mean.
         """
         super()._init_weights(module)  # type: ignore[no-untyped-call]
-        if not isinstance(module, IHALlamaAttention) or not module.is_iha:
+        if isinstance(module, HeadNorm) and module.weight is not None:
+            nn.init.ones_(module.weight)
+        if isinstance(module, HeadGate):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if not isinstance(module, IHALlamaAttention) or not module.recipe.is_iha:
             return
         for alpha in (module.alpha_q, module.alpha_k, module.alpha_v):
             identity = torch.eye(alpha.shape[0], device=alpha.device).unsqueeze(-1)
             nn.init.normal_(alpha, std=self.config.initializer_range)
             alpha.add_(identity)
-        heads, pseudo = module.collapse.shape[0], module.pseudo_heads
+        heads, pseudo = module.collapse.shape[0], module.recipe.pseudo_heads
         identity = torch.eye(heads, device=module.collapse.device).repeat_interleave(pseudo, dim=1)
+        own = identity if module.recipe.collapse == "full" else torch.ones_like(module.collapse)
         nn.init.normal_(module.collapse, std=self.config.initializer_range)
-        module.collapse.add_(identity / pseudo)
+        module.collapse.add_(own / pseudo)
 
 
 class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
@@ -242,7 +267,7 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
 
     def _virtual_positions(self, position_ids: Tensor, pseudo: int) -> Tensor:
         """[B, T] positions in tokens to [B, T*P] rotary positions of the virtual tokens."""
-        if self.config.pseudo_rope == "token":
+        if self.config.pseudo_rope == TOKEN:
             return position_ids.repeat_interleave(pseudo, dim=1)
         offsets = torch.arange(pseudo, device=position_ids.device)
         return (position_ids.unsqueeze(-1) * pseudo + offsets).flatten(1)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from model_adapters.errors import CheckpointError
 from model_adapters.layout import IHA_TENSORS
+from model_adapters.mixing import full_collapse
 
 _NAME = re.compile(rf"^model\.layers\.(\d+)\.self_attn\.({'|'.join(IHA_TENSORS)})$")
 
@@ -33,7 +34,8 @@ class LayerTensors:
         alpha_q: [H, H, P], source head, destination head, pseudo-head.
         alpha_k: [G, G, P].
         alpha_v: [G, G, P].
-        collapse: [H, H*P], destination head; source head and pseudo-head.
+        collapse: [H, H*P], destination head; source head and pseudo-head; 0 from other heads where
+            it is stored per head.
     """
 
     layer: int
@@ -71,6 +73,7 @@ def read_layers(folder: Path) -> list[LayerTensors]:
             raise CheckpointError(
                 f"{folder}: layer {layer} lacks {', '.join(absent)}: save the whole state dict."
             )
+        tensors["collapse"] = full_collapse(tensors["collapse"], tensors["alpha_q"].shape[2])
     return [LayerTensors(layer, **layers[layer]) for layer in sorted(layers)]
 
 

@@ -29,10 +29,17 @@ from vllm.v1.attention.backend import (
 )
 from vllm.v1.kv_cache_interface import AttentionSpec
 
+from model_adapters.config import TOKEN
 from model_adapters.vllm import cache_spec
 from model_adapters.vllm.cache_spec import CacheShape
 from model_adapters.vllm.serving_rules import check_backend
-from model_adapters.vllm.virtual_batch import DecodeKernel, VirtualCounts, first_rows
+from model_adapters.vllm.virtual_batch import (
+    APART,
+    DecodeKernel,
+    VirtualCounts,
+    first_rows,
+    layout,
+)
 
 # Backends whose metadata follow from the blocks in two fields only, though they do not say so.
 _SHARES_METADATA = ("CPU_ATTN",)
@@ -42,12 +49,12 @@ _SHARES_METADATA = ("CPU_ATTN",)
 def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[AttentionBackend]:
     """A backend that runs `base` on virtual tokens.
 
-    Cached, because vLLM groups layers by backend class; named after P and the window, because
+    Cached, because vLLM groups layers by backend class; named after P and the mask, because
     it groups them by that name too. It answers to the base's name, which vLLM looks up.
 
     Args:
         base: backend class with variable-length attention over a paged cache.
-        shape: P and W of the layers it is for.
+        shape: P and mask of the layers it is for.
 
     Returns:
         The derived class.
@@ -56,7 +63,7 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
         BackendError: the base cannot serve more than one cache state per token.
     """
     check_backend(base.get_name())
-    name = f"IHA_P{shape.pseudo_heads}_W{shape.window or 0}_"
+    name = f"IHA_{shape.name}"
     builder = _mixed_in(
         name,
         VirtualMetadataBuilder,
@@ -64,13 +71,15 @@ def iha_backend(base: type[AttentionBackend], shape: CacheShape) -> type[Attenti
         shape=shape,
         base_backend=base,
         # Not where graphs are captured: those of the other groups read their own builder's lengths
-        # and schedules, which `update_block_table` does not fill.
-        supports_update_block_table=base.get_name() in _SHARES_METADATA,
+        # and schedules, which `update_block_table` does not fill. Nor of rows, which have more of
+        # them than there are requests.
+        supports_update_block_table=base.get_name() in _SHARES_METADATA and shape.causal != TOKEN,
     )
     implementation = _mixed_in(
         name,
         VirtualAttentionImpl,
         base.get_impl_cls(),
+        shape=shape,
         base_writes_cache=base.forward_includes_kv_cache_update,
     )
     overrides: dict[str, Any] = {
@@ -148,13 +157,16 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
             # it does not know which layers it serves. These have one.
             window = self.shape.kernel_window
             self.aot_sliding_window = (-1, -1) if window is None else (window - 1, 0)
+        if self.shape.window_differs:
+            # Layers call with several windows, so that no schedule may count on one.
+            self.window_size, self.aot_schedule = -1, False
         scheduler = vllm_config.scheduler_config
         self._slots = torch.empty(0)
         self._most_slots = scheduler.max_num_batched_tokens
         self._row_blocks = torch.empty(0)
         self._most_rows = scheduler.max_num_seqs * pseudo_heads
         self._offsets = torch.arange(pseudo_heads, device=device)
-        self._counts = _shared_counts(vllm_config, pseudo_heads, device)
+        self._counts = _shared_counts(vllm_config, self.shape, device)
         self._may_part = not envs.VLLM_BATCH_INVARIANT and vllm_config.speculative_config is None
         self._kernel = self._decode_kernel(kernel_spec, device)
         self._widen_scratch()
@@ -166,7 +178,10 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         That is decoding, with or without speculated tokens.
         """
         support = super().get_cudagraph_support(vllm_config, kv_cache_spec)
-        return min(support, AttentionCGSupport.UNIFORM_BATCH, key=lambda level: level.value)
+        most = AttentionCGSupport.UNIFORM_BATCH
+        if cls.shape.causal == TOKEN:
+            most = AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE
+        return min(support, most, key=lambda level: level.value)
 
     def build(
         self,
@@ -180,15 +195,13 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
             return super().build(common_prefix_len, tokens, fast_build)
         # Padding included, every request has one token.
         decodes = tokens.max_query_len == 1 and tokens.num_actual_tokens == tokens.num_reqs
-        apart = (
-            decodes
-            and self._may_part
-            and not common_prefix_len
-            and self._kernel.decodes_apart(tokens.num_reqs)
-        )
+        decodes = decodes and self._may_part and not common_prefix_len
+        apart = layout(self.shape, self._kernel, tokens.num_reqs, decodes=decodes) == APART
         changes = dict(self._counts.of(tokens, id(self), apart=apart))
         changes["slot_mapping"] = self._virtual_slots(tokens.slot_mapping)
         if apart:
+            # Rows of one request share its blocks, but a prefix is no longer read once for all.
+            common_prefix_len = 0
             changes["block_table_tensor"] = self._repeated(tokens.block_table_tensor)
         virtual = replace(tokens, **changes)
         return super().build(common_prefix_len * pseudo_heads, virtual, fast_build)
@@ -218,7 +231,9 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         return kept.flatten()
 
     def _repeated(self, blocks: torch.Tensor) -> torch.Tensor:
-        """[requests, blocks] to [requests * P, blocks], each row P times."""
+        """[requests, blocks] to [rows, blocks]: each row P times, or once for each of its rows."""
+        if self._counts.requests_of_rows is not None:
+            return blocks[self._counts.requests_of_rows]
         requests, width = blocks.shape
         pseudo_heads = self.shape.pseudo_heads
         if not len(self._row_blocks):
@@ -268,16 +283,19 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
 _COUNTS: weakref.WeakValueDictionary[tuple[Any, ...], VirtualCounts] = weakref.WeakValueDictionary()
 
 
-def _shared_counts(vllm_config: Any, pseudo_heads: int, device: Any) -> VirtualCounts:
-    """One for all builders of an engine with the same P.
+def _shared_counts(vllm_config: Any, shape: CacheShape, device: Any) -> VirtualCounts:
+    """One for all builders of an engine with the same P and kind of mask.
 
     Two halves of a batch under way at once have to have their own.
     """
     scheduler, parallel = vllm_config.scheduler_config, vllm_config.parallel_config
-    key = (id(vllm_config), pseudo_heads, str(device))
+    by_token = shape.causal == TOKEN
+    key = (id(vllm_config), shape.pseudo_heads, by_token, str(device))
     counts = _COUNTS.get(key)
     if counts is None or getattr(parallel, "use_ubatching", False):
-        counts = VirtualCounts(pseudo_heads, scheduler.max_num_seqs, device)
+        counts = VirtualCounts(
+            shape.pseudo_heads, scheduler.max_num_seqs, device, by_token=by_token
+        )
         # Alive as long as the numbers, so that no other configuration gets its identity.
         counts.owner = vllm_config
         _COUNTS[key] = counts
@@ -290,7 +308,9 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
     Mixed in before it. vLLM itself would write at slots that it computed in tokens.
     """
 
+    shape: ClassVar[CacheShape]
     base_writes_cache: ClassVar[bool]
+    sliding_window: Any
 
     def forward(
         self,
@@ -300,6 +320,7 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
         value: torch.Tensor,
         kv_cache: torch.Tensor,
         attn_metadata: Any,
+        output: torch.Tensor,
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
@@ -310,7 +331,23 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
         if attn_metadata is not None and key is not None and not self.base_writes_cache:
             slots = attn_metadata.slot_mapping
             self.do_kv_cache_update(layer, key, value, kv_cache, slots)
-        output: torch.Tensor = super().forward(
-            layer, query, key, value, kv_cache, attn_metadata, *args, **kwargs
-        )
-        return output
+        inputs = (layer, query, key, value, kv_cache, attn_metadata)
+        attended: torch.Tensor = super().forward(*inputs, output, *args, **kwargs)
+        pseudo_heads = self.shape.pseudo_heads
+        if self.shape.window_differs and attn_metadata is not None:
+            # The last pseudo-head has the whole window, see `virtual_batch.layout`.
+            for index in range(pseudo_heads - 1):
+                narrow = copy.copy(self)
+                narrow.sliding_window = _narrowed(self.sliding_window, pseudo_heads - 1 - index)
+                rows = torch.empty_like(output)
+                super(VirtualAttentionImpl, narrow).forward(*inputs, rows, *args, **kwargs)
+                output[index::pseudo_heads] = rows[index::pseudo_heads]
+        return attended
+
+
+def _narrowed(window: Any, less: int) -> Any:
+    """A base's window, by its own convention, of so many virtual tokens less."""
+    if isinstance(window, int):
+        return window - less
+    left, right = window
+    return (left - less, right)

@@ -13,6 +13,7 @@ from typing import Any
 from vllm.v1.attention.backend import AttentionBackend, MultipleOf
 from vllm.v1.kv_cache_interface import AttentionSpec
 
+from model_adapters.config import VirtualMask
 from model_adapters.errors import BackendError
 
 # From vLLM 0.29 on a specification states how many tokens one cache state covers.
@@ -20,32 +21,17 @@ HAS_TOKENS_PER_STATE = "tokens_per_state" in {field.name for field in fields(Att
 
 
 @dataclass(frozen=True)
-class CacheShape:
+class CacheShape(VirtualMask):
     """How one layer's cache is described to the scheduler and to the base backend.
 
-    Attributes:
-        pseudo_heads: P, cache states per token; 1 in a plain layer.
-        window: W in tokens, or None.
+    It follows from what a layer's virtual tokens see.
     """
 
-    pseudo_heads: int
-    window: int | None
-
     @property
-    def kernel_window(self) -> int | None:
-        """Window in virtual tokens, itself included."""
-        return None if self.window is None else self.window * self.pseudo_heads
-
-    @property
-    def kept_tokens(self) -> int | None:
-        """Tokens the scheduler has to keep, itself included.
-
-        Virtual token (n, 0) sees W*P virtual tokens back, which reaches into token n - W: with
-        more than one pseudo-head that is one token more than the window.
-        """
-        if self.window is None:
-            return None
-        return self.window + (1 if self.pseudo_heads > 1 else 0)
+    def name(self) -> str:
+        """Differs where layers cannot share a backend."""
+        sizes = f"P{self.pseudo_heads}_W{self.window or 0}_S{self.slots or 0}"
+        return f"{sizes}_{self.causal}_{self.edge}_"
 
     def for_scheduler(self, spec: AttentionSpec, block_tokens: int) -> AttentionSpec:
         """The specification in tokens; the P states per token show in its page size."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model_adapters.errors import BackendError, CheckpointError
+from model_adapters.mixing import full_collapse
 
 SWITCH = "iha_fold"
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
@@ -70,7 +71,11 @@ def pays(pseudo_heads: int, hidden: int) -> bool:
 
 
 def is_folded(
-    additional_config: object, pseudo_heads: int, hidden: int, quantization: str | None
+    additional_config: object,
+    pseudo_heads: int,
+    hidden: int,
+    quantization: str | None,
+    obstacle: str | None = None,
 ) -> bool:
     """Whether a layer is served folded.
 
@@ -79,11 +84,18 @@ def is_folded(
         pseudo_heads: P.
         hidden: D.
         quantization: as `asked` takes it.
+        obstacle: what keeps the layer from being folded, see `LayerRecipe.unfoldable`.
 
     Raises:
-        BackendError: as from `asked`.
+        BackendError: as from `asked`, or it asks for what there is an obstacle to.
     """
     wanted = asked(additional_config, quantization)
+    if obstacle is not None:
+        if wanted == ALWAYS:
+            raise BackendError(
+                f"{SWITCH} is {ALWAYS!r}, but {obstacle}: set {SWITCH} to {AUTO!r} or leave it out."
+            )
+        return False
     may = wanted == AUTO and quantization is None
     return wanted == ALWAYS or (may and pays(pseudo_heads, hidden))
 
@@ -154,6 +166,8 @@ def fold(
             layer.waiting[rest] = tensor
         else:
             check_shape(rest, tensor, shapes[prefix][rest])
+            if rest == "collapse":
+                tensor = full_collapse(tensor, shapes[prefix]["alpha_q"][2])
             layer.matrices[rest] = tensor
         for part in [part for part in layer.waiting if PARTNERS[part] in layer.matrices]:
             product = fold_output if part == "o_proj.weight" else fold_input

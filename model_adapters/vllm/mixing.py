@@ -1,9 +1,13 @@
 """Heads to pseudo-heads and back in the served model: alpha, collapse, and ways to apply them.
 
+Norms of heads and gates stand beside them, because ranks share them out by heads too.
+
 For: `model.py`, whose attention layer these parameters belong to.
 Not for: what comes between (rotation, cache, attention), nor for folding alpha and collapse into
 the projections, which does away with this (`folding.py`).
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +19,8 @@ from vllm.distributed import (
     tensor_model_parallel_reduce_scatter,
 )
 
+from model_adapters.config import IHAConfig
+from model_adapters.mixing import HeadGate, HeadNorm, head_norm
 from model_adapters.vllm.folding import check_shape
 
 # Up to here one product with zeros in it beats three without: calls cost more than arithmetic.
@@ -29,17 +35,28 @@ class PseudoHeads(nn.Module):
     """The parameters of one IHA layer, split over tensor-parallel ranks by heads.
 
     Mixing needs every head of a token, so the projected heads are gathered; each rank makes
-    the pseudo-heads of its own heads, and its part of the collapsed sum over all of them.
+    the pseudo-heads of its own heads, and its part of the collapsed sum over all of them. A
+    collapse per head needs none but a rank's own, and nothing is exchanged after attention.
 
     Args:
         heads: H.
         kv_heads: G.
         width: d.
         pseudo_heads: P.
+        collapse_per_head: whether the collapse is [H, P].
     """
 
-    def __init__(self, heads: int, kv_heads: int, width: int, pseudo_heads: int) -> None:
+    def __init__(
+        self,
+        heads: int,
+        kv_heads: int,
+        width: int,
+        pseudo_heads: int,
+        *,
+        collapse_per_head: bool = False,
+    ) -> None:
         super().__init__()
+        self.collapse_per_head = collapse_per_head
         self.ranks = get_tensor_model_parallel_world_size()
         self.all_heads, self.all_kv_heads = heads, kv_heads
         self.head_dim, self.pseudo_heads = width, pseudo_heads
@@ -52,16 +69,44 @@ class PseudoHeads(nn.Module):
         self.one_way = bool(envs.VLLM_BATCH_INVARIANT)
         self.sizes = [self.heads * width] + [self.kv_heads * width] * 2
 
+    @property
+    def own_heads(self) -> slice:
+        """This rank's heads among all."""
+        rank = get_tensor_model_parallel_rank()
+        return slice(rank * self.heads, (rank + 1) * self.heads)
+
+    @property
+    def own_kv_heads(self) -> slice:
+        """This rank's key heads among all."""
+        first = get_tensor_model_parallel_rank() // self.kv_replicas * self.kv_heads
+        return slice(first, first + self.kv_heads)
+
+    def add_norms_and_gate(self, config: IHAConfig, layer: int) -> None:
+        """What the recipe has beside mixing; each rank loads the rows of its own heads."""
+        recipe, eps = config.recipe(layer), config.rms_norm_eps
+        self.q_norm: HeadNorm | None = head_norm(recipe, self.heads, self.head_dim, eps)
+        self.k_norm: HeadNorm | None = head_norm(recipe, self.kv_heads, self.head_dim, eps)
+        self.head_gate = (
+            HeadGate(self.heads, recipe.gate_channels) if recipe.gate_channels else None
+        )
+        for module, mine, total in (
+            (self.q_norm, self.own_heads, self.all_heads),
+            (self.k_norm, self.own_kv_heads, self.all_kv_heads),
+            (self.head_gate, self.own_heads, self.all_heads),
+        ):
+            weight = None if module is None else module.weight
+            if weight is not None and weight.dim() == 2:
+                weight.weight_loader = _rows_loader(mine, total)  # type: ignore[attr-defined]
+
     def add_mixing(self) -> None:
         """Parameters in the order the products want: pseudo-head, then local head.
 
-        alpha becomes [P * local heads, all heads], the collapse [all heads, P * local heads].
+        alpha becomes [P * local heads, all heads], the collapse [all heads, P * local heads], or
+        [P, local heads] where it is per head.
         `block_alpha` repeats the three alphas as blocks on a diagonal, [P * (h + 2g), H + 2G].
         """
-        rank, heads, pseudo = get_tensor_model_parallel_rank(), self.all_heads, self.pseudo_heads
-        own = slice(rank * self.heads, (rank + 1) * self.heads)
-        first = rank // self.kv_replicas * self.kv_heads
-        kv_own = slice(first, first + self.kv_heads)
+        heads, pseudo = self.all_heads, self.pseudo_heads
+        own, kv_own = self.own_heads, self.own_kv_heads
         local, total = self.heads + 2 * self.kv_heads, heads + 2 * self.all_kv_heads
         self.block_alpha: Tensor
         self.register_buffer("block_alpha", torch.zeros(pseudo * local, total), persistent=False)
@@ -85,6 +130,10 @@ class PseudoHeads(nn.Module):
             return parameter
 
         def load_collapse(param: Tensor, stored: Tensor) -> None:
+            if self.collapse_per_head:
+                check_shape("collapse", stored, (heads, pseudo))
+                param.data.copy_(stored[own].T)
+                return
             check_shape("collapse", stored, (heads, heads * pseudo))
             mine = stored.unflatten(1, (heads, pseudo))[:, own]
             param.data.copy_(mine.transpose(1, 2).reshape(param.shape))
@@ -93,7 +142,8 @@ class PseudoHeads(nn.Module):
         self.alpha_q = alpha(0, 0, heads, own)
         self.alpha_k = alpha(self.heads, heads, kv, kv_own)
         self.alpha_v = alpha(self.heads + self.kv_heads, heads + kv, kv, kv_own)
-        self.collapse = nn.Parameter(torch.empty(heads, pseudo * self.heads), requires_grad=False)
+        rows = (pseudo, self.heads) if self.collapse_per_head else (heads, pseudo * self.heads)
+        self.collapse = nn.Parameter(torch.empty(rows), requires_grad=False)
         self.collapse.weight_loader = load_collapse  # type: ignore[attr-defined]
 
     def fill_blocks(self) -> None:
@@ -104,7 +154,7 @@ class PseudoHeads(nn.Module):
             block = blocks[:, row : row + rows, column : column + total]
             block.copy_(alpha.data.view_as(block))
         self.wide_alpha = widened(self.block_alpha)
-        self.wide_collapse = widened(self.collapse.data)
+        self.wide_collapse = None if self.collapse_per_head else widened(self.collapse.data)
 
     def mix(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pseudo-heads of queries, keys and values, from every rank's heads.
@@ -158,12 +208,26 @@ class PseudoHeads(nn.Module):
 
     def collapsed(self, attended: Tensor) -> Tensor:
         """[T*P, h*d] to [T, h*d], summed over every rank's heads."""
+        if self.collapse_per_head:
+            own = attended.view(-1, self.pseudo_heads, self.heads, self.head_dim)
+            return (self.collapse.unsqueeze(-1) * own).sum(1).flatten(1)
         stacked = attended.reshape(-1, self.collapse.shape[1], self.head_dim)
         wide = self.wide_collapse if self._may_choose() else None
         heads = times_each(self.collapse, wide, stacked).flatten(1)
         if self.ranks > 1:
             heads = tensor_model_parallel_reduce_scatter(heads)
         return heads
+
+
+def _rows_loader(mine: slice, total: int) -> Callable[[Tensor, Tensor], None]:
+    """Loads some rows of a parameter that has one for each head."""
+
+    # vLLM finds the parameter among the arguments by this name when it reloads.
+    def load(param: Tensor, stored: Tensor) -> None:
+        check_shape("a parameter of each head", stored, (total, param.shape[1]))
+        param.data.copy_(stored[mine])
+
+    return load
 
 
 def widened(matrix: Tensor) -> Tensor | None:

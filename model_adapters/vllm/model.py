@@ -6,6 +6,7 @@ Not for: paged attention itself (`backend.py`) or training (`hf/modeling.py`).
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from vllm.v1.attention.selector import get_attn_backend
 from vllm.v1.kv_cache_interface import KVCacheSpec
 
-from model_adapters.config import IHA_KINDS, IHAConfig
+from model_adapters.config import IHA_KINDS, IHAConfig, LayerRecipe
 from model_adapters.errors import BackendError, CheckpointError
 from model_adapters.vllm import folding
 from model_adapters.vllm.backend import iha_backend
@@ -71,7 +72,8 @@ class IHAPagedAttention(Attention):
     def __init__(self, config: IHAConfig, layer: int, heads: int, kv_heads: int, **kw: Any) -> None:
         cache_dtype = kw["cache_config"].cache_dtype if kw["cache_config"] else "auto"
         base = base_backend(config.head_width, torch.get_default_dtype(), cache_dtype)
-        self.cache_shape = CacheShape(config.pseudo_heads(layer), config.window(layer))
+        recipe = config.recipe(layer)
+        self.cache_shape = CacheShape(**asdict(recipe.mask))
         self.base_backend = base
         self.has_both_kinds = len({kind in IHA_KINDS for kind in config.layer_kinds}) == 2
         self.model_pseudo_heads = config.num_pseudo_heads
@@ -81,7 +83,7 @@ class IHAPagedAttention(Attention):
         super().__init__(
             heads,
             config.head_width,
-            config.head_width**-0.5,
+            recipe.scale,
             num_kv_heads=kv_heads,
             per_layer_sliding_window=self.cache_shape.kernel_window,
             attn_backend=iha_backend(base, self.cache_shape),
@@ -135,9 +137,16 @@ class IHAAttention(PseudoHeads):
         attn_type: str = "decoder",
     ) -> None:
         index = extract_layer_index(prefix)
-        super().__init__(num_heads, num_kv_heads, config.head_width, config.pseudo_heads(index))
-        self.is_iha = config.layer_kinds[index] in IHA_KINDS
-        self.is_folded = self.is_iha and _is_folded(self.pseudo_heads, hidden_size, quant_config)
+        recipe = config.recipe(index)
+        super().__init__(
+            num_heads,
+            num_kv_heads,
+            config.head_width,
+            recipe.pseudo_heads,
+            collapse_per_head=recipe.collapse == "per_head",
+        )
+        self.recipe = recipe
+        self.is_folded = recipe.is_iha and _is_folded(recipe, hidden_size, quant_config)
         # Ranks share projections out by heads: a folded one's heads are P times as wide.
         width = config.head_width * (self.pseudo_heads if self.is_folded else 1)
         self.qkv_proj = QKVParallelLinear(
@@ -156,7 +165,8 @@ class IHAAttention(PseudoHeads):
             quant_config=quant_config,
             prefix=f"{prefix}.o_proj",
         )
-        self.must_mix = self.is_iha and not self.is_folded
+        self.must_mix = recipe.is_iha and not self.is_folded
+        self.add_norms_and_gate(config, index)
         if self.must_mix:
             self.add_mixing()
         self.rotary_emb: VirtualRotaryEmbedding | None = None
@@ -174,7 +184,7 @@ class IHAAttention(PseudoHeads):
             self.attn.after_loading = self.fill_blocks
 
     def forward(self, positions: Tensor, hidden_states: Tensor) -> Tensor:
-        """Project, mix, rotate, attend, collapse, project.
+        """Project, norm, mix, rotate, norm, attend, collapse, gate, project.
 
         Args:
             positions: [T].
@@ -186,7 +196,12 @@ class IHAAttention(PseudoHeads):
         qkv, _ = self.qkv_proj(hidden_states)
         attended = self._attended(positions, qkv)
         output: Tensor
-        output, _ = self.o_proj(self._heads(attended, len(qkv)))
+        heads = self._heads(attended, len(qkv))
+        if self.head_gate is not None:
+            heads = self.head_gate(heads.unflatten(1, (-1, self.head_dim)), hidden_states).flatten(
+                1
+            )
+        output, _ = self.o_proj(heads)
         return output
 
     def _attended(self, positions: Tensor, qkv: Tensor) -> Tensor:
@@ -202,18 +217,31 @@ class IHAAttention(PseudoHeads):
 
     def _pseudo_heads(self, qkv: Tensor) -> tuple[Tensor, ...]:
         """[T, projected] to [T*P, h*d] and twice [T*P, g*d]."""
+        if self.recipe.qk_norm == "head_before_mixing":
+            query, key, value = qkv.split(self.sizes, dim=-1)
+            qkv = torch.cat([*self._normed(query, key), value], dim=-1)
         if self.must_mix:
             return self.mix(qkv)
         own: tuple[Tensor, ...] = qkv.view(-1, sum(self.sizes)).split(self.sizes, dim=-1)
         return own
 
     def _rotated(self, positions: Tensor, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys of virtual tokens, turned in place."""
+        """Queries and keys of virtual tokens, turned in place, and normed if that comes last."""
         assert self.rotary_emb is not None
-        if self.pseudo_heads > 1:
-            positions = self.rotary_emb.virtual_positions(positions)
-        query, key = self.rotary_emb(positions, query, key)
+        if self.recipe.rope != "none":
+            if self.pseudo_heads > 1:
+                positions = self.rotary_emb.virtual_positions(positions)
+            query, key = self.rotary_emb(positions, query, key)
+        if self.recipe.qk_norm == "pseudo_head_after_rope":
+            query, key = self._normed(query, key)
         return query, key
+
+    def _normed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """[.., h*d] and [.., g*d], each head by itself."""
+        assert self.q_norm is not None
+        assert self.k_norm is not None
+        query = self.q_norm(query.unflatten(-1, (-1, self.head_dim))).flatten(-2)
+        return query, self.k_norm(key.unflatten(-1, (-1, self.head_dim))).flatten(-2)
 
     def _heads(self, attended: Tensor, tokens: int) -> Tensor:
         """[T*P, h*d] to what the output projection takes."""
@@ -227,7 +255,7 @@ class IHAAttention(PseudoHeads):
             "alpha_q": (heads, heads, pseudo),
             "alpha_k": kv_alpha,
             "alpha_v": kv_alpha,
-            "collapse": (heads, heads * pseudo),
+            "collapse": (heads, pseudo if self.collapse_per_head else heads * pseudo),
         }
 
     def arrange(self) -> None:
@@ -239,10 +267,12 @@ class IHAAttention(PseudoHeads):
         weight.copy_(folding.arrange_output(weight, self.heads, pseudo))
 
 
-def _is_folded(pseudo_heads: int, hidden: int, quant_config: object) -> bool:
+def _is_folded(recipe: LayerRecipe, hidden: int, quant_config: object) -> bool:
     config = get_current_vllm_config()
     quantization = None if quant_config is None else str(config.model_config.quantization)
-    return folding.is_folded(config.additional_config, pseudo_heads, hidden, quantization)
+    return folding.is_folded(
+        config.additional_config, recipe.pseudo_heads, hidden, quantization, recipe.unfoldable()
+    )
 
 
 class IHADecoderLayer(LlamaDecoderLayer):

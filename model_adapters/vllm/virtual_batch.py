@@ -3,10 +3,11 @@
 For: `backend.py`, whose metadata builders hand it to vLLM's own.
 Not for: kernels; imports nothing of vLLM.
 
-Two layouts, both exact for the virtual mask, windows included. "Together": the P virtual queries
-of a decoding token are one request of P query rows, as in prefill. "Apart": each is a request of
-one row with a length of its own, n*P + p + 1 for the p-th query of token n, over the same blocks;
-then kernels that split a long context among processors only for single rows do so.
+Two layouts. "Together": the P virtual queries of a decoding token are one request of P query rows,
+as in prefill. "Apart": each is a request of one row with a length of its own over the same blocks:
+n*P + p + 1 for the p-th query of token n under the virtual mask, where kernels that split a long
+context among processors only for single rows then do so; (n + 1)*P under the token mask, which a
+kernel's own causal mask cannot express. `layout` chooses.
 """
 
 import math
@@ -15,6 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from model_adapters.config import TOKEN, VirtualMask
+
+TOGETHER, APART, NARROWED = "together", "apart", "narrowed"
 
 # What counts tokens in a batch's metadata, over all supported vLLM releases.
 _COUNTS = ("num_actual_tokens", "max_query_len", "max_seq_len")
@@ -112,6 +117,37 @@ class DecodeKernel:
         return cost(apart=True) < cost(apart=False)
 
 
+def layout(mask: VirtualMask, kernel: DecodeKernel, requests: int, *, decodes: bool) -> str:
+    """The one call, or the few, of a stock kernel that a batch's attention is made of.
+
+    | causal | edge of the window | batch | calls |
+    |---|---|---|---|
+    | virtual | virtual or no window | decoding | apart where `decodes_apart`, else together |
+    | virtual | virtual or no window | other | together |
+    | virtual | token | any | narrowed: together, P times, with a window for each pseudo-head |
+    | token | token or no window | any | apart |
+
+    "virtual" with "token": pseudo-head p sees (W - 1)*P + p + 1 virtual tokens, which is another
+    window for each; the kernel runs once with each window and the rows of that pseudo-head are
+    kept. That costs P times the attention of a windowed layer.
+    "token": no row of a request sees less than the row after it of the same token, so that no
+    causal kernel takes them together; P*T requests of one row read keys and values once a row,
+    where a prompt's tiles read them once for many rows. A merge by log-sum-exp with each token's
+    own later keys would keep the tiles: CPU_ATTN and TRITON_ATTN of vLLM 0.32 do not return it.
+
+    Args:
+        mask: the layer's.
+        kernel: what bears on decoding.
+        requests: of the batch.
+        decodes: whether each has one token, and the virtual mask may be taken apart.
+    """
+    if mask.causal == TOKEN:
+        return APART
+    if mask.window_differs:
+        return NARROWED
+    return APART if decodes and kernel.decodes_apart(requests) else TOGETHER
+
+
 class VirtualCounts:
     """Lengths and starts of a batch's requests in virtual tokens, made once a step.
 
@@ -122,17 +158,24 @@ class VirtualCounts:
         pseudo_heads: P.
         requests: most requests of a batch.
         device: of the buffers.
+        by_token: whether all P queries of a token see as much as its last one.
 
     Attributes:
         owner: what the numbers are shared for; kept alive with them.
+        requests_of_rows: [rows] request of each row; None where the P rows of each follow.
     """
 
-    def __init__(self, pseudo_heads: int, requests: int, device: Any) -> None:
+    def __init__(
+        self, pseudo_heads: int, requests: int, device: Any, *, by_token: bool = False
+    ) -> None:
         self.pseudo_heads, self.requests = pseudo_heads, requests
         self.owner: Any = None
         self._buffers: dict[str, Tensor] = {}
         self._rows = torch.arange(requests * pseudo_heads + 1, dtype=torch.int32, device=device)
         self._offsets = torch.arange(1 - pseudo_heads, 1, dtype=torch.int32, device=device)
+        if by_token:
+            self._offsets.zero_()
+        self.requests_of_rows: Tensor | None = None
         # What the numbers were made of, and the builders that have had them.
         self._source: tuple[Any, ...] = ()
         self._served: set[int] = set()
@@ -147,7 +190,7 @@ class VirtualCounts:
         Args:
             tokens: vLLM's metadata of the batch.
             builder: number of the builder that asks.
-            apart: see the module; every request then has one token.
+            apart: see the module.
         """
         counts = tuple(getattr(tokens, name) for name in (*_COUNTS, "num_reqs"))
         source = (tokens.seq_lens, tokens.query_start_loc, *counts, apart)
@@ -157,7 +200,7 @@ class VirtualCounts:
         )
         if not same or builder in self._served:
             self._source, self._served = source, set()
-            self._made = self._apart(tokens) if apart else self._together(tokens)
+            self._made = self._split(tokens) if apart else self._together(tokens)
         self._served.add(builder)
         return self._made
 
@@ -172,6 +215,36 @@ class VirtualCounts:
             counts = getattr(tokens, name)
             made[name] = self._kept(name, len(counts), counts)
             torch.mul(counts, pseudo_heads, out=made[name])
+        return made
+
+    def _split(self, tokens: Any) -> dict[str, Any]:
+        # Padding included, every request has one token.
+        if tokens.max_query_len == 1 and tokens.num_actual_tokens == tokens.num_reqs:
+            self.requests_of_rows = None
+            return self._apart(tokens)
+        return self._rows_of_prompts(tokens)
+
+    def _rows_of_prompts(self, tokens: Any) -> dict[str, Any]:
+        """Each virtual token a request, where requests have any number of tokens.
+
+        No graph is recorded of such batches, so that nothing needs an address that stays.
+        """
+        pseudo_heads, count = self.pseudo_heads, tokens.num_actual_tokens
+        made = dict.fromkeys(name for name in (*_STALE, *_CPU_TENSORS) if hasattr(tokens, name))
+        starts, device = tokens.query_start_loc, tokens.seq_lens.device
+        sizes = starts[1:] - starts[:-1]
+        request = torch.arange(len(sizes), device=device)
+        request = torch.repeat_interleave(request, sizes, output_size=count)
+        index = torch.arange(count, device=device) - starts[request]
+        seen = (tokens.seq_lens - sizes)[request] + index + 1
+        lengths = (seen * pseudo_heads).unsqueeze(1) + self._offsets
+        rows = count * pseudo_heads
+        self.requests_of_rows = request.repeat_interleave(pseudo_heads)
+        made |= {"num_reqs": rows, "num_actual_tokens": rows, "max_query_len": 1}
+        made["seq_lens"] = lengths.flatten().to(tokens.seq_lens.dtype)
+        made["max_seq_len"] = tokens.max_seq_len * pseudo_heads
+        made["query_start_loc"] = torch.arange(rows + 1, dtype=starts.dtype, device=device)
+        made["query_start_loc_cpu"] = torch.arange(rows + 1, dtype=starts.dtype)
         return made
 
     def _apart(self, tokens: Any) -> dict[str, Any]:

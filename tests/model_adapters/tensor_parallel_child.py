@@ -2,10 +2,12 @@
 
 For: `test_vllm_tensor_parallel.py`, which runs it in a process of its own, because the ranks are
 processes and must be able to import the main module. Takes the number of key heads, of ranks, and
-what `iha_fold` is; folded layers are also held against one rank that mixes and collapses.
+what `iha_fold` is, and more fields of the configuration as JSON; folded layers are also held
+against one rank that mixes and collapses.
 Not for: pytest to collect.
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -22,11 +24,11 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
-def main(kv_heads: int, fold: str) -> None:
+def main(kv_heads: int, fold: str, changes: dict[str, Any]) -> None:
     """Run once; G = 1 is fewer key heads than ranks, so ranks hold copies."""
     from tiny_models import engine, generate, random_ids, tiny_model, worst_logprob
 
-    model = tiny_model(num_pseudo_heads=3, num_key_value_heads=kv_heads)
+    model = tiny_model(num_pseudo_heads=3, num_key_value_heads=kv_heads, **changes)
     folder = Path(tempfile.mkdtemp())
     model.save_pretrained(folder)
     prompts = [random_ids(length) for length in (1, 2, 17, 63, 129, 600)]
@@ -92,4 +94,4 @@ def exchanges(worker: Any) -> list[tuple[str, list[int]]]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[3])
+    main(int(sys.argv[1]), sys.argv[3], json.loads(sys.argv[4]))

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from model_adapters.config import VirtualMask
 from model_adapters.hf import attention
 from model_adapters.hf.attention import Span
 
@@ -24,7 +25,7 @@ def test_blocks_equal_the_whole(
     generator = torch.Generator().manual_seed(queries + past)
     query = torch.randn(2, 4, queries, 16, generator=generator)
     key, value = torch.randn(2, 2, 2, queries + past, 16, generator=generator)
-    span = Span(first_query=past, first_key=0, window=window, padding=None)
+    span = Span(first_query=past, first_key=0, sight=VirtualMask(1, window), padding=None)
     want, _ = attention.eager(query, key, value, span, 0.25)
     got = attention.sdpa(query, key, value, span, 0.25)
     assert (got - want).abs().max() < 1e-5
@@ -40,7 +41,7 @@ def test_gradients_are_those_of_the_whole(tokens: int, window: int | None) -> No
     inputs = [query, key[:, :2].clone(), value[:, :2].clone()]
     for one in inputs:
         one.requires_grad_()
-    span = Span(first_query=0, first_key=0, window=window, padding=None)
+    span = Span(first_query=0, first_key=0, sight=VirtualMask(1, window), padding=None)
     outputs = attention.sdpa(*inputs, span, 0.25), attention.eager(*inputs, span, 0.25)[0]
     assert (outputs[0] - outputs[1]).abs().max() < 1e-5
     got, want = (torch.autograd.grad(one, inputs, towards) for one in outputs)
@@ -55,7 +56,7 @@ def test_no_scores_are_formed_where_nothing_but_the_future_is_hidden(window: int
     """With every kernel that would form them forbidden, grouped heads and gradients."""
     query = torch.randn(1, 4, 300, 16, requires_grad=True)
     key, value = torch.randn(2, 1, 2, 300, 16)
-    span = Span(first_query=0, first_key=0, window=window, padding=None)
+    span = Span(first_query=0, first_key=0, sight=VirtualMask(1, window), padding=None)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
         attention.sdpa(query, key, value, span, 0.25).sum().backward()
     assert query.grad is not None
@@ -79,7 +80,7 @@ def test_dropout_goes_block_by_block(
     whole = functional.scaled_dot_product_attention
     monkeypatch.setattr(functional, "scaled_dot_product_attention", counted)
     query, key, value = torch.randn(3, 1, 2, 300, 16)
-    span = Span(first_query=0, first_key=0, window=None, padding=None)
+    span = Span(first_query=0, first_key=0, sight=VirtualMask(1), padding=None)
     attention.sdpa(query, key, value, span, 0.25, dropout=0.5)
     assert (len(sizes), sum(sizes)) == (calls, 300)
 
@@ -96,7 +97,7 @@ def test_padded_rows_ignore_padding_and_stay_finite() -> None:
     query, key, value = torch.randn(3, 2, 2, 9, 16, generator=torch.Generator().manual_seed(0))
     padding = torch.ones(2, 9, dtype=torch.bool)
     padding[1, :4] = False
-    span = Span(first_query=0, first_key=0, window=None, padding=padding)
+    span = Span(first_query=0, first_key=0, sight=VirtualMask(1), padding=padding)
     whole, weights = attention.eager(query, key, value, span, 0.25)
     blocks = attention.sdpa(query, key, value, span, 0.25)
     assert torch.isfinite(whole).all()
@@ -108,8 +109,8 @@ def test_padded_rows_ignore_padding_and_stay_finite() -> None:
 def test_keys_before_the_cache_are_not_asked_for() -> None:
     """A sliding cache starts late: first_key says where."""
     query, key, value = torch.randn(3, 1, 2, 20, 16, generator=torch.Generator().manual_seed(1))
-    whole = Span(first_query=0, first_key=0, window=5, padding=None)
-    late = Span(first_query=16, first_key=12, window=5, padding=None)
+    whole = Span(first_query=0, first_key=0, sight=VirtualMask(1, 5), padding=None)
+    late = Span(first_query=16, first_key=12, sight=VirtualMask(1, 5), padding=None)
     want = attention.sdpa(query, key, value, whole, 0.25)[:, :, 16:]
     got = attention.sdpa(query[:, :, 16:], key[:, :, 12:], value[:, :, 12:], late, 0.25)
     assert (got - want).abs().max() < 1e-6

@@ -90,13 +90,19 @@ def test_the_papers_shape_is_larger_with_llamas_gated_mlp() -> None:
     tokens=st.integers(1, 9),
     pseudo=st.integers(1, 4),
     window=st.none() | st.integers(1, 12),
+    kind=st.sampled_from([("virtual", "virtual"), ("virtual", "token"), ("token", "token")]),
+    less=st.integers(0, 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_pairs_and_states_are_those_of_the_definitions_mask(
-    tokens: int, pseudo: int, window: int | None
+    tokens: int, pseudo: int, window: int | None, kind: tuple[str, str], less: int
 ) -> None:
-    layer = LayerShape("iha_sliding", pseudo, window)
-    mask = visible(tokens, pseudo, window)
+    causal, edge = kind
+    slots = None
+    if window is not None and edge == "virtual" and less < pseudo:
+        slots = window * pseudo - less
+    layer = LayerShape("iha_sliding", pseudo, window, slots, causal, edge)
+    mask = visible(tokens, pseudo, window, slots=slots, causal=causal, edge=edge)
     assert layer.pairs(tokens) == mask.sum()
     assert layer.last_pairs(tokens) == mask[-pseudo:].sum()
     # The last virtual token sees a window of its own; the others are no further back.

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from model_adapters.vllm.virtual_batch import DecodeKernel, VirtualCounts, first_rows
+from model_adapters import naive
+from model_adapters.config import VirtualMask
+from model_adapters.vllm.virtual_batch import (
+    APART,
+    NARROWED,
+    TOGETHER,
+    DecodeKernel,
+    VirtualCounts,
+    first_rows,
+    layout,
+)
 
 FLASH_2 = DecodeKernel("FLASH_ATTN", 2, 32, 8, 2, 108)
 TRITON = DecodeKernel("TRITON_ATTN", 0, 20, 20, 2, 132, split_limit=8)
@@ -42,11 +52,49 @@ def test_rows_apart_see_what_their_place_in_the_token_lets_them() -> None:
 @pytest.mark.parametrize("size", [1, 63, 129, 1000])
 def test_rows_apart_are_the_last_rows_of_naive_attention_s_mask(size: int) -> None:
     """The p-th row of the newest token sees as many states as the mask lets it."""
-    from model_adapters import naive
-
     made = VirtualCounts(2, 1, "cpu").of(batch([0, 1], [size]), 1, apart=True)
     seen = naive.visible(size, 2, None)[-2:].sum(1)
     assert made["seq_lens"].tolist() == seen.tolist()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 63, 129, 1000])
+def test_rows_of_a_chunk_are_those_of_naive_attention_s_token_mask(chunk: int) -> None:
+    """A prompt's chunk after 7 tokens beside a decoding request, over whose blocks they run."""
+    pseudo, length = 3, 7 + chunk
+    tokens = batch([0, chunk, chunk + 1], [length, 20])
+    tokens.num_actual_tokens, tokens.max_query_len = chunk + 1, chunk
+    counts = VirtualCounts(pseudo, 4, "cpu", by_token=True)
+    made = counts.of(tokens, 1, apart=True)
+    seen = naive.visible(length, pseudo, None, causal="token")[7 * pseudo :].sum(1).tolist()
+    assert made["seq_lens"].tolist() == [*seen, 60, 60, 60]
+    rows = pseudo * (chunk + 1)
+    assert made["query_start_loc"].tolist() == list(range(rows + 1))
+    assert (made["num_reqs"], made["num_actual_tokens"], made["max_query_len"]) == (rows, rows, 1)
+    if chunk > 1:
+        assert counts.requests_of_rows is not None
+        assert counts.requests_of_rows.tolist() == [0] * (rows - pseudo) + [1] * pseudo
+    # Decoding alone, whose rows keep their addresses.
+    made = counts.of(batch([0, 1, 2, 2], [5, 1, 0]), 1, apart=True)
+    assert made["seq_lens"].tolist() == [15, 15, 15, 3, 3, 3, 0, 0, 0]
+    assert counts.requests_of_rows is None
+
+
+@pytest.mark.parametrize(
+    ("mask", "decodes", "wanted"),
+    [
+        (VirtualMask(2), True, APART),
+        (VirtualMask(2), False, TOGETHER),
+        (VirtualMask(2, 5), False, TOGETHER),
+        (VirtualMask(2, 5, edge="token"), True, NARROWED),
+        (VirtualMask(2, 5, edge="token"), False, NARROWED),
+        (VirtualMask(2, 5, causal="token", edge="token"), False, APART),
+        (VirtualMask(2, causal="token"), True, APART),
+    ],
+    ids=str,
+)
+def test_a_layout_for_each_mask(mask: VirtualMask, decodes: bool, wanted: str) -> None:
+    """FlashAttention 2 of few requests with grouped heads decodes the virtual mask apart."""
+    assert layout(mask, FLASH_2, 1, decodes=decodes) == wanted
 
 
 def test_too_many_rows_are_an_error() -> None:

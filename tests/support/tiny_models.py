@@ -56,6 +56,8 @@ def tiny_model(kinds: list[str] = MIXED, seed: int = 0, **changes: Any) -> IHALl
         if name.endswith(".bias"):
             # Zeros at first, which would hide a bias that is lost.
             torch.nn.init.normal_(parameter)
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            torch.nn.init.normal_(parameter, 1.0, 0.3)
     model.train(False)
     return model
 

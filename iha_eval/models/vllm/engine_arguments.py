@@ -167,7 +167,7 @@ def batched_tokens(config: Any, max_model_len: int, *, cpu: bool) -> int | None:
 
     def excess(tokens: int) -> int:
         return sum(
-            replace(layer, window=layer.window + batches * tokens).states(max_model_len)
+            replace(layer, window=layer.window + batches * tokens, slots=None).states(max_model_len)
             - layer.states(max_model_len)
             for layer in windowed
             if layer.window is not None

@@ -201,6 +201,8 @@ def equip(layers: Iterable[Any], vllm_config: Any) -> str | None:
         width=members[0].head_dim,
         ranks=members[0].ranks,
     )
+    if reason is None:
+        reason = next(filter(None, (layer.recipe.unfusable() for layer in members)), None)
     if reason is not None:
         logger.warning("%s is set, but %s: the usual path is taken", SWITCH, reason)
         return None
