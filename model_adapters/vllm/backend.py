@@ -159,7 +159,10 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
             self.aot_sliding_window = (-1, -1) if window is None else (window - 1, 0)
         if self.shape.window_differs:
             # Layers call with several windows, so that no schedule may count on one.
-            self.window_size, self.aot_schedule = -1, False
+            self.window_size = -1
+        if self.shape.window_differs or self.shape.causal == TOKEN:
+            # Nor has FlashAttention room for the schedule of more rows than there are requests.
+            self.aot_schedule = False
         scheduler = vllm_config.scheduler_config
         self._slots = torch.empty(0)
         self._most_slots = scheduler.max_num_batched_tokens

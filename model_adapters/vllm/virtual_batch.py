@@ -229,7 +229,8 @@ class VirtualCounts:
 
         No graph is recorded of such batches, so that nothing needs an address that stays.
         """
-        pseudo_heads, count = self.pseudo_heads, tokens.num_actual_tokens
+        # Padding has no request, and so no row.
+        pseudo_heads, count = self.pseudo_heads, int(tokens.query_start_loc_cpu[-1])
         made = dict.fromkeys(name for name in (*_STALE, *_CPU_TENSORS) if hasattr(tokens, name))
         starts, device = tokens.query_start_loc, tokens.seq_lens.device
         sizes = starts[1:] - starts[:-1]

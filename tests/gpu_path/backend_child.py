@@ -81,6 +81,9 @@ class Case:
     version: int = 3
     processors: int = 0
     dtype: torch.dtype = torch.float32
+    slots: int | None = None
+    causal: str = "virtual"
+    edge: str = "virtual"
 
 
 class Scene:
@@ -88,10 +91,12 @@ class Scene:
 
     def __init__(self, case: Case) -> None:
         torch.manual_seed(0)
-        self.case, self.shape = case, CacheShape(case.pseudo, case.window)
+        self.case = case
+        self.shape = CacheShape(case.pseudo, case.window, case.slots, case.causal, case.edge)
         FLASH.version = case.version
         # A hybrid model: this layer's window beside another one's.
-        own = (-1, -1) if case.window is None else (case.window * case.pseudo - 1, 0)
+        slots = self.shape.kernel_window
+        own = (-1, -1) if slots is None else (slots - 1, 0)
         FLASH.windows = {own, (99, 0)}
         backend = iha.iha_backend(BASES[case.base], self.shape)
         sizes: dict[str, Any] = {
@@ -147,7 +152,8 @@ class Scene:
             torch.randn(total * case.pseudo, heads, case.width).to(case.dtype)
             for heads in (case.heads, case.kv_heads, case.kv_heads)
         ]
-        mask = naive.visible(total, case.pseudo, case.window)
+        kind = {"slots": case.slots, "causal": case.causal, "edge": case.edge}
+        mask = naive.visible(total, case.pseudo, case.window, **kind)
         self.data[request], self.done[request], self.held[request] = draw, 0, []
         heads_first = [states.transpose(0, 1).double() for states in draw]
         query, key, value = heads_first
@@ -289,6 +295,33 @@ def flash_cases() -> dict[str, Case]:
     return cases
 
 
+def mask_cases() -> dict[str, Case]:
+    """Windows that are no multiple of P, windows by token, and the token mask."""
+    kinds: dict[str, dict[str, Any]] = {
+        "slots": {"window": 7, "slots": 13},
+        "edge": {"window": 7, "edge": "token"},
+        "edge-of-one": {"window": 1, "edge": "token"},
+        "token": {"causal": "token"},
+        "token-W7": {"window": 7, "causal": "token", "edge": "token"},
+    }
+    cases = {}
+    for name, kind in kinds.items():
+        for version in (2, 3):
+            for pseudo in (2, 3):
+                if pseudo == 3 and "slots" in kind:
+                    kind = kind | {"slots": 20}
+                case = Case(version=version, pseudo=pseudo, kv_heads=2, **kind)
+                cases[f"{name}-P{pseudo}-FA{version}"] = case
+        graphs = {"graphs": (1, 2, 4), "block": 8, "kv_heads": 2}
+        cases[f"{name}-graph"] = Case(**graphs, **kinds[name])
+        cases[f"{name}-padded"] = Case(padding=5, block=32, states_first=False, **kinds[name])
+        steps = (PREFILL[0], PREFILL[2], DECODE[0])
+        cases[f"{name}-triton"] = Case(
+            base="TRITON_ATTN", kv_heads=2, block=8, steps=steps, **kinds[name]
+        )
+    return cases
+
+
 def triton_cases() -> dict[str, Case]:
     """Few, because each takes seconds in the interpreter."""
     triton = Case(base="TRITON_ATTN", steps=(PREFILL[0], PREFILL[2], DECODE[0]))
@@ -351,8 +384,8 @@ def rows_see_the_whole_token() -> Undo:
     """All rows of a token are as long as its last one."""
     made = virtual_batch.VirtualCounts.__init__
 
-    def wrong(self: Any, *arguments: Any) -> None:
-        made(self, *arguments)
+    def wrong(self: Any, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
         self._offsets.zero_()
 
     return swapped(virtual_batch.VirtualCounts, "__init__", wrong)
@@ -409,7 +442,12 @@ def safely(case: Case) -> dict[str, Any]:
         return {"error": float("inf"), "schedules": 0}
 
 
-GROUPS = {"flash": flash_cases, "triton": triton_cases, "triton-more": triton_more_cases}
+GROUPS = {
+    "flash": flash_cases,
+    "masks": mask_cases,
+    "triton": triton_cases,
+    "triton-more": triton_more_cases,
+}
 
 
 def main() -> None:

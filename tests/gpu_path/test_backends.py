@@ -27,7 +27,7 @@ def run(*groups: str) -> list[Results]:
 @pytest.fixture(scope="module")
 def results() -> list[Results]:
     """One process for all: importing vLLM takes longer than most cases."""
-    return run("flash", "mutants", "triton")
+    return run("flash", "mutants", "triton", "masks")
 
 
 def wrong(results: Results, exact: float = EXACT) -> Results:
@@ -42,6 +42,17 @@ def test_flash_attention_is_exact(results: list[Results]) -> None:
     rounded = flash.pop("bfloat16")
     assert 1e-4 < rounded["error"] < 2e-2
     assert wrong(flash) == {}
+
+
+@pytest.mark.slow
+def test_every_kind_of_mask_is_exact(results: list[Results]) -> None:
+    """Windows in virtual tokens or by token, and the token mask: chunks, graphs, padding."""
+    masks = results[3]
+    assert len(masks) >= 35
+    assert wrong(masks) == {}
+    assert {name for name, row in masks.items() if row["apart"]} == {
+        name for name in masks if name.startswith("token")
+    }
 
 
 @pytest.mark.slow
