@@ -1,14 +1,16 @@
 """Which tensors a checkpoint has to hold, and in words, how what it holds differs.
 
-For: Llama and IHA checkpoints, whose state dicts follow from the configuration.
+For: IHA checkpoints and plain ones of `bases/`, whose state dicts follow from the configuration.
 Not for: other architectures, about whose tensors nothing is claimed.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig
 
+from model_adapters.bases import BASES
 from model_adapters.config import IHAConfig
 from model_adapters.hf.modeling import IHALlamaForCausalLM
 
@@ -19,16 +21,16 @@ IGNORED = (".rotary_emb.inv_freq",)
 
 
 def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | None:
-    """Name and shape of every tensor, or None where that does not follow from Llama's layout."""
-    kinds: dict[str, type[LlamaForCausalLM]] = {
-        "iha_llama": IHALlamaForCausalLM,
-        "llama": LlamaForCausalLM,
-    }
+    """Name and shape of every tensor, or None where that does not follow from a known layout."""
+    kinds = {base.model_type: base.causal_lm for base in BASES.values() if base.is_written}
+    kinds[IHAConfig.model_type] = IHALlamaForCausalLM
     # Quantized weights have other names and types, which their own loader knows.
     if config.model_type not in kinds or getattr(config, "quantization_config", None):
         return None
     with torch.device("meta"):
-        model = kinds[config.model_type](config)
+        # Any: Transformers types a model by the configuration of its own.
+        kind: Any = kinds[config.model_type]
+        model = kind(config)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 

@@ -10,6 +10,7 @@ from iha_eval.errors import UserError
 from iha_eval.util.yaml_section import Section, load
 from model_adapters.convert import ConversionError, MapMixing, NameMap, Rule, StateDictMap
 from model_adapters.convert.foreign_tensors import check_split, parse_axes
+from model_adapters.layout import IHA_TENSORS
 
 _KEYS = (
     "config",
@@ -17,6 +18,7 @@ _KEYS = (
     "strip_prefix",
     "first_layer",
     "same_names",
+    "identity",
     "iha",
     "tensors",
     "ignore",
@@ -38,12 +40,16 @@ def read_map(file: Path) -> tuple[StateDictMap, Path | None]:
     if not file.is_file():
         raise UserError(f"{file} is not there: give the path of a map, see examples/map.yaml.")
     top = Section(load(file), str(file), _KEYS)
+    identity = top.texts("identity", "write a list such as [alpha_v, collapse].") or ()
+    if not set(identity) <= set(IHA_TENSORS):
+        raise top.wrong("identity", f"write some of {', '.join(IHA_TENSORS)}.")
     names = NameMap(
         rules=_rules(top),
         ignore=top.texts("ignore", "write a list of patterns with *.") or (),
         strip_prefix=top.texts("strip_prefix", "write what names begin with, or a list.") or (),
         first_layer=_whole(top, "first_layer", 0) or 0,
         same_names=top.switch("same_names", False),
+        identity=identity,
     )
     inside = top.texts("inside", "write the key, or a list of keys, that leads to it.") or ()
     config = top.text("config", "write the path of a config.json, or of its folder.", "")

@@ -29,7 +29,7 @@ SUMMARY = "make an IHA checkpoint from a plain model or a foreign state dict, or
 _DESCRIPTION = """\
 iha-eval convert BASE --out DIR --pseudo-heads P [--schedule 4:1|all|LIST]
                  [--window W | --train-length N] [--init exact|paper|noisy] [--noise X] [--seed S]
-iha-eval convert CHECKPOINT --to-llama --out DIR
+iha-eval convert CHECKPOINT --to-plain --out DIR
 iha-eval convert --from-state-dict FILE --map MAP.yaml [--config CONFIG] --out DIR"""
 
 _UPCYCLE = ("pseudo_heads", "schedule", "window", "train_length", "init", "noise", "seed", "dtype")
@@ -67,10 +67,10 @@ def _check_mode(options: argparse.Namespace) -> None:
     foreign: tuple[str, ...] = _UPCYCLE
     if options.from_state_dict:
         mode = "--from-state-dict"
-        if options.base or options.to_llama:
+        if options.base or options.to_plain:
             raise UserError(
                 f"--from-state-dict {options.from_state_dict} is given beside "
-                f"{options.base or '--to-llama'}: a state dict is converted alone."
+                f"{options.base or '--to-plain'}: a state dict is converted alone."
             )
         if options.map is None:
             raise UserError(
@@ -78,11 +78,11 @@ def _check_mode(options: argparse.Namespace) -> None:
                 "examples/map.yaml."
             )
     else:
-        mode = "--to-llama" if options.to_llama else "a plain base"
-        foreign = (*_UPCYCLE, *_FOREIGN) if options.to_llama else _FOREIGN
+        mode = "--to-plain" if options.to_plain else "a plain base"
+        foreign = (*_UPCYCLE, *_FOREIGN) if options.to_plain else _FOREIGN
         if not options.base:
             raise UserError("nothing is named to convert: give BASE, or --from-state-dict FILE.")
-        if not options.to_llama and options.pseudo_heads is None:
+        if not options.to_plain and options.pseudo_heads is None:
             raise UserError("--pseudo-heads is missing: give P, the pseudo-heads per head.")
     for name in foreign:
         if getattr(options, name) is not None:
@@ -116,8 +116,8 @@ def _work(options: argparse.Namespace) -> "Callable[[output.Progress], Outcome]"
             options.from_state_dict, shape, options.out, plan, progress=progress
         )
     base = _located(options.base)
-    if options.to_llama:
-        return lambda progress: convert.to_llama(base, options.out, progress=progress)
+    if options.to_plain:
+        return lambda progress: convert.to_plain(base, options.out, progress=progress)
     given = {name: getattr(options, name) for name in _UPCYCLE}
     stated = {name: value for name, value in given.items() if value is not None}
     dtype = stated.pop("dtype", None)
@@ -217,7 +217,13 @@ def _parser() -> argparse.ArgumentParser:
         help="a Llama folder, hub name or GGUF file, or embedded-baseline",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
-    parser.add_argument("--to-llama", action="store_true", help="from IHA back to plain Llama")
+    parser.add_argument(
+        "--to-plain",
+        "--to-llama",
+        dest="to_plain",
+        action="store_true",
+        help="from IHA back to a plain model of its base",
+    )
     upcycle = parser.add_argument_group("from a plain model")
     upcycle.add_argument("--pseudo-heads", type=int, metavar="P", help="pseudo-heads per head")
     upcycle.add_argument(

@@ -8,16 +8,15 @@ sequence are read as memory allows; causality makes that the same as reading it 
 import math
 import time
 from collections.abc import Sequence as Items
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from iha_eval.verify.reading import Reading, ReadingRow, Sequence, row_of_logits
 from model_adapters import naive
+from model_adapters.bases import plain_as_iha
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.config import IHAConfig
-from model_adapters.errors import AdapterError
 
 NAME = "naive"
 # Scores, masked scores, weights, and one more while softmax works, in float32.
@@ -27,27 +26,8 @@ SHARE, MOST = 0.25, 2 * 2**30
 
 
 def configuration(checkpoint: Checkpoint) -> IHAConfig | None:
-    """The checkpoint's configuration as the naive implementation takes it; None if it cannot.
-
-    A plain Llama is an IHA model all of whose layers are "full".
-    """
-    config: Any = checkpoint.config
-    if isinstance(config, IHAConfig):
-        return config
-    if config.model_type != "llama" or getattr(config, "quantization_config", None):
-        return None
-    fields = config.to_dict() | {
-        "model_type": IHAConfig.model_type,
-        "num_pseudo_heads": 1,
-        "iha_layer_types": ["full"] * config.num_hidden_layers,
-        "iha_window": None,
-        "pseudo_rope": "virtual",
-    }
-    try:
-        return IHAConfig.from_dict(fields)
-    except AdapterError:
-        # Rotary frequencies that depend on the running length, which it does not know.
-        return None
+    """The checkpoint's configuration as the naive implementation takes it; None if it cannot."""
+    return plain_as_iha(checkpoint.config)
 
 
 def reach(config: IHAConfig, free: int) -> int:

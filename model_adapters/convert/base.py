@@ -1,4 +1,4 @@
-"""The plain model to start from: a Llama-architecture folder, or the reason why it is none.
+"""The plain model to start from: a folder of one of `bases/`, or the reason why it is none.
 
 For: what comes before a conversion; nothing is written. Not for: GGUF files (see `gguf.py`).
 """
@@ -11,6 +11,7 @@ from typing import Any
 from transformers import LlamaConfig, PretrainedConfig
 
 from model_adapters import checkpoint
+from model_adapters.bases import BASES
 from model_adapters.config import IHAConfig
 from model_adapters.convert import schedule
 from model_adapters.convert.errors import ConversionError
@@ -18,8 +19,6 @@ from model_adapters.convert.shards import Weights
 from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import describe_mismatch
 
-#: Model types whose layers are Llama's -> the one class of each that can be converted.
-ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
 #: More is a slip of the keyboard, and would fill the memory.
 MOST_PSEUDO_HEADS = 1024
 WEIGHT_TYPES = ("float32", "bfloat16", "float16", "float64")
@@ -31,13 +30,13 @@ class Base:
 
     Attributes:
         folder: Where it lies.
-        fields: Its `config.json`, in the terms of Llama's.
-        config: The same, parsed.
+        fields: Its `config.json`, in the terms of Llama's and of the IHA format.
+        config: The same, parsed; of a Mistral as a Llama's.
     """
 
     folder: Path
     fields: dict[str, Any]
-    config: LlamaConfig
+    config: PretrainedConfig
 
 
 def open_base(folder: Path) -> Base:
@@ -51,11 +50,11 @@ def open_base(folder: Path) -> Base:
     raw = stored_fields(folder)
     if problem := _unfit(raw, config):
         raise ConversionError(f"{folder}: {problem}")
-    if raw["model_type"] == "llama":
-        assert isinstance(config, LlamaConfig)
-        return Base(folder, raw, config)
-    fields = _as_llama(raw, config)
-    return Base(folder, fields, LlamaConfig.from_dict(fields))
+    base = BASES[raw["model_type"]]
+    fields = base.llama_fields(raw, config)
+    if not base.is_written:
+        config = LlamaConfig.from_dict(fields)
+    return Base(folder, fields, config)
 
 
 def check_weights(base: Base) -> checkpoint.Checkpoint:
@@ -140,19 +139,21 @@ def _unfit(raw: dict[str, Any], config: PretrainedConfig) -> str | None:
     """Why a model cannot be converted, or None."""
     kind = raw["model_type"]
     if isinstance(config, IHAConfig):
-        return "it is an IHA checkpoint already: make it plain with --to-llama first."
-    if kind not in ARCHITECTURES:
+        return "it is an IHA checkpoint already: make it plain with --to-plain first."
+    if kind not in BASES:
+        *others, last = BASES
         return (
             f"model_type is {kind!r}, whose layers are not Llama's: convert a checkpoint of type "
-            f"{' or '.join(ARCHITECTURES)}."
+            f"{', '.join(others)} or {last}."
         )
-    stated = raw.get("architectures") or [ARCHITECTURES[kind]]
+    wanted = BASES[kind].architecture
+    stated = raw.get("architectures") or [wanted]
     if not isinstance(stated, list):
-        return f'architectures is {stated!r} and no list: write ["{ARCHITECTURES[kind]}"].'
-    if stated != [ARCHITECTURES[kind]]:
+        return f'architectures is {stated!r} and no list: write ["{wanted}"].'
+    if stated != [wanted]:
         return (
             f"architectures is {stated}, but only a language model can be converted: save it as "
-            f"{ARCHITECTURES[kind]}."
+            f"{wanted}."
         )
     if raw.get("quantization_config"):
         return (
@@ -162,21 +163,8 @@ def _unfit(raw: dict[str, Any], config: PretrainedConfig) -> str | None:
     if raw.get("auto_map"):
         return (
             "auto_map says that code of its own defines the model: remove the field if it is "
-            f"exactly {ARCHITECTURES[kind]}."
-        )
-    if getattr(config, "sliding_window", None) is not None and kind == "mistral":
-        return (
-            f"sliding_window is {raw.get('sliding_window', config.sliding_window)}, so its own "
-            "layers have a window: set it to null if no input is going to be longer than that."
+            f"exactly {wanted}."
         )
     if getattr(config, "hidden_act", "silu") != "silu":
         return f"hidden_act is {config.hidden_act!r}, and IHA is served with 'silu' only."
-    return None
-
-
-def _as_llama(raw: dict[str, Any], config: PretrainedConfig) -> dict[str, Any]:
-    """Mistral's fields spelled out under Llama's names, as the defaults of the two differ."""
-    known = LlamaConfig().to_dict()
-    stated = {name: value for name, value in config.to_dict().items() if name in known}
-    kept: dict[str, Any] = {name: raw[name] for name in ("dtype", "torch_dtype") if name in raw}
-    return {**stated, **kept, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    return BASES[kind].unfit(raw, config)

@@ -1,12 +1,13 @@
-"""From IHA back to a plain Llama, where there is one that computes the same.
+"""From IHA back to a plain model, where there is one that computes the same.
 
-For: `iha-eval convert CHECKPOINT --to-llama`, and telling why a layer has no plain form.
+For: `iha-eval convert CHECKPOINT --to-plain`, and telling why a layer has no plain form.
 Not for: coming close to a layer that has none: that is refused.
 
 What has a plain form: attention without a window whose pseudo-heads all hold the same key. Then
 the last virtual query of a token sees P equal copies of every visible key; their values come in as
 their mean; and alpha and collapse, which are linear and act before rotation and after attention, go
-into the projections. With P = 1 that is every layer without a window.
+into the projections. With P = 1 that is every layer without a window. Where the base norms each
+head's queries and keys, which is not linear, their alphas have to be the identity.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from model_adapters import checkpoint
+from model_adapters.bases import PlainBase, plain_base
 from model_adapters.config import (
     IHA_FIELDS,
     IHA_KINDS,
@@ -44,9 +46,6 @@ from model_adapters.convert.output import (
 from model_adapters.layout import IHA_TENSORS
 from model_adapters.mixing import full_collapse
 
-#: Fields with which alone a layer is Llama's.
-LLAMA = {"qk_norm": "none", "qk_scale": 1.0, "head_gate_channels": None}
-
 
 @dataclass(frozen=True)
 class FoldMixing:
@@ -65,8 +64,8 @@ class FoldMixing:
     output: Tensor
 
 
-def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome:
-    """Write the plain Llama that computes what an IHA checkpoint does.
+def to_plain(source: Path, out: Path, *, progress: Progress = silent) -> Outcome:
+    """Write the plain model of its base that computes what an IHA checkpoint does.
 
     Args:
         source: Folder of the IHA checkpoint.
@@ -77,13 +76,16 @@ def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         What was made.
 
     Raises:
-        AdapterError: There is no such Llama, or the folder does not do; nothing is left behind.
+        AdapterError: There is no such model, or the folder does not do; nothing is left behind.
     """
     progress(CHECKING, 0, shards.size_on_disk(source))
     contents = checkpoint.read(source)
     config = contents.config
     if not isinstance(config, IHAConfig):
         raise ConversionError(f"{source} is no IHA checkpoint: it is plain already.")
+    base = plain_base(config)
+    if base is None:
+        raise ConversionError(f"{source} has no plain form: {_foreign_fields(config)}.")
     weights = shards.Weights(source)
     for layer in range(config.num_hidden_layers):
         _check_kind(config, layer)
@@ -98,11 +100,10 @@ def to_llama(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         edit = _Fold(config.head_width, mixings)
         progress(WRITING, 0, size)
         shards.rewrite(source, folder, edit, lambda count: progress(WRITING, count, size))
-        write_json(folder / "config.json", _plain_fields(source))
+        write_json(folder / "config.json", _plain_fields(source, base))
         copied, left = copy_companions(source, folder)
-        write_provenance(
-            folder, "to-llama", {"name": source.resolve().name, "fingerprint": contents.fingerprint}
-        )
+        origin = {"name": source.resolve().name, "fingerprint": contents.fingerprint}
+        write_provenance(folder, f"to-{base.model_type}", origin)
         progress(READING, 0, shards.size_of(folder))
         made = checked(folder, out)
     facts = {"layers": f"{config.num_hidden_layers} plain, {len(mixings)} of them IHA before"}
@@ -128,7 +129,14 @@ def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing
         raise _no_plain_form(
             layer, "collapse takes more than the last pseudo-head, and the others see less"
         )
-    return FoldMixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
+    mixing = FoldMixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
+    if config.qk_norm == "head_before_mixing":
+        for name, matrix in (("alpha_q", mixing.query), ("alpha_k", mixing.key)):
+            if not torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype)):
+                raise _no_plain_form(
+                    layer, f"{name} mixes heads after their norm, which no projection can"
+                )
+    return mixing
 
 
 class _Fold:
@@ -183,11 +191,8 @@ def _check_kind(config: IHAConfig, layer: int) -> None:
             layer,
             f"it is {kind!r} with a window of {config.window(layer)} tokens, which Llama lacks",
         )
-    for name, usual in LLAMA.items():
-        if getattr(config, name) != usual:
-            raise _no_plain_form(layer, f"{name} is {getattr(config, name)!r}, which Llama lacks")
     if kind in IHA_KINDS and config.pseudo_rope == "none":
-        raise _no_plain_form(layer, "pseudo_rope is 'none', and Llama's layers rotate")
+        raise _no_plain_form(layer, "pseudo_rope is 'none', and plain layers rotate")
     if config.pseudo_heads(layer) > 1 and config.pseudo_rope == "virtual":
         raise _no_plain_form(
             layer,
@@ -203,9 +208,16 @@ def _no_plain_form(layer: int, reason: str) -> ConversionError:
     )
 
 
-def _plain_fields(source: Path) -> dict[str, object]:
+def _plain_fields(source: Path, base: PlainBase) -> dict[str, object]:
     kept = {k: v for k, v in stored_fields(source).items() if k not in IHA_FIELDS + VARIANT_FIELDS}
-    return kept | {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    return kept | {"model_type": base.model_type, "architectures": [base.architecture]}
+
+
+def _foreign_fields(config: IHAConfig) -> str:
+    """What no base here has, for a sentence."""
+    names = ("qk_norm", "qk_norm_weight", "qk_scale", "head_gate_channels")
+    stated = [name for name in names if getattr(config, name) != getattr(IHAConfig, name)]
+    return f"{' and '.join(stated)} say of its layers what no plain architecture known here has"
 
 
 def _note(folded: set[int]) -> str:

@@ -35,7 +35,8 @@ from model_adapters.convert.output import (
     write_json,
     write_provenance,
 )
-from model_adapters.convert.rules import Move, NameMap, assign, some
+from model_adapters.convert.rules import Move, NameMap, Rule, assign, some
+from model_adapters.convert.to_iha import identity_alpha
 from model_adapters.layout import expected_shapes
 
 #: No shard is larger than this, unless one tensor is.
@@ -113,7 +114,9 @@ def from_state_dict(
         )
     state = open_state_dict(file, plan.inside)
     optional = [_HEAD] if config.tie_word_embeddings else []
-    moves, ignored = assign(list(state), shapes, optional, plan.names)
+    lacking = [name for name in shapes if name.rsplit(".", 1)[-1] in plan.names.identity]
+    moves, ignored = assign(list(state), shapes, optional + lacking, plan.names)
+    state, moves = _with_identities(lacking, moves, state, config)
     for move in moves:
         foreign_tensors.check(move, state[move.source])
     moves, tied = _untied(moves, state, config, shapes)
@@ -151,6 +154,31 @@ def from_state_dict(
             "with tokenizer= when you evaluate."
         )
     return Outcome(made, None, copied, left, facts, notes, rows)
+
+
+def _with_identities(
+    lacking: list[str], moves: list[Move], state: Mapping[str, Tensor], config: IHAConfig
+) -> tuple[Mapping[str, Tensor], list[Move]]:
+    """The state dict and the moves with identities for what the former has not."""
+    mapped = {move.target for move in moves}
+    dtype = next((state[move.source].dtype for move in moves), torch.float32)
+    made: dict[str, Tensor] = {}
+    for target in lacking:
+        name, pseudo = target.rsplit(".", 1)[-1], config.num_pseudo_heads
+        if target in mapped:
+            continue
+        if name == "collapse" and pseudo > 1:
+            raise ConversionError(
+                f"identity lists collapse, but there are {pseudo} pseudo-heads to take in: add a "
+                "rule that makes it."
+            )
+        heads = config.kv_heads if name in ("alpha_k", "alpha_v") else config.num_attention_heads
+        matrix = identity_alpha(heads, pseudo).to(dtype)
+        if name == "collapse":
+            matrix = matrix.new_ones(heads, 1) if config.collapse == "per_head" else matrix[..., 0]
+        made[f"(identity) {target}"] = matrix
+        moves = [*moves, Move(f"(identity) {target}", target, Rule(target, target))]
+    return {**state, **made}, moves
 
 
 def _shape_folder(shape: Path) -> Path:

@@ -4,7 +4,8 @@ For: one move at a time. Not for: names (see `rules.py`) or files.
 
 The axes of alpha and collapse are given by letters: `m` is the source head, `h` the destination
 head, `p` the pseudo-head. A group in parentheses is one axis that holds several, the last of them
-fastest. A tensor without `m` mixes no heads: destination head h reads head h alone.
+fastest. A tensor without `m` mixes no heads: destination head h reads head h alone. One without `p`
+is of a model with one pseudo-head per head.
 """
 
 import math
@@ -229,11 +230,12 @@ def parse_axes(text: str) -> AxisOrder:
     groups = tuple(group[1] or group[2] for group in _GROUP.finditer(text))
     letters = "".join(groups)
     whole = sum(len(group) + 2 * (len(group) > 1) for group in groups) == len(text)
-    if not whole or len(set(letters)) < len(letters) or not {"h", "p"} <= set(letters):
+    known = len(set(letters)) == len(letters) and "h" in letters and len(letters) > 1
+    if not whole or not known:
         raise ConversionError(
             f"axes {text!r} is no order of axes: use m (source head), h (destination head) and p "
             "(pseudo-head) once each, parentheses around those that share an axis, as in hpm or "
-            "h(mp); only m may be left out."
+            "h(mp); m may be left out, and p where there is one pseudo-head."
         )
     return AxisOrder(text, groups)
 
@@ -254,6 +256,13 @@ def rearrange(tensor: Tensor, axes: AxisOrder, name: str, heads: int, pseudo_hea
     Raises:
         ConversionError: Its shape does not go with the letters.
     """
+    if "p" not in axes.letters:
+        if pseudo_heads > 1:
+            raise ConversionError(
+                f"axes {axes.text!r} have no p, but there are {pseudo_heads} pseudo-heads: say "
+                "which axis holds them."
+            )
+        tensor, axes = tensor.unsqueeze(-1), AxisOrder(axes.text, (*axes.groups, "p"))
     sizes = {"m": heads, "h": heads, "p": pseudo_heads}
     wanted = [math.prod(sizes[letter] for letter in group) for group in axes.groups]
     if list(tensor.shape) != wanted:

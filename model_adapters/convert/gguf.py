@@ -17,9 +17,12 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from model_adapters.convert.base import ARCHITECTURES, WEIGHT_TYPES
+from model_adapters.convert.base import WEIGHT_TYPES
 from model_adapters.convert.errors import ConversionError
 from model_adapters.convert.rules import some
+
+# Whose files were compared with what Transformers makes of them.
+ARCHITECTURES = ("llama", "mistral")
 
 _NEEDED = ("gguf", "accelerate")
 # What a plain Llama consists of, under llama.cpp's names.

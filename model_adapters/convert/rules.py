@@ -54,6 +54,7 @@ class NameMap:
         strip_prefix: What names may begin with that means nothing.
         first_layer: Number of the first layer.
         same_names: Whether names that are ours already need no rule.
+        identity: IHA tensors that the state dict lacks and that are the identity, by last name.
     """
 
     rules: tuple[Rule, ...]
@@ -61,6 +62,7 @@ class NameMap:
     strip_prefix: tuple[str, ...] = ()
     first_layer: int = 0
     same_names: bool = False
+    identity: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

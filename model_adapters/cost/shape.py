@@ -1,14 +1,16 @@
 """The sizes that costs follow from: parameters, KV states, and FLOPs per token.
 
-For: Llama and IHA configurations; a multiply-add is 2 FLOPs. Not for: any other architecture, which
-is refused; for seconds; nor for how an engine lays states out in memory (`blocks.py`).
+For: IHA configurations and those of `bases/`; a multiply-add is 2 FLOPs.
+Not for: any other architecture, which is refused; for seconds; nor for how an engine lays states
+out in memory (`blocks.py`).
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from transformers import LlamaConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
+from model_adapters.bases import BASES
 from model_adapters.config import IHA_KINDS, TOKEN, VIRTUAL, IHAConfig, VirtualMask
 from model_adapters.errors import ConfigError
 
@@ -174,14 +176,13 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
     Raises:
         ConfigError: It is of an architecture whose costs are not known here.
     """
-    if config.model_type not in ("llama", IHAConfig.model_type):
+    known = [base.model_type for base in BASES.values() if base.is_written]
+    if config.model_type not in (*known, IHAConfig.model_type):
+        names = ", ".join(repr(name) for name in known)
         raise ConfigError(
             f"model_type is {config.model_type!r}, whose costs are not known: inspect a checkpoint "
-            "of model_type 'llama' or 'iha_llama'."
+            f"of model_type {names} or 'iha_llama'."
         )
-    assert isinstance(config, LlamaConfig)
-    assert config.head_dim is not None
-    assert config.num_key_value_heads is not None
     return ModelShape(
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
@@ -191,20 +192,23 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         vocabulary=config.vocab_size,
         tied=bool(config.tie_word_embeddings),
         attention_bias=bool(config.attention_bias),
-        mlp_bias=bool(config.mlp_bias),
+        mlp_bias=bool(getattr(config, "mlp_bias", False)),
         layers=tuple(_layers(config)),
         collapse=getattr(config, "collapse", "full"),
-        head_parameters=_head_parameters(config) if isinstance(config, IHAConfig) else 0,
+        head_parameters=_head_parameters(config),
     )
 
 
-def _head_parameters(config: IHAConfig) -> int:
-    heads = config.num_attention_heads
-    norms = {None: 0, "shared": 2, "per_head": heads + config.kv_heads}[config.qk_norm_weight]
-    return norms * config.head_width + heads * (config.head_gate_channels or 0)
+def _head_parameters(config: PretrainedConfig) -> int:
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    base = BASES.get(config.model_type)
+    variant = vars(config) if base is None else base.variant
+    counts = {None: 0, "shared": 2, "per_head": heads + kv_heads}
+    norms = counts[variant.get("qk_norm_weight")] * config.head_dim
+    return int(norms + heads * (variant.get("head_gate_channels") or 0))
 
 
-def _layers(config: LlamaConfig) -> Sequence[LayerShape]:
+def _layers(config: PretrainedConfig) -> Sequence[LayerShape]:
     if not isinstance(config, IHAConfig):
         return [LayerShape()] * config.num_hidden_layers
     return [

@@ -73,7 +73,7 @@ def small_floats(held: dict[str, torch.Tensor]) -> None:
 BAD: dict[str, tuple[Change, list[str]]] = {
     "another architecture": (
         fields(model_type="qwen2", architectures=["Qwen2ForCausalLM"]),
-        ["model_type is 'qwen2'", "llama or mistral"],
+        ["model_type is 'qwen2'", "llama, mistral or qwen3"],
     ),
     "no language model": (
         fields(architectures=["LlamaForSequenceClassification"]),
@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Change, list[str]]] = {
             iha_window=None,
             pseudo_rope="token",
         )(folder),
-        ["IHA checkpoint already", "--to-llama"],
+        ["IHA checkpoint already", "--to-plain"],
     ),
     "heads that keys do not divide": (fields(num_key_value_heads=3), ["num_key_value_heads is 3"]),
     "odd head": (fields(head_dim=7), ["config.json is not understood"]),

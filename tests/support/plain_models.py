@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from model_adapters import IHAConfig, naive
 
@@ -44,6 +51,30 @@ def save_plain(
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)
     model.to(dtype).save_pretrained(folder, max_shard_size=shard)
+    return folder
+
+
+def save_qwen3(folder: Path, **changes: Any) -> Path:
+    """A seeded Qwen3 whose norms are not ones."""
+    torch.manual_seed(0)
+    fields: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 1024,
+        "initializer_range": 0.2,
+        "tie_word_embeddings": True,
+        "attention_bias": True,
+    }
+    model = Qwen3ForCausalLM(Qwen3Config(**fields | changes))
+    for name, parameter in model.named_parameters():
+        if name.endswith(("norm.weight", ".bias")):
+            torch.nn.init.normal_(parameter, float(name.endswith("weight")), 0.3)
+    model.save_pretrained(folder)
     return folder
 
 

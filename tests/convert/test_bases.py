@@ -1,0 +1,108 @@
+"""What is put on a base other than Llama computes what that does, and goes back to its bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from plain_models import VOCABULARY, save_qwen3
+from safetensors.torch import load_file, save_file
+from tiny_models import engine, generate, worst_logprob
+from transformers import AutoModelForCausalLM, Qwen3Config
+
+from model_adapters import IHALlamaForCausalLM, checkpoint, naive
+from model_adapters.bases import BASES, plain_as_iha
+from model_adapters.convert import ConversionError, Recipe, to_plain, upcycle
+from model_adapters.cost import model_shape
+
+IDS = torch.randint(1, VOCABULARY, (1, 40), generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def logits(folder: Path) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    made: torch.Tensor = model(IDS).logits[0]
+    return made
+
+
+@pytest.fixture
+def qwen3(tmp_path: Path) -> Path:
+    return save_qwen3(tmp_path / "qwen3")
+
+
+@pytest.mark.parametrize("pseudo", [1, 3])
+def test_qwen3_becomes_iha_and_goes_back_to_its_own_bytes(
+    pseudo: int, qwen3: Path, tmp_path: Path
+) -> None:
+    iha, back = tmp_path / "iha", tmp_path / "back"
+    made = upcycle(qwen3, iha, Recipe(pseudo)).made
+    assert made.config.qk_norm == "head_before_mixing"
+    assert isinstance(AutoModelForCausalLM.from_pretrained(iha), IHALlamaForCausalLM)
+    assert (logits(iha) - logits(qwen3)).abs().max() < 1e-4
+    plain = to_plain(iha, back).made
+    assert plain.config.model_type == "qwen3"
+    stored = load_file(qwen3 / "model.safetensors")
+    returned = load_file(back / "model.safetensors")
+    assert stored.keys() == returned.keys()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in returned.items())
+    was, now = (Qwen3Config.from_pretrained(folder).to_dict() for folder in (qwen3, back))
+    told = {"_name_or_path", "transformers_version", "use_cache", "mlp_bias", "pretraining_tp"}
+    assert {k: v for k, v in was.items() if k not in told} == {
+        name: value for name, value in now.items() if name not in told
+    }
+
+
+@torch.no_grad()
+def test_the_naive_form_of_a_plain_qwen3(qwen3: Path) -> None:
+    contents = checkpoint.read(qwen3)
+    config = plain_as_iha(contents.config)
+    assert config is not None
+    weights = load_file(qwen3 / "model.safetensors")
+    made = naive.logits(weights, config, IDS[0].tolist())
+    assert (made - logits(qwen3)).abs().max() < 1e-4
+    shape = model_shape(contents.config)
+    assert shape.parameters == contents.num_parameters == model_shape(config).parameters
+
+
+def test_trained_alphas_have_no_plain_form_behind_a_norm(qwen3: Path, tmp_path: Path) -> None:
+    """They would have to come before it."""
+    iha = upcycle(qwen3, tmp_path / "iha", Recipe(1)).made.path
+    weights = load_file(iha / "model.safetensors")
+    weights["model.layers.1.self_attn.alpha_k"][0, 1, 0] = 0.5
+    save_file(weights, iha / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConversionError, match=r"layer 1 has no plain form: alpha_k mixes heads"):
+        to_plain(iha, tmp_path / "back")
+
+
+def test_a_model_with_steps_of_no_base_has_no_plain_form(qwen3: Path, tmp_path: Path) -> None:
+    iha = upcycle(qwen3, tmp_path / "iha", Recipe(1)).made.path
+    fields = json.loads((iha / "config.json").read_text())
+    (iha / "config.json").write_text(json.dumps(fields | {"qk_scale": 1.2}))
+    with pytest.raises(ConversionError, match=r"no plain form: .*qk_scale say"):
+        to_plain(iha, tmp_path / "back")
+
+
+def test_a_qwen3_with_windows_of_its_own_is_refused(tmp_path: Path) -> None:
+    folder = save_qwen3(
+        tmp_path / "windowed", use_sliding_window=True, sliding_window=8, max_window_layers=1
+    )
+    with pytest.raises(ConversionError, match=r"use_sliding_window is True.*set it to false"):
+        upcycle(folder, tmp_path / "iha", Recipe(2))
+
+
+@pytest.mark.long
+def test_qwen3_is_served_as_iha(qwen3: Path, tmp_path: Path) -> None:
+    """Against the plain model in Transformers."""
+    upcycle(qwen3, tmp_path / "iha", Recipe(2))
+    model = AutoModelForCausalLM.from_pretrained(qwen3, dtype=torch.float32)
+    prompts = [IDS[0, :length].tolist() for length in (1, 17, 40)]
+    with engine(tmp_path / "iha", max_num_batched_tokens=32) as llm:
+        outputs = generate(llm, prompts)
+    assert worst_logprob(model, prompts, outputs) < 1e-4
+
+
+def test_bases_are_short() -> None:
+    """One file each, of under 80 lines."""
+    folder = Path(__file__).parents[2] / "model_adapters" / "bases"
+    for name in BASES:
+        assert len((folder / f"{name}.py").read_text().splitlines()) < 80
