@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import tiny_config
 
 from model_adapters.errors import BackendError
 from model_adapters.vllm.fused import KERNEL, PLAIN, naive, packed
@@ -61,12 +62,13 @@ def test_another_release_s_cache_is_refused() -> None:
         cache_views(torch.zeros(5, 4, 16, 64), 64)
 
 
-def layer(batch: Any) -> Any:
+def layer(batch: Any, **changes: Any) -> Any:
     """What `equip` looks at of a served layer."""
     alphas = {name: getattr(batch.mixing, name) for name in ("alpha_q", "alpha_k", "alpha_v")}
     base = SimpleNamespace(get_name=lambda: "CPU_ATTN")
     attn = SimpleNamespace(base_backend=base, packed=None)
-    return SimpleNamespace(**alphas, attn=attn, head_dim=64, ranks=1)
+    recipe = tiny_config(**changes).recipe(0)
+    return SimpleNamespace(**alphas, attn=attn, head_dim=64, ranks=1, recipe=recipe)
 
 
 def engine_config(asked: object) -> Any:
@@ -99,6 +101,17 @@ def test_layers_keep_the_usual_path(
     assert one.attn.packed is None
     wanted = ["iha_fused is set, but the device is cpu: the usual path is taken"] if asked else []
     assert caplog.messages == wanted
+
+
+@pytest.mark.parametrize(
+    "changes", [{"qk_norm": "pseudo_head_after_rope"}, {"pseudo_rope": "none"}], ids=str
+)
+def test_layers_with_other_steps_keep_the_usual_path(
+    changes: dict[str, str], make_batch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The fused pass neither norms nor leaves a layer unrotated."""
+    assert equip([layer(make_batch(1), **changes)], engine_config("plain")) is None
+    assert f"iha_fused is set, but {next(iter(changes))} is" in caplog.text
 
 
 def test_a_model_without_such_layers() -> None:

@@ -27,8 +27,9 @@ from vllm.v1.attention.backend import CommonAttentionMetadata
 from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
 
 from model_adapters import naive
+from model_adapters.config import VirtualMask
 from model_adapters.vllm import backend as iha
-from model_adapters.vllm import cache_spec, virtual_batch
+from model_adapters.vllm import virtual_batch
 from model_adapters.vllm.cache_spec import CacheShape
 
 FLASH = gpu_on_cpu.FlashStandIns()
@@ -377,7 +378,7 @@ def buffers_not_kept() -> Undo:
 
 def window_of_w() -> Undo:
     """The scheduler gives up a token that the first virtual query still reaches into."""
-    return swapped(cache_spec.CacheShape, "kept_tokens", property(lambda shape: shape.window))
+    return swapped(VirtualMask, "kept_tokens", property(lambda mask: mask.window))
 
 
 def rows_see_the_whole_token() -> Undo:

@@ -65,7 +65,11 @@ def test_a_window_that_is_off_by_one_token_is_found(
     windowed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sound = naive.visible
-    monkeypatch.setattr(naive, "visible", lambda n, p, window: sound(n, p, window and window + 1))
+
+    def wider(tokens: int, pseudo: int, window: int | None, **kind: Any) -> Any:
+        return sound(tokens, pseudo, window and window + 1, **kind)
+
+    monkeypatch.setattr(naive, "visible", wider)
     _, verdict = verified(windowed)
     assert not verdict.agree
     assert verdict.sentence.startswith("DISAGREE: naive and Transformers")
