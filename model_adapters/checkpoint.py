@@ -7,7 +7,7 @@ Not for: loading weights into a model, converting, or resolving hub names to fol
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,6 +219,27 @@ def _check_fields(file: Path, raw: dict[str, Any]) -> None:
         )
     for name in ("rope_parameters", "rope_scaling"):
         _check_rope_fields(file, name, raw.get(name), layered="layer_types" in raw)
+    _check_rope_once(file, raw)
+
+
+def _check_rope_once(file: Path, raw: Mapping[str, Any]) -> None:
+    """Refuse two accounts of the rotary embedding, of which Transformers reads only one.
+
+    `rope_scaling` of older releases takes the place of all of `rope_parameters`, theta included.
+    """
+    whole = raw.get("rope_parameters") or {}
+    scaling = raw.get("rope_scaling") or {}
+    if whole and scaling and whole != scaling:
+        raise CheckpointError(
+            f"{file} has rope_scaling beside rope_parameters, which then counts for nothing, its "
+            "rope_theta included: write all of it into rope_parameters and remove rope_scaling."
+        )
+    theta, other = raw.get("rope_theta"), whole.get("rope_theta")
+    if None not in (theta, other) and theta != other:
+        raise CheckpointError(
+            f"{file} has rope_theta {_short(theta)} and, in rope_parameters, {_short(other)}: "
+            "remove the one that the model was not trained with."
+        )
 
 
 def _check_rope_fields(file: Path, name: str, rope: Any, *, layered: bool) -> None:

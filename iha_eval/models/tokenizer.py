@@ -62,6 +62,7 @@ class PromptTokenizer:
             else source.checkpoint.path
         )
         self.tokenizer = _load(self.folder, arguments)
+        self._think_end = self._end_of_thoughts()
 
     @property
     def eos_id(self) -> int | None:
@@ -161,7 +162,8 @@ class PromptTokenizer:
         end = self._arguments.think_end_token
         if end is None:
             return self.plain(ids)
-        text, number = (None, end) if isinstance(end, int) else (end, self._ids.get(end))
+        text = self._think_end
+        number = end if isinstance(end, int) else self._ids.get(end)
         places = [place for place, token in enumerate(ids) if token == number]
         if places:
             return self.plain(ids[places[-1] + 1 :]).lstrip()
@@ -170,21 +172,40 @@ class PromptTokenizer:
             return whole.rpartition(text)[2].lstrip()
         # Without an end there is an answer only where no thought was begun.
         start = self._think_start
-        begun = request.in_thought or (start is None and whole) or (start and start in whole)
+        if start is None:
+            return None if whole else whole
+        # A start that is a special token shows among the tokens alone.
+        begun = request.in_thought or start in whole or self._ids.get(start) in ids
         return None if begun else whole
 
     def in_thought(self, prompt: str) -> bool:
         """Whether a prompt ends inside a thought, which chat templates may begin."""
-        start, end = self._think_start, self._arguments.think_end_token
-        if start is None or not isinstance(end, str):
+        start, end = self._think_start, self._think_end
+        if start is None or end is None:
             return False
         return prompt.rfind(start) > prompt.rfind(end)
 
     @property
     def _think_start(self) -> str | None:
         """What begins a thought, such as `<think>` for `</think>`; None where that is not known."""
+        end = self._think_end
+        return end.replace("/", "", 1) if end is not None and "/" in end else None
+
+    def _end_of_thoughts(self) -> str | None:
+        """Text of what ends a thought; None where no thoughts are expected.
+
+        Raises:
+            UserError: it was given as an id that no token has.
+        """
         end = self._arguments.think_end_token
-        return end.replace("/", "", 1) if isinstance(end, str) and "/" in end else None
+        if not isinstance(end, int):
+            return end
+        if not 0 <= end < len(self.tokenizer):
+            raise UserError(
+                f"think_end_token={end} is the id of no token of {self.folder}, which has "
+                f"{len(self.tokenizer)}: give the token's text, such as </think>, or its id."
+            )
+        return str(self.tokenizer.convert_ids_to_tokens(end))
 
     def stops(self, words: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Stop strings, apart: those to look for in the text, and ids of those that are tokens.

@@ -117,7 +117,14 @@ def _placed(model: Model, base: Path) -> Model:
 
 def _place(name: str, value: object, base: Path) -> object:
     """A folder that exists, absolute; the name of anything else as it stands."""
-    if name not in _PLACES or not isinstance(value, str):
+    if name not in _PLACES or value is None:
+        return value
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UserError(
+            f"{name} {shorten(repr(value), 200)} is no name and no path: give a folder or a name "
+            "on the hub."
+        )
+    if isinstance(value, int):
         return value
     try:
         folder = base / Path(value).expanduser()

@@ -138,6 +138,9 @@ def test_no_change_of_a_configuration_ends_in_a_traceback(
         ("quantization_config", "int4"),
         ("rope_parameters", {"full_attention": {"rope_theta": 1e6}}),
         ("rope_parameters", {"rope_type": "default", "rope_theta": -1}),
+        # Beside the rope_parameters that the checkpoint has.
+        ("rope_theta", 123.0),
+        ("rope_scaling", {"rope_type": "linear", "factor": 4.0}),
     ],
     ids=str,
 )

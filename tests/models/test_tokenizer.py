@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from lm_eval.models.huggingface import HFLM
+from transformers import AutoTokenizer
 
 from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import Sampling
@@ -146,6 +147,44 @@ def test_a_thought_may_end_with_a_special_token(llama: Path, end: str | int) -> 
     ids = text.encode("so 5?<|end|> 7", add_special_tokens=False)
     assert text.answer(request, ids, cut=False).text == "7"
     assert text.answer(request, ids[:5], cut=True).text == ""
+
+
+@pytest.fixture
+def thinking(copy: Path) -> Path:
+    """A tokenizer in which both marks of a thought are special tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
+    tokenizer.save_pretrained(copy)
+    return copy
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize(
+    ("generated", "prompt", "stated"),
+    [
+        ("[THINK]maybe 5?", "Q", ""),
+        ("[THINK]maybe 5?[/THINK] 7", "Q", "7"),
+        ("maybe 5?", "Q[THINK]", ""),
+        ("It is 7.", "Q[THINK][/THINK]", "It is 7."),
+        ("It is 7.", "Q", "It is 7."),
+    ],
+    ids=["open", "ended", "begun", "begun, ended", "none"],
+)
+def test_marks_of_a_thought_may_be_special_tokens_that_text_does_not_show(
+    thinking: Path, by_id: bool, generated: str, prompt: str, stated: str
+) -> None:
+    end: str | int = "[/THINK]"
+    if by_id:
+        end = AutoTokenizer.from_pretrained(thinking).convert_tokens_to_ids(end)
+    text = text_of(thinking, think_end_token=end)
+    request = GenerateRequest(0, "t", 0, 0, pack([1]), Sampling(9), text.in_thought(prompt))
+    ids = text.encode(generated, add_special_tokens=False)
+    assert text.answer(request, ids, cut=True).text == stated
+
+
+def test_an_end_of_thoughts_that_is_no_token_is_refused(llama: Path) -> None:
+    with pytest.raises(UserError, match="think_end_token=99999999 is the id of no token"):
+        text_of(llama, think_end_token=99_999_999)
 
 
 def test_stops_that_are_special_tokens_are_told_by_id(llama: Path) -> None:

@@ -175,6 +175,17 @@ def test_a_night_of_the_future_is_not_gone_on_with_and_hides_none(nights: FakeNi
     assert night.id != ahead.id
 
 
+@pytest.mark.parametrize("name", ["pretrained", "tokenizer"])
+@pytest.mark.parametrize("value", [{"a": 1}, ["gpt2"], [], 1.5, True, float("inf")], ids=str)
+def test_a_checkpoint_that_is_no_text_is_refused_before_the_night(
+    name: str, value: object, nights: FakeNights
+) -> None:
+    model = {"model_args": {"pretrained": "gpt2"}}
+    models = {"iha": {"model_args": {"pretrained": "gpt2", name: value}}, "baseline": model}
+    with pytest.raises(UserError, match=f"{name} .* is no name and no path"):
+        jobs(nights, models=models)
+
+
 @pytest.mark.parametrize(
     ("pretrained", "fit"),
     [("gpt2", True), ("org/name", True), ("a/b/c", False), ("./x", False), ("/no/such", False)],
