@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import tiny_config
 from torch import Tensor
 
+from model_adapters import CheckpointError, naive
 from model_adapters.vllm import mixing
 from model_adapters.vllm.mixing import (
     FEW_PRODUCTS,
@@ -252,3 +254,47 @@ def test_few_tokens_are_multiplied_in_float32(
 def test_there_is_nothing_to_widen_in_float32_and_off_the_cpu() -> None:
     assert widened(torch.zeros(2, 2)) is None
     assert widened(torch.zeros(2, 2, dtype=torch.bfloat16, device="meta")) is None
+
+
+@pytest.mark.parametrize(("kv_heads", "ranks"), [(4, 1), (4, 2), (2, 4), (1, 2)])
+def test_ranks_collapse_norm_and_gate_their_own_heads(
+    kv_heads: int, ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collapse per head, and a norm and a gate for each head, need nothing of other ranks."""
+    fields: dict[str, Any] = {
+        "head_dim": WIDTH,
+        "num_key_value_heads": kv_heads,
+        "qk_norm": "head_before_mixing",
+        "qk_norm_weight": "per_head",
+        "head_gate_channels": 12,
+        "collapse": "per_head",
+    }
+    config, pseudo, tokens = tiny_config(**fields), 2, 9
+    attended, hidden = random(4, tokens * pseudo, WIDTH), random(tokens, 64)
+    collapse, gates, norms = random(4, pseudo), random(4, 12), random(kv_heads, WIDTH)
+    monkeypatch.setattr(mixing, "get_tensor_model_parallel_world_size", lambda: ranks)
+    wanted = naive.collapse_per_head(attended, collapse)
+    gated = wanted * (hidden[:, :12] @ gates.T).sigmoid().unsqueeze(-1)
+    for rank in range(ranks):
+        monkeypatch.setattr(mixing, "get_tensor_model_parallel_rank", lambda rank=rank: rank)
+        layer = PseudoHeads(4, kv_heads, WIDTH, pseudo, collapse_per_head=True)
+        layer.add_mixing()
+        layer.add_norms_and_gate(config, 0)
+        parameters: dict[str, Any] = dict(layer.named_parameters())
+        for name, stored in (
+            ("collapse", collapse),
+            ("head_gate.weight", gates),
+            ("k_norm.weight", norms),
+        ):
+            parameters[name].weight_loader(parameters[name], stored)
+        layer.collapse.requires_grad_(False)
+        own, count = layer.own_heads, 4 // ranks
+        virtual = attended[own].permute(1, 0, 2).reshape(tokens * pseudo, count * WIDTH)
+        heads = layer.collapsed(virtual).unflatten(1, (count, WIDTH))
+        torch.testing.assert_close(heads, wanted[:, own])
+        assert layer.head_gate is not None
+        torch.testing.assert_close(layer.head_gate(heads, hidden), gated[:, own])
+        first = rank * kv_heads // ranks
+        assert torch.equal(parameters["k_norm.weight"], norms[first : first + layer.kv_heads])
+        with pytest.raises(CheckpointError, match=r"config.json asks for \[4, 12\]"):
+            parameters["head_gate.weight"].weight_loader(parameters["head_gate.weight"], norms)

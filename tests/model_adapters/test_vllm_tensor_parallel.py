@@ -107,7 +107,7 @@ def serve(kv_heads: int, ranks: int, fold: str, **changes: Any) -> dict[str, str
         env=os.environ | allowed,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]
