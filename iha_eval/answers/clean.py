@@ -137,7 +137,7 @@ def _plain(sign: str) -> str:
 _LAYOUT = re.compile(
     r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])"
     r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|boldmath|bf|rm|it|tt|sf|sl|em"
-    r"|bfseries|tiny|small|normalsize|large|Large|LARGE|huge|Huge|mathstrut|strut|nonumber|notag)"
+    r"|bfseries|blacksquare|qed|tiny|small|normalsize|large|Large|LARGE|huge|Huge|mathstrut|strut|nonumber|notag)"
     r"(?![A-Za-z])"
     r"|\\(?:hspace|vspace|phantom|vphantom|hphantom|label|tag)\*?\s*\{[^{}]*\}"
 )
@@ -159,7 +159,9 @@ _ALIGNED = re.compile(
 _NEW_ROW = re.compile(r"\\(?:newline|cr|tabularnewline)(?![A-Za-z])")
 
 #: A comma between groups of three digits that cannot be anything but a separator.
-_SURE_COMMA = re.compile(r"(?<=\d)(?:\{,\}\s*|,\s*\\!\s*|\\!\s*,\s*|\\,\s*)(?:\\!)*(?=\d{3}(?!\d))")
+_SURE_COMMA = re.compile(
+    r"(?<=\d)(?:\{,\}\s*|,\s*\\!\s*|\\!\s*,\s*|\\,\s*|,\\,(?=0))(?:\\!)*(?=\d{3}(?!\d))"
+)
 _COMMA_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACE_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])")
 _MARK_NUMBER = re.compile(r"(?<![\d.,'])\d{1,3}(?:'\d{3})+(?![\d,'])")
@@ -203,15 +205,17 @@ def _counted(count: re.Match[str]) -> str:
     return f"\\binom{{{several}}}{{{some}}}" + f" \\cdot {some}!" * (how == "P")
 
 
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 #: Names and signs that are typed where LaTeX has a command.
 _TYPED = (
     (re.compile(r"\\?(?<![A-Za-z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![A-Za-z\\])sqrt(?![A-Za-z])"), r"\\sqrt "),
+    (re.compile(r"\\text\{ ?(-?(?:pi|infinity)) ?\}"), r" \1 "),
     (re.compile(r"(?<![A-Za-z\\])(?:pi|Pi)(?![A-Za-z])"), r"\\pi "),
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(rf"(?<![A-Za-z\\])(?!min |max )({FUNCTIONS})(?![A-Za-z]|$)"), r"\\\1 "),
     (re.compile(rf"\\text\{{ ?({FUNCTIONS}) ?\}}"), r"\\\1 "),
-    (re.compile(r"(\\mathbb ?\{? ?R ?\}?) ?-(?= ?\\\{)"), r"\1\\setminus "),
+    (re.compile(r"(\\mathbb ?\{? ?R ?\}?|[)\]]) ?-(?= ?\\\{)"), r"\1\\setminus "),
     (re.compile(r"\\mathbb\{R\} ?(?:\^|_) ?\{? ?(?:\+|> ?0) ?\}?"), r"(0,\\infty)"),
     (
         re.compile(
@@ -230,6 +234,17 @@ _TYPED = (
     (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)|(?<=\d) [xX] (?=\d)"), r"\\cdot "),
     (re.compile(r"(?<=\d) ?\\text ?\{ ?[xX] ?\} ?(?=10 ?\^)"), r"\\cdot "),
     (re.compile(r"(?<=[\d}]) ?\\b?mod(?![A-Za-z])"), r"\\bmod "),
+    (re.compile(r"(?<=\d) ?\\text ?\{ ?to ?\} ?(?=\d)"), ":"),
+    # 11:30 AM, May 5th, and a reason behind a word.
+    (
+        re.compile(r"(?<=:\d\d) ?(?:\\text ?\{)? ?([ap])\.? ?m\.?(?: ?\})?$", re.IGNORECASE),
+        lambda half: f"\\text{{{half[1].lower()}.m.}}",
+    ),
+    (
+        re.compile(rf"(?:\\text ?\{{ ?)?\b({_MONTHS}) ?\}}? ?(\d{{1,2}})(?:st|nd|rd|th)? ?\}}?$"),
+        r"\\text{\1 \2}",
+    ),
+    (re.compile(r"^\\text ?\{ ?(yes|no),? (?:since|because|as)\b.*", re.I), r"\\text{\1}"),
     # Combinations and arrangements: ^4C_2, {}_4P_2.
     (_COUNTED, lambda count: _counted(count)),
 )
@@ -258,12 +273,12 @@ _JOINT = re.compile(
     rf"|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
 )
 _PAIRED = re.compile(
-    r"^(?:\\text ?\{ ?)?(?:either|both|about|approximately|roughly|exactly|only|just|a total of)"
-    r"(?: ?\} ?| )",
+    r"^(?:\\text ?\{ ?)?(?:either|both|about|approximately|roughly|exactly|only|just|a total of"
+    r"|(?:positive|(?:the )?number)(?=[ }]*[-\d.\\]))(?: ?\} ?| )(?=.)",
     re.IGNORECASE,
 )
 _UNITED = re.compile(
-    r"\\bigcup(?![A-Za-z])|\\text ?\{ ?U ?\}|(?<=[)\]}]) ?U ?(?=[(\[]|\\\{|\\left)"
+    r"\\bigcup(?![A-Za-z])|\\text ?\{ ?(?:U|union) ?\}|(?<=[)\]}]) ?U ?(?=[(\[]|\\\{|\\left)"
 )
 #: Values with nothing but a wide space between them are a list.
 _WIDE = re.compile(
@@ -314,7 +329,7 @@ _TELLING = re.compile(
     r"\b(?:thousand|hundred|million|billion|trillion|mil|mille|mln|bln|score|gross|dozen|lakh|lac"
     r"|crore|k|mod|modulo|not|or|oder|wrong|false|true|incorrect|correct|is|are|(?:a|arc)?(?:sin|cos"
     r"|tan)|cot|sec|csc|log|sqrt|over|plus|minus|negative|ten|minimum|maximum|upward|onward"
-    r"|squared|cubed|base|half|halve|third|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
+    r"|squared|cubed|doubled|tripled|base|half|halve|third|quarter|fourth|fifth|choose|below|above|under|more|less|fewer|greater|most|least|remainder"
     r"|factorial|short|but|than|down|into|if|for|when|mal|fach|times|th|st|nd|rd)s?\b"
     r"|[\u6216\u5230\u4e0a\u4e0b\u591a\u5c11\u4e0d\u5206\u500d\u8d1f]",
     re.IGNORECASE,
@@ -374,7 +389,7 @@ _REPHRASED = re.compile(
     r"^.*\\text ?\{[ ,;]*(?:i\. ?e\.|that is|in other words|(?:or )?equivalently|namely)[ ,]*\}"
 )
 _LABEL = re.compile(
-    r"\\text ?\{(?: ?(?:the|set|of|all|lines?|plane|equation|points?|interval|values?"
+    r"\\text ?\{(?: ?(?:there|the|set|of|all|lines?|plane|equation|points?|interval|values?"
     r"|numbers?|circle|real|is|are|given|by|we|get|have|hence|so|thus|therefore|roots?|remainder"
     r"|solutions?))+[ ,]*\}"
     r"(?= ?[^ =<>\\]| ?\\[^lgni])|"
@@ -389,7 +404,7 @@ _LEADING_TEXT = re.compile(
 _LETTERS = re.compile(r"\\text ?\{ ?([A-Z](?: ?(?:,|and|or) ?[A-Z])+) ?\}")
 _CHOICE = re.compile(
     r"\(?\\?(?:text ?\{)? ?\(?([A-Z])\)? ?\}?\)|\\text ?\{ ?\(([a-h])\) ?\}"
-    r"|\\text ?\{ ?(?:option|choice|graph|answer):? ?\(?([A-H])\)? ?\}",
+    r"|(?:\\text ?\{ ?)?(?:option|choice|graph|answer):? ?\(?([A-H])\)? ?\}?",
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(
@@ -397,13 +412,18 @@ _NEGATIVE = re.compile(
     r"|\\text ?\{ ?(?:negative|minus) ?\}|(?<=[-+])(\\text ?\{ ?\})",
     re.IGNORECASE,
 )
-_OUTWARD = re.compile(r"([\][])([^\[\](){}]*,[^\[\](){}]*)([\][])")
+_OUTWARD = re.compile(r"([\][])([^\[\](){}]*[,;][^\[\](){}]*)([\][])")
 
-_WORDS = "two three four five six seven eight nine ten eleven twelve"
-_BASES = {word: str(number) for number, word in enumerate(_WORDS.split(), start=2)} | {
-    "sixteen": "16"
+_SMALL = (
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
+    "|sixteen|seventeen|eighteen|nineteen"
+)
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+#: Word -> number.
+_SPELLED = {word: number for number, word in enumerate(_SMALL.split("|"))} | {
+    word: 10 * number for number, word in enumerate(_TENS.split("|"), start=2)
 }
-_NUMBER_BASE = "(" + "|".join(_BASES) + r"|\d+)"
+_NUMBER_BASE = "(" + "|".join(_SPELLED) + r"|\d+)"
 _BASE = re.compile(
     rf"_ ?(?:\{{ ?)?\(? ?(?:\\text ?\{{ ?)?\(?(?:base ?)?{_NUMBER_BASE} ?\)? ?\}}?\)? ?\}}? ?$"
     rf"|(?<=[\dA-F)]) ?\\text ?\{{ ?\(?(?:in )?base ?[- ]?{_NUMBER_BASE} ?\)? ?\}} ?$"
@@ -418,11 +438,34 @@ _AND_A_PART = re.compile(
     r"(?<=\d) ?(?:\\text ?\{ ?)?and (a|one|two|three) (half|halves|quarter|third)s?\b ?\}?"
 )
 _PARTS = {"a": 1, "one": 1, "two": 2, "three": 3, "half": 2, "halves": 2, "quarter": 4, "third": 3}
+_DOLLARS_AND_CENTS = re.compile(
+    r"(?<![\w.,$])\$?(\d[\d,]*)(?: ?(?:\\text ?\{)? ?dollars?)?,? and ?\}? ?(\d\d)"
+    r" ?(?:\\text ?\{)? ?cents?\b ?\}?"
+)
+_BELOW_100 = rf"(?:(?:{_TENS})(?:[- ](?:{_SMALL[5:].partition('|ten')[0]}))?|{_SMALL})"
+_IN_WORDS = re.compile(
+    r"(?:\\text ?\{ ?)?(-|(?:minus|negative) )? ?"
+    rf"((?:{_BELOW_100} (?:(?:hundred )?thousand|hundred)(?: and)? ?)*{_BELOW_100}?)("
+    rf"(?: {_UNITS})?)[ .]*\}}?",
+    re.IGNORECASE,
+)
 
 
 def with_parts(text: str) -> str:
-    """With digits for what words add to a number: 12 1/2 for "12 and a half"."""
+    """With digits for what words add to a number: 12 1/2 for "12 and a half", and for dollars."""
+    text = _DOLLARS_AND_CENTS.sub(r"\1.\2", text)
     return _AND_A_PART.sub(lambda part: f" {_PARTS[part[1]]}/{_PARTS[part[2]]}", text)
+
+
+def in_digits(text: str) -> str:
+    """A text that is nothing but a number in words and its unit, with digits; else the text."""
+    match = _IN_WORDS.fullmatch(text.strip())
+    words = re.findall(r"[a-z]+", match[2].lower().replace(" and", "")) if match else []
+    total = part = 0
+    for word in words:
+        part = part * 100 if word == "hundred" else part + _SPELLED.get(word, 0)
+        total, part = (total + 1000 * part, 0) if word == "thousand" else (total, part)
+    return f"{'-' * bool(match[1])}{total + part}{match[3]}" if match and words else text
 
 
 def clean(text: str) -> str:
@@ -446,6 +489,7 @@ def clean(text: str) -> str:
     text = _BARE_FONT.sub(r" \1", _REPHRASED.sub(" ", text))
     text = _spaced(_without_fonts(text))
     text = _worded(_unwrapped(_trimmed(_LED.sub(" ", text))))
+    text = in_digits(text)
     text = _spaced(_TRIG_DEGREES.sub(r"\\\1(\\frac{\2\\pi}{180})", text))
     text = _DEGREES.sub(" ", _PI_DEGREES.sub(r"\1 \\cdot \\frac{\\pi}{180}", text))
     text = _trimmed(_spaced(_SIGNS.sub(" ", text)))
@@ -496,7 +540,7 @@ def _worded(text: str) -> str:
 
 def _base(match: re.Match[str]) -> str:
     named = str(next(filter(None, match.groups()))).lower()
-    return _BASES.get(named, named)
+    return str(_SPELLED.get(named, named))
 
 
 def _large(match: re.Match[str]) -> str:
@@ -563,13 +607,21 @@ def _in_font(font: str, inner: str) -> str:
         return f" {bare} " if as_text else f"{{{inner}}}"
     if as_text or _WORDY.search(inner) or font == "mathrm":
         name = re.fullmatch(FUNCTIONS, bare)
-        return f"\\{bare} " if name else f"\\text{{{inner.replace('$', ' ')}}}"
+        words = re.sub(r"\\?\$", " ", inner)
+        return f"\\{bare} " if name else f"\\text{{{words}}}"
     return f"{{{inner}}}"
+
+
+def _joint(match: re.Match[str]) -> str:
+    if any(match.groups()):
+        return " \\lor "
+    together = re.match(r" ?[A-Za-z] ?(?:[<>]|\\[gl])", match.string[match.end() :][:5])
+    return " \\land " if together and "," not in match[0] else " , "
 
 
 def _joined(text: str) -> str:
     r"""With a comma for "and" and `\lor` for "or", and with one sign for a union."""
-    text = _JOINT.sub(lambda match: " \\lor " if any(match.groups()) else " , ", text)
+    text = _JOINT.sub(_joint, text)
     text = _UNITED.sub(r"\\cup ", text)
     if text[:1] == "]" or text[-1:] == "[":
         # Written ]a, b[ where an end is left out.

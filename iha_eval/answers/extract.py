@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from iha_eval.answers.clean import LONGEST, ascii_math, is_unit, with_parts
+from iha_eval.answers.clean import LONGEST, ascii_math, in_digits, is_unit, with_parts
 from iha_eval.answers.read import Expression, read, solved
 
 #: How a data set's answers look: a number (GSM8K) or any math (MATH).
@@ -56,6 +56,7 @@ _THOUGHT_END = re.compile(
 _NEXT_TURN = re.compile(
     r"^[#* \t]{0,6}(?:User|Human|USER|HUMAN)\*{0,2} ?:"
     r"|^#{2,4}[ \t]*(?:Instruction|Human|User|Input)s?\b|^(?:user|human)[ \t]*$"
+    r"|(?<=[.!?\d])(?:Human|User): ?(?=[^\n]{1,500}?Assistant:)"
     r"|^Here(?:'s| is) (?:another|a similar|a new|the next) (?:\w+ )?"
     r"(?:problem|question|exercise)\b",
     re.M,
@@ -71,7 +72,11 @@ _NUMBERED_PROBLEM = re.compile(
     r"(?: \d|(?: [Ss]tatement)?\**:?[ \t]*$)",
     re.M,
 )
-_NEXT_PROBLEM = re.compile(r"^[#* \t]{0,8}(?:Problem|Question|Exercise|Q)\*{0,2}[:.]", re.M)
+_NEXT_PROBLEM = re.compile(
+    r"^[#* \t]{0,8}(?:(?:Problem|Question|Exercise|Q|\u95ee\u9898)\*{0,2}[:.\uff1a])", re.M
+)
+#: It may be the only end of an answer that nothing states, unless a first one came before.
+_SECOND_PROBLEM = re.compile(r"^[#* \t]{0,8}(?:Problem|Question) ?([12])\*{0,2}[:.]", re.M)
 _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|hmm+|if|suppose|assum\w+|might|could|guess|possibly|unless|whether)\b",
     re.IGNORECASE,
@@ -87,7 +92,6 @@ _BOX = re.compile(r"\\?(?:boxed|fbox|framebox)(?![a-zA-Z])\s*")
 _BOX_START = re.compile(r"\\boxed|\\fbox|\\framebox|(?<![A-Za-z\\])boxed(?=\{)")
 _BARE = re.compile(r"[-+]?[\d\\(\[.][^$\n]*|[a-zA-Z](?=\s*(?:\$|$))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-#: The question's "put your answer in \\boxed{}", repeated.
 #: Characters before and behind a box that are looked at.
 _AROUND = 300
 _OPEN_ARGUMENT = r"\\(?:sqrt(?:\[\w+\])?|[dt]?frac(?:\{[^{}]*\})?)\{"
@@ -139,8 +143,9 @@ _LINK = (
     + r"|\s?(?::=|=>|=|:|->|\u2192|\u21d2)|\s[-\u2013\u2014](?=\s))"
 )
 _STATED = re.compile(
-    rf"\b(?:answers?|final result|final value)\b[*_\"'\]) ]{{0,10}}{_LINK}[\s:*_]*+"
-    rf"|^\W{{0,6}}(?:ans\b\.?|(?:final )?(?:result|answer)[*_ ]{{0,5}}(?={_LINK}|\s?\n))"
+    r"\b(?:answers?|final (?:result|value)|correct (?:option|choice))\b[*_\"'\]) ]{0,10}"
+    rf"{_LINK}[\s:*_]*+"
+    rf"|^\W{{0,6}}(?:ans\b\.?|final(?=:)|(?:final )?(?:result|answer)[*_ ]{{0,5}}(?={_LINK}|\s?\n))"
     rf"[*_ ]{{0,5}}(?:{_LINK})?[\s:*_]*+"
     r"|(?:\u7b54\u6848|\u7b54\u3048|\u7b54|\ub2f5|\uc815\ub2f5)\s?"
     r"(?:\u662f|\u4e3a|\u70ba|\u306f|\uc740|\ub294|\uff1a|:|\u3011)[\s:\uff1a*]*+"
@@ -152,7 +157,7 @@ _STATED = re.compile(
 )
 _HASHES = re.compile(r"^[ \t>]{0,4}#{3,6}[ \t]*([^\n#][^\n]*)|####[ \t]*([^\n#][^\n]*)", re.M)
 _HEADING = re.compile(
-    r"[*_\s]*(?:\d{1,2}[.)]\s+[*_]*[A-Za-z]|\d{1,2}\s*:\s*[A-Za-z]"
+    r"[*_\s]*(?:\d\ufe0f?\u20e3|\d{1,2}[.)]\s+[*_]*[A-Za-z]|\d{1,2}\s*:\s*[A-Za-z]"
     r"|(?:step|part|case|method|section|phase|day|week|option|approach|stage|example|problem|question"
     r"|note|check|verif\w+|round|table|figure|lemma|claim|no|none|not)\b)",
     re.IGNORECASE,
@@ -173,9 +178,25 @@ _COUNTS = re.compile(
 )
 _SENTENCE_END = re.compile(r"\.(?=\s|$|[*\"'])|[;!?](?=\s|$)|\n|<\||</|\u3002")
 _REASON = re.compile(
-    r"\s(?:because|since|where|which|when|as|so|if|per|obtained|attained|achieved|reached)\b"
+    r"\s(?:because|since|where|which|when|as|so|if|per|obtained|attained|achieved|reached"
+    r"|(?<=,\s)not)\b"
 )
 _ASIDE = re.compile(r",\s(?!\d)|\s\((?!\d+\)?$)|(?<=[\w)]):\s|;\s")
+_BY_CASES = re.compile(r"\bif\b.*\b(?:if|otherwise)\b")
+#: What says that there is no answer.
+_NO_ANSWER = re.compile(
+    r"(?<!which )(?<!that )(?<!where )(?<!when )(?:\b(?:there (?:is|are)|has|have) no"
+    r" (?:(?:real|integer|valid|such|positive) )*solutions?(?: exists?)?|\bcan(?:not|'t)"
+    r" (?:be )?(?:determined?|solved?)\b[^.]{0,80})\W{0,5}$",
+    re.IGNORECASE,
+)
+#: A sentence about what is not so.
+_SUPPOSED = re.compile(
+    r"(?:^|(?<=[.?!]\s))(?:(?:if|suppose) (?:the|our|my) answer\b"
+    r"|(?:if|suppose|assume)\b[^.\n]{0,200}?\b(?:contradiction|impossible)\b)(?:[^.\n]|\.\d)*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_STEP = re.compile(r"^\W*(?:step|problem|question) \d+\W", re.IGNORECASE)
 _NOTHING = re.compile(r"not\b[^,;]*$")
 _NOT_BUT = re.compile(r"not\b.{0,100}?\bbut\b(?: rather)?\s*")
 _LETTER_CHOICE = re.compile(
@@ -192,21 +213,25 @@ _CIRCUMSTANCE = re.compile(
     r",? ?(?:which |and )?(?:is )?(?:at|when|where|attained|achieved|reached|occurs"
     r"|occurring|since|because|while|whereas|though|although)\b(?:(?!\b(?:is|are|equals)\b)[^.$])*$"
 )
+_RESULT = re.compile(rf"{_STATED.pattern}|^{_CONCLUSION.pattern}[^\n]*\d", re.I | re.M)
 _AFTERTHOUGHT = re.compile(r"[\s>*_-]{0,6}(?:this is because|note that|check:)", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*")
-_ASSIGNED = re.compile(r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|)\s?=(?!>)\s?([^=\n]{1,200})$")
+_BOLD_TAG = re.compile(r"<(b|strong|em|i|u|mark)>([^<>\n]{1,200})</\1>", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    r"(?:^|[\s$(])([A-Za-z](?:_?\w|'|\([a-z]\))?|(?!\s?=\s?[a-z]$))\s?=(?!>)\s?([^=\n]{1,200})$"
+)
 _TIDY = " \t*_\"'`:"
 #: A result that nothing but what it is for stands behind: = $36 on 5 gifts.
 _EQUALS_SOMETHING = re.compile(
-    r"=\s*(\$?\d[\d.,]*(?: [a-z]+){0,3} (?:on|in|for|after|from|with|per|by|at|over|of)"
-    r" [^.,;:=]*)\.?$"
+    r"(?:=\s*|\b(?:pays?|makes?|earns?|spends?|saves?) (?=\$))(\$?\d[\d.,]*(?: [a-z]+){0,3}"
+    r" (?:on|in|for|after|from|with|per|by|at|over|of) [^.,;:=$]*)\.?$"
 )
 _ENTRY = r"(?:[A-Za-z]\s?=\s?)?[-+]?(?:\d|\\)[^\s,;]{0,40}"
 _LISTED = re.compile(rf"(?:^|\s)({_ENTRY}(?:, ?{_ENTRY})*,?\s(?:and|or)\s{_ENTRY})$")
 _FORMULA = re.compile(
     r"(?=.*[-\d+*/^\\])(?:[\[(][^\[\]()]*[\])]|[-+(]?[\d\\a-z(][^ ]*+(?: ?[-+*/^=,] ?[^ ]++)*+)"
 )
-_ONE_WORD = re.compile(r"[\w().,/^+-]{1,40}")
+_ONE_WORD = re.compile(r"(?:[Oo]ption )?[\w().,/^+-]{1,40}")
 _GIVING = re.compile(
     r".*\b(?:is|are|at|equals?|be|gives?(?: us)?|get|obtain|have)\s+(?:therefore |thus )?"
     r"([^\s].{0,60})$"
@@ -242,7 +267,7 @@ def extract(text: str, kind: Kind, cut: bool = False) -> str | None:
         cut: Whether its budget ended it. Then only what states an answer counts, and no last word
             that may be half written.
     """
-    text = _own(text)
+    text = _own(_BOLD_TAG.sub(r"**\2**", text))
     boxed, after = _boxes(text)
     if boxed is None or _CORRECTION.search(text, after, after + _LINE):
         tail = text[max(after, len(text) - _TAIL) :]
@@ -271,6 +296,9 @@ def _own(text: str) -> str:
     text = _without_thoughts(_first_turn(text))
     turn = _NEXT_TURN.search(text, len(text) - len(text.lstrip()) + 1)
     text = text[: turn.start()] if turn else text
+    second = _SECOND_PROBLEM.search(text)
+    if second and second[1] == "2" and re.search(r"\d", text[: second.start()]):
+        text = text[: second.start()]
     for statement in islice(_statements(text), _STATEMENTS):
         if _hedged(text, statement):
             continue
@@ -445,7 +473,7 @@ def _stated_answer(tail: str, kind: Kind, cut: bool) -> str | None:
     if hashed is not None and kind == "number":
         if _LABELED.search(hashed) or _COUNTS.fullmatch(hashed):
             return ""
-        numerals = numbers(hashed.rpartition("=")[2][:_LINE])
+        numerals = numbers(in_digits(re.split(r"=|\bcosts?\b", hashed)[-1][:_LINE]))
         if numerals:
             return numerals[0] or ""
     if after is not None:
@@ -464,14 +492,18 @@ def _hashed(tail: str, alone: bool) -> str | None:
         tail: The end of the text.
         alone: Whether any line with a number will do if the text ends with it.
     """
-    lines: list[str] = []
+    lines: list[tuple[str, int]] = []
     for hashes in _HASHES.finditer(tail):
-        line = (hashes[1] or hashes[2])[:_LINE]
+        line = in_digits((hashes[1] or hashes[2])[:_LINE])
         ends = alone and not tail[hashes.end() : hashes.end() + 200].strip()
         answers = _HASHED.match(line) or (ends and re.search(r"\d", line))
         if answers and not _HEADING.match(line) and not line.rstrip(" *").endswith(":"):
-            lines.append(line)
-    return lines[-1] if lines else None
+            lines.append((line, hashes.end()))
+    line, end = lines[-1] if lines else ("", 0)
+    numeral = _NUMERAL.search(line)
+    sentence = numeral is not None and not is_unit(line[numeral.end() :])
+    # "#### 2 steps are needed" with a result behind it is a heading.
+    return None if not line or (sentence and _RESULT.search(tail, end)) else line
 
 
 def _after_statement(tail: str) -> str | None:
@@ -495,10 +527,10 @@ def _sentence(text: str) -> str:
 def _stated_number(after: str) -> str | None:
     """The number in what follows "answer is"; empty if it is no single one."""
     sentence = _sentence(_unfenced(after)) or _sentence(after.partition("\n")[2].lstrip())
-    if _LABELED.search(sentence):
+    if _LABELED.search(sentence) or _BY_CASES.search(sentence):
         return ""
     clause = _ASIDE.split(_REASON.split(sentence, maxsplit=1)[0], maxsplit=1)[0]
-    for piece in (clause, sentence):
+    for piece in (in_digits(clause), sentence):
         numerals = numbers(piece.rpartition("=")[2]) or numbers(piece)
         if numerals:
             return numerals[0] or ""
@@ -513,6 +545,8 @@ def _unfenced(text: str) -> str:
 def _stated_math(after: str, cut: bool) -> str | None:
     """The answer in what follows "answer is"."""
     after = _unfenced(after)
+    if _BY_CASES.search(_sentence(after)):
+        return _sentence(after)
     choice = _LETTER_CHOICE.match(after)
     if choice and (
         after[: choice.end()].strip()[-1:] in ").:" or "\n" in after[choice.end() :][:3]
@@ -553,6 +587,10 @@ def _number_in_box(boxed: str) -> str | None:
 
 def _concluded(tail: str, kind: Kind) -> str | None:
     """The answer of the last line that has one; for math, of the last one that concludes."""
+    tail = _SUPPOSED.sub("", tail).rstrip()
+    nothing = _NO_ANSWER.search(tail[-200:])
+    if nothing:
+        return nothing[0] if kind == "math" else None
     if kind == "number":
         return _concluded_number(tail)
     pieces = affirmed(tail, passages(tail))
@@ -596,7 +634,7 @@ def _concluded_number(tail: str) -> str | None:
 
 
 def _without_questions(line: str) -> str:
-    sentences = re.split(r"(?<=[.?!])\s", line)
+    sentences = re.split(r"(?<=[.?!])\s", _STEP.sub("", line))
     return " ".join(sentence for sentence in sentences if not sentence.endswith("?"))
 
 
@@ -802,7 +840,6 @@ _LETTER_FACTOR = re.compile(
     r"(?<![\w.,])(\d[\d.,]*)\s?(mil|mln|mn|bn|[MBK])(?![\w'^/&])|(\$\s?\d[\d.,]*)\s?([mb])(?![A-Za-z])"
 )
 _LETTERS = {"m": "million", "b": "billion", "k": "thousand"}
-_DOLLARS_AND_CENTS = re.compile(r"(?<![\w.,$])\$?(\d[\d,]*)(?: dollars?)?,? and (\d\d) cents?\b")
 _SIGN_WORD = re.compile(
     r"(?<=\d)\s(plus|minus|times|divided by|multiplied by)\s(?=\$?\d)", re.IGNORECASE
 )
@@ -852,7 +889,6 @@ def _plain_numbers(text: str) -> str:
         text = pattern.sub(lambda match: separator.sub("", match[0]), text)  # noqa: B023
     text = _FULL_HOUR.sub(r"\1", _ZERO_CENTS.sub("", text))
     text = with_parts(_AND_A_FRACTION.sub(r"\1 \2", text))
-    text = _DOLLARS_AND_CENTS.sub(r"\1.\2", text)
     text = _LETTER_FACTOR.sub(_with_factor, text)
     text = _SIGN_WORD.sub(lambda sign: f" {_SIGN_WORDS[sign[1].lower()[:3]]} ", text)
     return _NEGATIVE.sub("-", re.sub(" {2,}", " ", text))

@@ -166,8 +166,9 @@ _VOWEL = re.compile("[aeiou]", re.IGNORECASE)
 _PLAIN = re.compile(r"-?[1-9]\d*(?:\.\d+)?")
 #: A choice of a test, in front of what it says.
 _CHOICE = re.compile(
-    r"\\(?:text|textbf|textrm|mathrm|mathbf) ?\{ ?\(?([A-Z])[).:]{1,2} ?\}[\s~\\]*(?=[^\s~\\}])"
-    r"|\\text ?\{ ?\(?([A-H])[).:] ?(?=[^{}]+\}$)|\(?([A-H])(?:\)|[.:] )\s*(?=[^\s,)])"
+    r"(?:\\(?:text|textbf|textrm|mathrm|mathbf) ?\{ ?\(?([A-Z])[).:]{1,2} ?\}[\s~\\]*(?=[^\s~\\}])"
+    r"|\\text ?\{ ?\(?([A-H])[).:] ?(?=[^{}]+\}$)|\(?([A-H])(?:\)|[.:] )\s*(?=[^\s,)]))"
+    r"(?! ?(?:or|and|,|&))"
 )
 #: Intervals of a set that are looked at.
 _LARGEST_SET = 40
@@ -211,10 +212,15 @@ _AND_A_FRACTION = re.compile(
 #: The letter of a point.
 _LETTERED = re.compile(r"^[A-Z]'? ?(?=(?:\\left)?\()")
 _OTHER_ANGLE = re.compile(r"(?<![A-Za-z])rad(?:ian)?s?(?![A-Za-z])|['\u2032]")
+#: Unit -> what names another one in an answer, and what one of that is worth.
+_MONEY = {
+    "cent": (re.compile(r"\\\$|dollar"), Fraction(100)),
+    "dollar": (re.compile(r"^(?!.*(?:\\\$|dollar)).*\bcents?\b"), Fraction(1, 100)),
+}
 _PERCENT = re.compile(r"^(?!.*\\approx|.*=).*(?:%|\bper ?cent)\W*$")
 
 
-def fitting(answer: str, gold: Shape, degrees: bool = False) -> Shape | None:
+def fitting(answer: str, gold: Shape, unit: str = "") -> Shape | None:
     r"""The shape of an answer, of what it is about where the gold answer shows that.
 
     Where the gold answer is no equation, an answer A = B is B, or A if B is a bare name; what
@@ -224,15 +230,19 @@ def fitting(answer: str, gold: Shape, degrees: bool = False) -> Shape | None:
     Args:
         answer: As for `read`.
         gold: The shape of the gold answer.
-        degrees: Whether that is an angle in degrees, so that one in another unit does not equal it.
+        unit: What `unit_of` says about it, so that the number of another unit does not equal it.
     """
     answer = answer.strip()
     if len(answer) > LONGEST:
         return None
     if _PLAIN.fullmatch(answer):
         return read(answer)
-    if degrees and _OTHER_ANGLE.search(answer):
+    if unit == "degree" and _OTHER_ANGLE.search(answer):
         return expression(answer)
+    other, worth = _MONEY.get(unit, (None, Fraction()))
+    if other and other.search(answer):
+        amount = getattr(read(answer), "value", None)
+        return expression(answer, None if amount is None else amount * worth)
     letter = len(gold.form) == 1 and gold.form.isalpha()
     choice = _CHOICE.match(answer)
     if choice and letter:
@@ -256,9 +266,10 @@ def fitting(answer: str, gold: Shape, degrees: bool = False) -> Shape | None:
     return shape if stated else solved(answer) or shape
 
 
-def is_in_degrees(gold: str) -> bool:
-    """Whether a gold answer says that it is an angle in degrees."""
-    return "\\circ" in gold or "\N{DEGREE SIGN}" in gold or "degree" in gold
+def unit_of(gold: str) -> str:
+    """The unit of a gold answer if it makes a difference: degree, cent or dollar."""
+    names = {"degree": r"\\circ|\xb0|degree", "cent": r"\bcents?\b", "dollar": r"\\\$|dollar"}
+    return next((unit for unit, pattern in names.items() if re.search(pattern, gold)), "")
 
 
 def _is_share(gold: Shape) -> bool:
@@ -288,15 +299,15 @@ def solved(answer: str) -> Shape | None:
 
 
 def _read(sequence: Sequence[str], depth: int) -> Shape:
-    parts = _split(sequence, {",", "\\lor"})
+    parts = _split(sequence, {",", "\\lor", "\\land"})
     if len(parts) > 1 and all(parts) and depth <= _DEEPEST:
-        either = "\\lor" in _outer(sequence)
-        elements = _elements(parts, depth)
-        return _solutions(parts, elements, either) or unordered(elements, distinct=either)
+        outer, elements = {*_outer(sequence)}, _elements(parts, depth)
+        solutions = _solutions(parts, elements, outer)
+        return solutions or unordered(elements, distinct="\\lor" in outer)
     signs = _signs(sequence)
     if len(signs) > 1:
         both = [_single(sign, depth) for sign in signs]
-        return ("\\ne" in sequence and _solutions(signs, both, False)) or unordered(
+        return ("\\ne" in sequence and _solutions(signs, both, set())) or unordered(
             both, distinct=True
         )
     return _single(sequence, depth)
@@ -308,12 +319,12 @@ def _elements(parts: Sequence[Sequence[str]], depth: int) -> list[Shape]:
 
 
 def _solutions(
-    parts: Sequence[Sequence[str]], elements: Sequence[Shape], either: bool
+    parts: Sequence[Sequence[str]], elements: Sequence[Shape], signs: set[str]
 ) -> Shape | None:
     """The set that a list of inequalities or intervals states; None if it states none.
 
     What a letter must fulfill together, such as x > 1, x < 3, bounds one interval. With "or"
-    between them, or where they have nothing in common, they are united.
+    between them, or where they have nothing in common and no "and" between them, they are united.
     """
     if "\\ne" in parts[0] and isinstance(elements[0], Named):
         # x \ne 0, 1 leaves out both.
@@ -331,7 +342,9 @@ def _solutions(
     if len({ray.name for ray in rays}) != 1 or len(rays) < len(elements):
         return None
     values = [ray.value for ray in rays]
-    common = None if either else _common(values)
+    common = None if "\\lor" in signs else _common(values)
+    if common is None and "\\land" in signs and all(map(_spans, values)):
+        return _leaf(["\\emptyset"])
     return named(rays[0].name, common or _united(values))
 
 
@@ -641,6 +654,8 @@ def _scaled(sequence: Sequence[str], depth: int) -> Shape | None:
         factor, rest = factor[:-1], rest[:-1]
     if factor[-1:] == ["\\cdot"]:
         factor = factor[:-1]
+    if "".join(rest[-2:-1]) == "/" and rest[-1].isdigit():
+        factor, rest = ["\\frac", "{", "1", "}", "{", rest[-1], "}", *factor], rest[:-2]
     body = _matrix(rest, depth) if sum(map(_step, factor)) == 0 else None
     if not isinstance(body, Matrix) or any(
         token.startswith(("\\begin", "\\end")) for token in rest[1:-1]
@@ -698,7 +713,7 @@ def _leaf(sequence: Sequence[str]) -> Shape:
 
 
 _SUBJECT = re.compile(r".*\b(?:is|are|was|be)\b(?! no\b)")
-_ARTICLES = re.compile(r"^(?:\s*(?:the|an?|on|in|at)\b)+(?=.*\w)")
+_ARTICLES = re.compile(r"^(?:\s*(?:the|an?|on|in|at|due)\b)+(?=.*\w)")
 _KIND_OF = re.compile(r"(?<=\w\w) (?:function|graph|one)$")
 _NONE = re.compile(
     r"(?:there (?:is|are|exists?) |(?:.* )?(?:has|have) )?(?:no|0|zero)"
@@ -718,7 +733,7 @@ _ALL = re.compile(
 
 def _words(text: str) -> Shape:
     """What an answer in words says, without articles and the subject of its sentence."""
-    text = " ".join(text.lower().split()).strip("(). !")
+    text = " ".join(text.lower().split()).strip("(). !\"'")
     if _NONE.fullmatch(text):
         return _leaf(["\\emptyset"])
     if _ALL.fullmatch(text):

@@ -17,7 +17,7 @@ from math import comb
 
 from iha_eval.answers.equivalence import Comparer, Equality, default_comparer
 from iha_eval.answers.extract import Kind, extract
-from iha_eval.answers.read import Expression, Named, Shape, fitting, is_in_degrees, read
+from iha_eval.answers.read import Expression, Named, Shape, fitting, read, unit_of
 from iha_eval.errors import UserError
 
 _BY_FORM = Comparer(lambda *_: None)
@@ -79,8 +79,8 @@ def judge(
     answers = tuple(
         extract(output, kind, cut=getattr(output, "cut", None) is True) for output in outputs
     )
-    degrees = is_in_degrees(gold)
-    shapes = [None if answer is None else fitting(answer, target, degrees) for answer in answers]
+    unit = unit_of(gold)
+    shapes = [None if answer is None else fitting(answer, target, unit) for answer in answers]
     counts = Counter(shape for shape in shapes if shape is not None)
     sparing = _Sparing(comparer or default_comparer())
     # The shortest first, because those are most likely to be decided.
