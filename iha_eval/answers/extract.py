@@ -56,7 +56,7 @@ _THOUGHT_END = re.compile(
 _NEXT_TURN = re.compile(
     r"^[#* \t]{0,6}(?:User|Human|USER|HUMAN)\*{0,2} ?:"
     r"|^#{2,4}[ \t]*(?:Instruction|Human|User|Input)s?\b|^(?:user|human)[ \t]*$"
-    r"|(?<=[.!?\d])(?:Human|User): ?(?=[^\n]{1,500}?Assistant:)"
+    r"|(?<=[.!?\d])(?:Human|User): "
     r"|^Here(?:'s| is) (?:another|a similar|a new|the next) (?:\w+ )?"
     r"(?:problem|question|exercise)\b",
     re.M,
