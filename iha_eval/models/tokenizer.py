@@ -9,7 +9,7 @@ import json
 import resource
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -305,6 +305,18 @@ class PromptTokenizer:
     def _begun(self, text: str) -> bool:
         return bool(self._prefix) and text.startswith(self._prefix)
 
+    def _tokens(self, texts: list[str], options: Mapping[str, bool]) -> list[list[int]]:
+        try:
+            encoded = self.tokenizer(texts, return_attention_mask=False, **options)
+        # Compiled code raises plain exceptions, such as for a vocabulary without an unknown token.
+        except Exception as error:
+            raise UserError(
+                f"The tokenizer in {self.folder}, a {type(self.tokenizer).__name__}, fails on a "
+                f"prompt ({one_line(str(error))[:200]}): tokenizer_class in tokenizer_config.json "
+                "may be wrong; save the tokenizer there anew, or name one with tokenizer=."
+            ) from error
+        return list(encoded["input_ids"])
+
     def _encode(self, texts: Sequence[str], special: bool | None) -> list[list[int]]:
         if special is None:
             special = self._arguments.add_bos_token
@@ -318,7 +330,7 @@ class PromptTokenizer:
             add = False if begun else special
             options = {} if add is None else {"add_special_tokens": add}
             batch = [texts[place] for place in places]
-            encoded = self.tokenizer(batch, return_attention_mask=False, **options)["input_ids"]
+            encoded = self._tokens(batch, options)
             for place, ids in zip(places, encoded, strict=True):
                 result[place] = ids
         return result

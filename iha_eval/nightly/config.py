@@ -6,9 +6,10 @@ Not for: commands (see `night.py`), nor for checking what only lm-eval knows, su
 Every relative path, in model arguments too, counts from the folder of the file.
 """
 
+import itertools
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ BASELINE = "baseline"
 # The name of a model is a folder of the night, beside these.
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
 _FOLDERS = ("merged", "confirm")
+# Of values in a whole file; one that is written by hand has some hundreds.
+_MOST_VALUES = 100_000
 
 # Options that are set here from other keys.
 TAKEN = ("--model", "--model_args", "--tasks", "--output_path", "--log_samples", "--limit")
@@ -166,7 +169,7 @@ def read_config(path: Path) -> Config:
 
 def _read(path: Path) -> Config:
     content = load(path)
-    _check_texts(content, path.name, ())
+    _check_texts(content, path.name, (), itertools.count(1))
     top = Section(content, path.name, _KEYS)
     file = path.absolute()
     models = _models(top)
@@ -187,8 +190,20 @@ def _read(path: Path) -> Config:
     )
 
 
-def _check_texts(value: Any, where: str, above: tuple[int, ...]) -> None:
-    """Refuse what no command line, variable or file name can hold, and what holds itself."""
+def _check_texts(value: Any, where: str, above: tuple[int, ...], number: Iterator[int]) -> None:
+    """Refuse what no command line, variable or file name can hold, and what holds itself.
+
+    Args:
+        value: what stands at a place.
+        where: the place.
+        above: what it stands in, by identity.
+        number: counts the values; anchors of anchors make billions of a few lines.
+    """
+    if next(number) > _MOST_VALUES:
+        raise UserError(
+            f"{where.split(':')[0]} holds more than {_MOST_VALUES:,} values once its anchors are "
+            "written out: name each at fewer places."
+        )
     if isinstance(value, str):
         if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
             raise UserError(
@@ -202,8 +217,8 @@ def _check_texts(value: Any, where: str, above: tuple[int, ...]) -> None:
             raise UserError(f"{where} mixes texts and numbers as keys, {shown(value)}: quote them.")
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            _check_texts(key, where, ())
-            _check_texts(item, where, (*above, id(value)))
+            _check_texts(key, where, (), number)
+            _check_texts(item, where, (*above, id(value)), number)
 
 
 def _models(top: Section) -> dict[str, Model]:

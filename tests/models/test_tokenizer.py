@@ -149,6 +149,13 @@ def test_a_thought_may_end_with_a_special_token(llama: Path, end: str | int) -> 
     assert text.answer(request, ids[:5], cut=True).text == ""
 
 
+def test_a_class_that_fails_on_every_text_is_one_sentence(copy: Path) -> None:
+    """A WordPiece without an unknown token: the vocabulary is another algorithm's."""
+    edit(copy / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    with pytest.raises(UserError, match="a BertTokenizer, fails on a prompt"):
+        text_of(copy).encode("The quick \u4f60")
+
+
 @pytest.fixture
 def thinking(copy: Path) -> Path:
     """A tokenizer in which both marks of a thought are special tokens."""

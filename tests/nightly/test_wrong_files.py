@@ -61,6 +61,9 @@ TEXTS = [
     "timeout: 1" + "0" * 5000 + "\n",
     "timeout: 1e999\n",
     "timeout: .nan\n",
+    # Nine anchors that each hold the one before nine times: 400 million values.
+    "a0: &a0 [x]\n"
+    + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)),
     "regression: {drop: .inf}\n",
     "=: 1\n",
     "null: 1\n",
