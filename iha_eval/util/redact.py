@@ -95,6 +95,11 @@ _FORMS = re.compile(
     """,
     re.VERBOSE,
 )
+# `-u name:password` of curl; of other programs, `-u` is anything.
+_USER = re.compile(
+    r"""(\bcurl\b[^\n|;]{0,300}?\s(?:-u|(?:--user|--proxy-user)(?=[\s=]))[ =]?["']?)"""
+    r"""[^\s:"']+:[^\s"']+"""
+)
 # Switches and the absence of a value tell nothing; nor does what was hidden before.
 _OPEN = {"true", "false", "none", "null", "", "***"}
 _AMOUNT = re.compile(r"[\d.]{1,8}[a-z%]{0,3}")
@@ -125,6 +130,7 @@ def is_secret(name: str) -> bool:
         or (words[-1] in ("key", "keys") and before in _KEYS)
         or (words[-1] == "token" and before not in _PLAIN_TOKENS)
         or (words[-1] == "tokens" and before in _SECRET_TOKENS)
+        or words[-3:] == ["private", "key", "id"]
         or (words[-1] == "signature" and before in ("amz", "goog"))
     )
 
@@ -163,7 +169,8 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
         if value := _value(text, end, match[0]):
             done.append(_hidden(value, name))
             end += len(value)
-    return _FORMS.sub(STARS, "".join(done) + text[end:])
+    shown = _FORMS.sub(STARS, "".join(done) + text[end:])
+    return _USER.sub(rf"\1{STARS}", shown)
 
 
 def redact_words(words: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ KEY = "hf_" + "aB3" * 12
         *("AWS_SECRET_ACCESS_KEY", "private_key", "ssh_key", "Authorization", "authToken"),
         *("credentials", "access_tokens", "X-Amz-Signature", "session_token", "Cookie"),
         *("DB_PASS", "GITHUB_PAT", "OPENAI_KEY", "HF_KEY", "WANDB_KEY", "MYTOKEN", "openai_key"),
-        *("NEWMODEL_KEY", "FTP_PWD"),
+        *("NEWMODEL_KEY", "FTP_PWD", "private_key_id"),
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -161,6 +161,22 @@ def test_addresses_that_are_secrets_themselves(text: str, shown: str) -> None:
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("curl -u bob:geheim https://x", "curl -u *** https://x"),
+        ("curl -s --user 'bob:geheim' https://x", "curl -s --user '***' https://x"),
+        ("curl -ubob:geheim x; sort -u a:b", "curl -u*** x; sort -u a:b"),
+        ("docker run -u 1000:1000 image", "docker run -u 1000:1000 image"),
+        ("python -u run.py:12", "python -u run.py:12"),
+        ("curl --user-agent a:b https://x", "curl --user-agent a:b https://x"),
+        ("curl https://x | sort -u a:b", "curl https://x | sort -u a:b"),
+    ],
+)
+def test_a_name_with_a_password_goes_where_curl_is_given_it(text: str, shown: str) -> None:
+    assert redact(text) == shown
 
 
 def test_values_that_are_known_go_wherever_they_stand() -> None:
