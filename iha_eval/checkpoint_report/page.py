@@ -17,7 +17,7 @@ from iha_eval.checkpoint_report.gather import Inspection
 from iha_eval.compare.render.figures import Figure, maps
 from iha_eval.errors import UserError
 from iha_eval.util.files import write_whole
-from iha_eval.util.paths import reports_dir
+from iha_eval.util.installation import reports_dir
 from iha_eval.util.text import visible
 
 #: Nothing loads and no script runs.

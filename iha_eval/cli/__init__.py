@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from iha_eval.errors import UserError, exit_on_user_error
-from iha_eval.util.versions import version_line
+from iha_eval.util.installation import version_line
 
 #: Exit codes after Ctrl-C, and where the program that reads our output has ended; as in shells.
 INTERRUPTED, PIPE_CLOSED = 130, 141

@@ -12,7 +12,7 @@ from packaging.version import Version
 from iha_eval.doctor.finding import OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
 from iha_eval.lm_eval_plugin.startup import OFF_SWITCH
-from iha_eval.util.paths import tasks_dir
+from iha_eval.util.installation import tasks_dir
 
 STARTUP = "iha_eval_startup.pth"
 MODELS = {"iha-vllm", "iha-hf"}

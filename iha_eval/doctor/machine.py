@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from iha_eval.util.versions import installed_version
+from iha_eval.util.installation import installed_version
 
 QUERY = "name,memory.total,memory.free,compute_cap"
 #: How long another program may take to answer.

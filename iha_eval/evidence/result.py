@@ -15,7 +15,7 @@ from iha_eval.compare.render.figures import Panel
 from iha_eval.errors import UserError
 from iha_eval.evidence.figures import sheet
 from iha_eval.util.files import write_whole
-from iha_eval.util.versions import installed_version
+from iha_eval.util.installation import installed_version
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from packaging.version import Version
 from iha_eval.errors import UserError
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
 from iha_eval.models import MODELS
-from iha_eval.util.paths import tasks_dir
-from iha_eval.util.versions import installed_version
+from iha_eval.util.installation import installed_version, tasks_dir
 
 __all__ = ["MODELS", "add_models", "add_tasks", "extend_command_line", "insert_after", "register"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from iha_eval.models.source import Source
+from iha_eval.util.installation import installed_version
 from iha_eval.util.redact import redact_words
-from iha_eval.util.versions import installed_version
 
 # The CPU build of vLLM is a distribution of another name.
 DISTRIBUTIONS = {

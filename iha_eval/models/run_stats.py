@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
 from iha_eval.util.files import write_whole
 from iha_eval.util.log import logger
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPLIT = (
     "prefill: prompt tokens computed, over the time in which at least one request was between "
@@ -284,3 +287,13 @@ class Progress:
         except OSError as error:
             logger.warning("%s cannot be written (%s): no progress there.", self._file, error)
             self._file = None
+
+
+def non_finite_rows(logits: "Tensor") -> "Tensor":
+    """Which rows of logits [rows, vocabulary] mean nothing, [rows].
+
+    Those with a NaN or an infinity. Single entries of minus infinity are a model's way to rule
+    tokens out, so only a row of nothing else counts.
+    """
+    # The largest value is NaN where any is.
+    return ~logits.amax(-1).isfinite()

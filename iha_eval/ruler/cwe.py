@@ -24,8 +24,7 @@ from iha_eval.ruler.drafts import (
     drawn_last,
     drawn_order,
 )
-from iha_eval.ruler.draw import all_words
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream, all_words
 from iha_eval.ruler.tokens import TokenCounter
 
 QUESTION = (

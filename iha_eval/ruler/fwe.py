@@ -24,7 +24,7 @@ from iha_eval.ruler.drafts import (
     drawn_order,
     nvidia_order,
 )
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
 QUESTION = (

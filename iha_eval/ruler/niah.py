@@ -24,9 +24,8 @@ import numpy.typing as npt
 
 from iha_eval.ruler.definition import LEAST_FILL
 from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
-from iha_eval.ruler.draw import draw, key_words
+from iha_eval.ruler.draw import Stream, draw, key_words
 from iha_eval.ruler.haystack import Haystack, load_haystack
-from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
 #: Depths a needle can have in an essay haystack, in percent of its sentences: 40 points from 0 to

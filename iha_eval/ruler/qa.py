@@ -26,7 +26,7 @@ from iha_eval.ruler.drafts import (
     drawn_last,
     drawn_order,
 )
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
 _TASK = (

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from iha_eval.ruler.drafts import Definition, RulerSettings
+from iha_eval.ruler.draw import Stream
 from iha_eval.ruler.niah import NoiseDraft, NoiseMaterial
-from iha_eval.ruler.stream import Stream
 from iha_eval.ruler.tokens import TokenCounter
 
 QUESTION = (

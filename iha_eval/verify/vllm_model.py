@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
+from iha_eval.util.installation import installed_version
 from iha_eval.util.process import end_with_me, environment, in_words, python
-from iha_eval.util.versions import installed_version
 from iha_eval.verify.reading import Reading, ReadingRow, Sequence
 
 NAME = "vLLM"

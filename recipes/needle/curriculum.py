@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from iha_eval.ruler import VARIANTS
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream
 from recipes.needle.documents import IGNORED, PURPOSE, Text, Writer
 
 

@@ -17,9 +17,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from iha_eval.ruler import DOCUMENTS, LENGTHS, VARIANTS, Variant, load_haystack
-from iha_eval.ruler.draw import draw
+from iha_eval.ruler.draw import Stream, draw
 from iha_eval.ruler.niah import LinesMaterial, draw_needles, sentence_ends
-from iha_eval.ruler.stream import Stream
 
 PURPOSE = "needle"
 IGNORED = -100

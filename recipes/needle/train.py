@@ -19,7 +19,7 @@ from tqdm import tqdm
 from transformers import LlamaForCausalLM
 
 from iha_eval.ruler import VARIANTS
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream
 from recipes.needle.curriculum import batch
 from recipes.needle.documents import IGNORED, PURPOSE, Text, Writer
 from recipes.needle.models import build, set_window

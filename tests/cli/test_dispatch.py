@@ -8,7 +8,7 @@ import pytest
 
 from iha_eval import __version__, cli
 from iha_eval.cli import run as run_command
-from iha_eval.util.versions import version_line
+from iha_eval.util.installation import version_line
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

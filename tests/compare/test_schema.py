@@ -9,7 +9,7 @@ import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare.schema import Report
-from iha_eval.util.paths import reports_dir
+from iha_eval.util.installation import reports_dir
 from tools.report_schema import FILE, json_schema
 
 SCHEMA = json.loads(FILE.read_text(encoding="utf-8"))

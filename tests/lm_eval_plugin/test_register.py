@@ -9,7 +9,7 @@ from lm_eval.api import registry
 
 from iha_eval.errors import UserError
 from iha_eval.lm_eval_plugin import register
-from iha_eval.util.paths import tasks_dir
+from iha_eval.util.installation import tasks_dir
 
 
 @pytest.fixture

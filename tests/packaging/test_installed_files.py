@@ -41,7 +41,7 @@ def test_no_generic_name_becomes_importable(installed, source_tree, name):
 
 def test_data_folders_are_found_where_they_were_installed(installed, source_tree):
     code = (
-        "from iha_eval.util import paths as l;"
+        "from iha_eval.util import installation as l;"
         "import json; print(json.dumps([str(l.tasks_dir()), str(l.reports_dir())]))"
     )
     tasks, reports = map(Path, json.loads(installed.check("python", "-c", code)))

@@ -3,7 +3,7 @@
 import pytest
 
 from iha_eval.ruler import LENGTHS, VARIANTS, RulerCell
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream
 from recipes.needle.curriculum import Stage, batch
 from recipes.needle.documents import IGNORED, Writer, evaluation_keys
 from recipes.needle.tokenizer import make_tokenizer

@@ -4,8 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from iha_eval.ruler import VARIANTS
-from iha_eval.ruler.draw import key_words
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream, key_words
 from iha_eval.ruler.tokens import TokenCounter
 from model_adapters.default_checkpoint import DESCRIPTIONS, folder
 from recipes.needle.tokenizer import key_entries, make_tokenizer

@@ -5,9 +5,8 @@ import pytest
 from wonderwords import RandomWord
 
 from iha_eval.ruler import niah
-from iha_eval.ruler.draw import KeyWords, draw, key_words
+from iha_eval.ruler.draw import KeyWords, Stream, draw, key_words
 from iha_eval.ruler.niah import VARIANTS, draw_needles
-from iha_eval.ruler.stream import Stream
 
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from iha_eval.ruler.stream import Stream
+from iha_eval.ruler.draw import Stream
 
 
 def test_the_stream_is_shake_256_of_its_name() -> None:

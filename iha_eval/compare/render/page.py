@@ -25,7 +25,7 @@ from iha_eval.compare.render.figures import ROLES, draw_all
 from iha_eval.compare.render.marks import marked
 from iha_eval.compare.schema import FamilyReport, NightCheck, Report, ReportQuestion
 from iha_eval.util import numbers
-from iha_eval.util.paths import reports_dir
+from iha_eval.util.installation import reports_dir
 from iha_eval.util.text import unique_name, visible
 
 #: Verdict -> its sign and the name of its style; the word itself always stands beside.

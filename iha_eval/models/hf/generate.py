@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from iha_eval.generation_kwargs import Sampling
-from iha_eval.models.logits import non_finite_rows
 from iha_eval.models.requests import GenerateRequest
+from iha_eval.models.run_stats import non_finite_rows
 from iha_eval.models.tokenizer import PromptTokenizer
 
 # A token may hold part of a character: so many more than a stop has bytes are looked at.

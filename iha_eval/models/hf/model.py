@@ -18,10 +18,9 @@ from iha_eval.models import source
 from iha_eval.models.arguments import refuse_unknown
 from iha_eval.models.base import HarnessModel
 from iha_eval.models.hf import generate
-from iha_eval.models.logits import non_finite_rows
 from iha_eval.models.provenance import device_name
 from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, ScoreRequest
-from iha_eval.models.run_stats import CallStats, Progress
+from iha_eval.models.run_stats import CallStats, Progress, non_finite_rows
 from iha_eval.util.log import logger
 
 KNOWN = ("attn_implementation",)

@@ -18,9 +18,9 @@ from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.provenance import processor
 from iha_eval.models.run_stats import KVCache
 from iha_eval.models.vllm.engine_arguments import MISSING
+from iha_eval.util.installation import installed_version
 from iha_eval.util.log import logger
 from iha_eval.util.process import end_with_me
-from iha_eval.util.versions import installed_version
 
 # Requests queued beyond those that run: prompts are handed over when they are near their turn,
 # since vLLM keeps several copies of each.

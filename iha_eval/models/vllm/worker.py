@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from iha_eval.models.logits import non_finite_rows
+from iha_eval.models.run_stats import non_finite_rows
 
 # Rows a tile: enough to use the processor well, few enough not to waste work on a small batch.
 TILE = 32

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from iha_eval.compare.render.figures import theme
-from iha_eval.util.paths import reports_dir
+from iha_eval.util.installation import reports_dir
 
 Color = tuple[float, float, float]
 

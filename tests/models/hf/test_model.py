@@ -17,7 +17,7 @@ from iha_eval.errors import UserError
 from iha_eval.models.base import Pair
 from iha_eval.models.hf import model as iha_hf
 from iha_eval.models.hf.model import IHAHF
-from iha_eval.models.logits import non_finite_rows
+from iha_eval.models.run_stats import non_finite_rows
 
 Make = Callable[..., Instance]
 

@@ -11,7 +11,7 @@ from iha_eval.errors import UserError
 from iha_eval.models import source
 from iha_eval.models.arguments import parse
 from iha_eval.models.vllm import engine, engine_arguments
-from iha_eval.util import versions
+from iha_eval.util import installation
 from model_adapters import IHAConfig, checkpoint, default_checkpoint
 
 
@@ -239,7 +239,7 @@ def test_the_cpu_builds_warnings_about_the_machine_are_kept_quiet(
             raise PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(versions, "version", version)
+    monkeypatch.setattr(installation, "version", version)
     # Set first, so that what the code sets is undone too.
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "")
     monkeypatch.delenv("VLLM_LOGGING_LEVEL")
