@@ -3,3 +3,31 @@
 For: making what the project ships and examples of making one's own.
 Not for: evaluation; nothing of `iha_eval` or `model_adapters` needs a recipe to run.
 """
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+
+def leave_checkpoint(run: Path, step: int, write: Callable[[Path], object]) -> None:
+    """Leave a checkpoint for use in `step-N` of a run, for `iha-eval watch`; it appears whole.
+
+    One that is there stays: a run that goes on makes the same steps again.
+
+    Args:
+        run: folder of the run.
+        step: number of steps made.
+        write: writes the checkpoint into a folder.
+    """
+    place = run / f"step-{step:08d}"
+    if place.exists():
+        return
+    beside = run / f".{place.name}.{os.getpid()}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        write(beside)
+        beside.rename(place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -31,18 +31,28 @@ def json_schema() -> dict[str, Any]:
             with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))(part)
     families: TypeAdapter[Any] = TypeAdapter(schema.FamilyReport)
     reports: TypeAdapter[Any] = TypeAdapter(schema.Report)
+    watches: TypeAdapter[Any] = TypeAdapter(schema.WatchReport)
+    kinds = {"family": families, "watch": watches, "report": reports}
     places, parts = TypeAdapter.json_schemas(
-        [("family", "validation", families), ("report", "validation", reports)],
+        [(kind, "validation", adapter) for kind, adapter in kinds.items()],
         schema_generator=_WithoutTitles,
     )
-    # A report of several comparisons says that it is one; the other kind says nothing.
+    # A report of several comparisons or of two runs says so; that of one comparison says nothing.
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "if": {"properties": {"kind": {"const": "family"}}, "required": ["kind"]},
+        **_of_kind("family"),
         "then": places["family", "validation"],
-        "else": places["report", "validation"],
+        "else": {
+            **_of_kind("watch"),
+            "then": places["watch", "validation"],
+            "else": places["report", "validation"],
+        },
         **parts,
     }
+
+
+def _of_kind(kind: str) -> dict[str, Any]:
+    return {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}}
 
 
 def main() -> None:

@@ -4,10 +4,12 @@ For: the command line only. Not for: the work, which is `iha_eval.compare`.
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from iha_eval import trackers
 from iha_eval.errors import UserError
 
 SUMMARY = "compare RUN [RUN ...] BASELINE_RUN --out DIR: a report of models against a baseline"
@@ -20,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         0, whatever the verdict.
 
     Raises:
-        UserError: A run is missing or broken, or two cannot be compared.
+        UserError: A run is missing or broken, two cannot be compared, or scores cannot be sent.
     """
     # Slow to import, and not needed for the help of `iha-eval`.
     from iha_eval.compare import build_report, write_report
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     from iha_eval.compare.render.tables import TABLES, to_terminal
 
     options = _parser().parse_args(arguments)
+    trackers.check_client(options.to)
     names = ("unpaired", "correction", "margin", "title", "commit")
     given = {name: getattr(options, name) for name in names}
     command = ["iha-eval", "compare", *arguments]
@@ -52,6 +55,10 @@ def main(arguments: Sequence[str]) -> int:
             told.append(f"\n{to_terminal(report, width)}")
     for line in (*told, *(f"warning: {warning}" for warning in warnings), *paths):
         print(line)
+    if options.to:
+        written = json.loads((options.out / "report.json").read_text(encoding="utf-8"))
+        trackers.send(options.to, options.project, written["title"], trackers.scores_of(written))
+        print(f"sent to {options.to}, project {options.project}")
     return 0
 
 
@@ -139,4 +146,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--title", help="the report's title (the models' names)")
     parser.add_argument("--commit", help="a commit to be named in the report")
+    trackers.add_options(parser)
     return parser

@@ -5,15 +5,21 @@ For: the command line; `docs/nightly.md` tells how it is used. Not for: the work
 """
 
 import argparse
+import json
 import sys
 import traceback
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from iha_eval import trackers
 from iha_eval.errors import UserError
 from iha_eval.util.redact import redact
 from iha_eval.util.text import clean
+
+if TYPE_CHECKING:
+    from iha_eval.nightly.config import Config
 
 SUMMARY = "nightly CONFIG.yaml: run models and baseline, keep the history, find regressions, report"
 
@@ -41,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     from iha_eval.nightly.run import MISSING, dry_run, run_night
 
     options = _parser().parse_args(take_progress(arguments))
+    trackers.check_client(options.to)
     config = read_config(options.config)
     now = datetime.now().astimezone()
     if options.dry_run:
@@ -48,13 +55,36 @@ def main(arguments: Sequence[str]) -> int:
             print(clean(line))
         return 0
     try:
-        return run_night(config, now, _say, fresh=options.fresh)
+        code = run_night(config, now, _say, fresh=options.fresh)
+        if options.to and code <= MISSING:
+            code = _send(config, options, code)
+        return code
     except UserError:
         raise
     except Exception:
         # Python would exit with 1, which stands for a regression.
         print(redact(traceback.format_exc()), file=sys.stderr)
         return MISSING
+
+
+def _send(config: "Config", options: argparse.Namespace, code: int) -> int:
+    """Send the newest night to a tracker; a night is not undone because that fails."""
+    from iha_eval.nightly.history import History
+    from iha_eval.nightly.night import nights_in
+    from iha_eval.nightly.run import FINE, MISSING
+
+    newest = nights_in(config.output)[-1]
+    try:
+        report = json.loads((newest.folder / "report.json").read_text(encoding="utf-8"))
+        number = list(History(config.history).read().nights).index(newest.id) + 1
+        scores = trackers.scores_of(report, number)
+        title = f"nightly {config.file.stem}"
+        trackers.send_new(options.to, options.project, title, scores, config.history)
+    except (OSError, ValueError, UserError) as error:
+        _say(f"NOT SENT: {error}")
+        return MISSING if code == FINE else code
+    _say(f"sent to {options.to}, project {options.project}")
+    return code
 
 
 def _say(line: str) -> None:
@@ -80,4 +110,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be run, and run nothing"
     )
+    trackers.add_options(parser)
     return parser

@@ -223,6 +223,8 @@ class TrendNight(TypedDict):
     fingerprint: str | None
     commit: str | None
     failed: bool
+    step: NotRequired[int]
+    """Training step, where the points are steps and no nights."""
 
 
 class TrendStep(TypedDict):
@@ -261,6 +263,13 @@ class DifferenceNight(TypedDict):
     high: float
     n: int
     """Questions that both models have a score for."""
+    step: NotRequired[int]
+    """Training step, where the points are steps and no nights."""
+    looks_low: NotRequired[float]
+    """Interval of `points` that allows for looking at every step."""
+    looks_high: NotRequired[float]
+    confidence: NotRequired[float]
+    """Level of that interval."""
 
 
 class TrendDifference(TypedDict):
@@ -519,3 +528,49 @@ class FamilyReport(TypedDict):
     warnings: list[str]
     compare: CompareFacts
     night: NotRequired[ReportNight]
+
+
+class WatchFinding(TypedDict):
+    """What a difference comes to along training, in one metric of one task."""
+
+    task: str
+    metric: str
+    word: str
+    """`better`, `worse`, or `no significant difference`, as of the last step."""
+    since: int | None
+    """First step from which on every look is clear, on the same side; None if the last is not."""
+    sentence: str
+
+
+class MixingStep(TypedDict):
+    """How far IHA's tensors are from the identity at a step: means over the layers."""
+
+    step: int
+    alpha_q: float
+    """Frobenius norm of alpha minus identity, relative to the identity's."""
+    alpha_k: float
+    alpha_v: float
+    collapse: float
+    """The same from the nearest collapse in which every head keeps to itself."""
+
+
+class WatchReport(TypedDict):
+    """The report.json of `iha-eval watch`: two training runs at equal steps."""
+
+    schema: int
+    kind: Literal["watch"]
+    title: str
+    created: str
+    runs: dict[str, str]
+    """`iha` and `baseline`: the folders of the training runs."""
+    findings: list[WatchFinding]
+    error: str
+    """How often looking again and again calls a difference clear where there is none, in words."""
+    trend: list[TrendSeries]
+    trend_differences: list[TrendDifference]
+    mixing: list[MixingStep]
+    reports: dict[str, str]
+    """Step -> folder of the comparison at that step."""
+    waiting: list[str]
+    """What one model alone has so far."""
+    warnings: list[str]

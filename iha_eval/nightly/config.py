@@ -6,11 +6,13 @@ Not for: commands (see `night.py`), nor for checking what only lm-eval knows, su
 Every relative path, in model arguments too, counts from the folder of the file.
 """
 
+import contextlib
 import itertools
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,28 @@ class Model:
     @property
     def pretrained(self) -> str | None:
         """The checkpoint's folder or name, if the arguments say one."""
+        return self.argument("pretrained")
+
+    def argument(self, wanted: str) -> str | None:
+        """One of the arguments, in either form; None if it is not given."""
         if isinstance(self.arguments, str):
             pairs = (part.partition("=") for part in self.arguments.split(","))
-            return next((value for name, _, value in pairs if name.strip() == "pretrained"), None)
-        value = self.arguments.get("pretrained")
+            return next((value for name, _, value in pairs if name.strip() == wanted), None)
+        value = self.arguments.get(wanted)
         return str(value) if value is not None else None
+
+    def of(self, checkpoint: Path) -> "Model":
+        """The same model with another checkpoint."""
+        place, given = str(checkpoint), self.arguments
+        if not isinstance(given, str):
+            return replace(self, arguments={**given, "pretrained": place})
+        if given.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError):
+                return replace(self, arguments=json.loads(given)).of(checkpoint)
+        parts = [
+            part for part in given.split(",") if part.partition("=")[0].strip() != "pretrained"
+        ]
+        return replace(self, arguments=",".join([f"pretrained={place}", *parts]))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The history: one JSON line for each night, model, task and metric, never changed afterwards.
 
-For: adding a night, and reading all of them back. The lines of a night are written at once as a
-batch; a night recorded again gets a new batch, which is read in place of the earlier ones once it
-is there whole. Lines that a crash has cut off count for nothing and harm nothing.
+For: adding a night, or a step of a training run, and reading all of them back. The lines of a night
+are written at once as a batch; a night recorded again gets a new batch, which is read in place of
+the earlier ones once it is there whole. Lines that a crash has cut off count for nothing and harm
+nothing.
 Not for: judging what the lines say (`trends.py`, `regressions.py`).
 
 Beside the lines lie the scores of all questions, so that nights can be compared question by
@@ -100,6 +101,7 @@ class HistoryEntry:
         night: id of the night; given by the history.
         batch: number of the recording of that night, from 1; given by the history.
         lines: number of entries of that recording; given by the history.
+        step: training step of the checkpoints; None for a night.
         accepted: whether the night was accepted later on; not written.
     """
 
@@ -136,6 +138,7 @@ class HistoryEntry:
     batch: int = 1
     lines: int = 1
     accepted: bool = False
+    step: int | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -279,7 +282,7 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("model", "task", "metric", "command", "commit"), _is_text),
     **dict.fromkeys(("fingerprint", "documents", "part_of", "settings"), _is_text),
     **dict.fromkeys(("room", "reason", "lacking", "name"), _is_words),
-    **dict.fromkeys(("n", "left_out", "asked"), _is_count),
+    **dict.fromkeys(("n", "left_out", "asked", "step"), _is_count),
     **dict.fromkeys(("batch", "lines"), _is_batch),
     **dict.fromkeys(("mean", "se"), _is_share),
     **dict.fromkeys(("threshold", "least"), _is_number),
@@ -305,11 +308,13 @@ class Entries:
         nights: the entries of each night, by its id, oldest night first.
         broken: number of lines that cannot be read.
         pinned: id of the night that is pinned as a reference; None without one.
+        steps: the entries of each step of a training run (`watch.py`), by its id, in their order.
     """
 
     nights: Mapping[str, Sequence[HistoryEntry]]
     broken: int
     pinned: str | None = None
+    steps: Mapping[str, Sequence[HistoryEntry]] = field(default_factory=dict)
 
 
 class History:
@@ -353,6 +358,11 @@ class History:
         chosen: dict[str, list[HistoryEntry]] = {}
         for (night, _), entries in sorted(batches.items(), key=_batch_rank):
             chosen[night] = entries
+        steps = {
+            night: chosen.pop(night)
+            for night in sorted(chosen, key=lambda night: chosen[night][0].step or 0)
+            if chosen[night][0].step is not None
+        }
         order = sorted(chosen, key=lambda night: (chosen[night][0].moment, night))
         nights = {
             night: [
@@ -363,7 +373,7 @@ class History:
             ]
             for night in order
         }
-        return Entries(nights, broken, pinned if pinned in nights else None)
+        return Entries(nights, broken, pinned if pinned in nights else None, steps)
 
     def record(
         self,

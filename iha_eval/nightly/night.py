@@ -153,6 +153,9 @@ def _file_name(task: str) -> str:
 
 
 STATE = "night.json"
+STEPS = "steps"
+"""Folder in that of all nights for the steps of training runs."""
+
 # An unfinished night is gone on with for less than the time to the next one.
 STALE = timedelta(hours=20)
 # A clock that was set back by less goes on with its night.
@@ -191,6 +194,7 @@ class Night:
         state: `running` also after a kill; `failed` if a run is missing; `unreported` if all is
             recorded and only the report could not be made; `given up` if the next night began
             before it was finished.
+        step: training step of the checkpoints, where it is one (`watch.py`); None for a night.
     """
 
     id: str
@@ -199,6 +203,7 @@ class Night:
     plan: str
     parts: tuple[NightPart, ...]
     state: State = "running"
+    step: int | None = None
 
     @property
     def begun(self) -> datetime:
@@ -255,10 +260,47 @@ def open_night(
     today = f"{now:%Y-%m-%d}"
     again = fresh and newest is not None and newest.begun.date() == now.date()
     name = newest.id if again and newest else _free(output, today)
-    parts = tuple(NightPart(job.role, tuple(job.names), job.folder, job.sha256) for job in jobs)
+    parts = parts_of(jobs)
     night = Night(name, now.isoformat(timespec="seconds"), output / name, plan, parts)
     left = [old for old in known if old.state == "running" and old.id != name]
     return night, left
+
+
+def parts_of(jobs: Sequence[Job]) -> tuple[NightPart, ...]:
+    """Jobs as a night remembers them."""
+    return tuple(NightPart(job.role, tuple(job.names), job.folder, job.sha256) for job in jobs)
+
+
+def open_step(output: Path, step: int, jobs: Sequence[Job], now: datetime) -> Night:
+    """The evaluation of one step of two training runs, as it is known or new; nothing is written.
+
+    What one model had before stays part of it when only the other one's checkpoint is there.
+
+    Raises:
+        UserError: it was evaluated by other commands.
+    """
+    folder = step_folder(output, step)
+    known = _read(folder / STATE) if (folder / STATE).exists() else None
+    parts = {part.folder: part for part in known.parts} if known else {}
+    for part in parts_of(jobs):
+        before = parts.setdefault(part.folder, part)
+        if before.command_sha256 != part.command_sha256:
+            raise UserError(
+                f"{folder / part.folder} was evaluated by another command (another run, task, "
+                "model argument or Python): name another folder with --out, or the former settings."
+            )
+    every = tuple(parts.values())
+    if known is not None:
+        # With a further part it has to be recorded again.
+        state = known.state if len(parts) == len(known.parts) else "running"
+        return replace(known, parts=every, state=state)
+    started = now.isoformat(timespec="seconds")
+    return Night(folder.name, started, folder, plan_sha256(jobs), every, step=step)
+
+
+def step_folder(output: Path, step: int) -> Path:
+    """Where the evaluation of a training step lies."""
+    return output / STEPS / f"step-{step:08d}"
 
 
 def set_aside(night: Night) -> Path | None:
@@ -322,6 +364,7 @@ def _read(path: Path) -> Night | None:
             str(entry["plan"]),
             tuple(parts),
             entry["state"],
+            entry.get("step"),
         )
         return night if night.begun.tzinfo else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -170,7 +170,9 @@ def _by_role(finished: Sequence[FinishedRun]) -> dict[str, list[Measure]]:
 
 
 def _before(night: Night, history: History) -> Entries:
-    """The nights before one."""
+    """The nights before one; a step of a training run is held against none."""
+    if night.step is not None:
+        return Entries({}, 0)
     entries = history.read()
     earlier = {
         name: lines
@@ -328,6 +330,7 @@ def _common(night: Night, part: NightPart) -> HistoryEntry:
         entries=part.tasks,
         commit=_noted(night.folder / part.folder),
         command=part.command_sha256,
+        step=night.step,
     )
 
 

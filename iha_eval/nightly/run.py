@@ -99,7 +99,7 @@ def run_night(config: Config, now: datetime, say: Say, *, fresh: bool = False) -
         say(f"night {night.id} in {night.folder}")
         night = night.put("running")
         progress = NightProgress(night, [job.folder for job in jobs])
-        steps = _Steps(night, config, stop, lock, say, progress)
+        steps = NightJobs(night, config, stop, lock, say, progress)
         reasons = {}
         for job in jobs:
             if stop.signal is None and (reason := steps.run(job)):
@@ -150,8 +150,8 @@ class NightProgress:
 
 
 @dataclass(frozen=True)
-class _Steps:
-    """What all runs of a night share.
+class NightJobs:
+    """Runs the jobs of a night; what all of them share.
 
     Attributes:
         night: the night.
@@ -215,7 +215,7 @@ class _Steps:
         return reason
 
 
-def _confirm(jobs: Sequence[Job], steps: _Steps) -> None:
+def _confirm(jobs: Sequence[Job], steps: NightJobs) -> None:
     """Repeat the runs that show a new drop; what the second ones measure counts."""
     from iha_eval.nightly.record import CONFIRM, to_confirm
 

@@ -10,7 +10,7 @@ Not for: reading the history (`history.py`), nor for finding drops.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,7 @@ from iha_eval.nightly.comparisons import FoundDrop, Tonight, against_nights, mea
 from iha_eval.nightly.config import BASELINE, Rules
 from iha_eval.nightly.history import History, HistoryEntry
 from iha_eval.nightly.missing import RULE_NAMES
-from iha_eval.statistics import Step, Trend, find_steps, threshold
-from iha_eval.util.numbers import there
+from iha_eval.statistics import CONFIDENCE, Step, Trend, find_steps, paired_difference, threshold
 
 # Characters of a fingerprint or commit that tell it from others.
 SHORT = 12
@@ -234,6 +233,7 @@ def report_form(series: MetricSeries, label: str, trend: Trend | None = None) ->
                 "fingerprint": point.line.fingerprint,
                 "commit": point.line.commit,
                 "failed": point.failed,
+                **({} if point.line.step is None else {"step": point.line.step}),
             }
             for point in series.points
         ],
@@ -467,23 +467,24 @@ def paired_differences(
         sides = {(line.model, *line.key): line for line in lines if line.watched and line.metric}
         for (model, task, metric), line in sides.items():
             other = sides.get((BASELINE, task, metric))
-            if model == name and other and (night := _paired(line, other, history)):
+            if model == name and other and (night := paired_night(line, other, history)):
                 by_key.setdefault((task, metric), []).append(night)
     return [
         {"task": task, "metric": metric, "nights": kept} for (task, metric), kept in by_key.items()
     ]
 
 
-def _paired(line: HistoryEntry, other: HistoryEntry, history: History) -> dict[str, Any] | None:
+def paired_night(
+    line: HistoryEntry, other: HistoryEntry, history: History, confidence: float = CONFIDENCE
+) -> dict[str, Any] | None:
     """One night's difference in points with its interval; None without two questions."""
     if line.documents is None or line.documents != other.documents:
         return None
     ours, theirs = history.scores(line) or [], history.scores(other) or []
     if len(ours) != len(theirs):
         return None
-    gaps = [100 * (a - b) for a, b in zip(ours, theirs, strict=True) if there(a) and there(b)]
-    if len(gaps) < 2:
+    difference = paired_difference(ours, theirs, confidence=confidence)
+    if difference.n_a < 2 or (found := difference.estimate) is None:
         return None
-    mean, reach = fmean(gaps), 1.96 * stdev(gaps) / len(gaps) ** 0.5
-    ends = {"points": mean, "low": mean - reach, "high": mean + reach}
-    return {"date": line.date, **ends, "n": len(gaps)}
+    ends = {"points": found.points, "low": found.low, "high": found.high}
+    return {"date": line.date, **ends, "n": difference.n_a}

@@ -13,7 +13,14 @@ from iha_eval.statistics.paired import compare_paired, paired_difference, paired
 from iha_eval.statistics.power import mcnemar_power, required_questions, smallest_difference
 from iha_eval.statistics.scores import ALPHA, CONFIDENCE, POWER
 from iha_eval.statistics.seeds import SeedDifference, seed_difference
-from iha_eval.statistics.sequential import Drop, Watch, threshold, watch
+from iha_eval.statistics.sequential import (
+    Drop,
+    Watch,
+    clear_since,
+    look_confidence,
+    threshold,
+    watch,
+)
 from iha_eval.statistics.trend import Step, Trend, find_steps
 from iha_eval.statistics.unpaired import compare_unpaired, unpaired_difference, unpaired_p
 from iha_eval.statistics.verdict import MARGIN, Verdict, verdict
@@ -36,11 +43,13 @@ __all__ = [
     "Verdict",
     "Watch",
     "benjamini_hochberg",
+    "clear_since",
     "compare_paired",
     "compare_unpaired",
     "find_steps",
     "holm",
     "level",
+    "look_confidence",
     "mcnemar_power",
     "paired_difference",
     "paired_p",

@@ -62,7 +62,9 @@ def compare_paired(
     return agreeing(paired_difference(left, right), paired_p(left, right, seed=seed))
 
 
-def paired_difference(a: Iterable[float | None], b: Iterable[float | None]) -> Difference:
+def paired_difference(
+    a: Iterable[float | None], b: Iterable[float | None], *, confidence: float = CONFIDENCE
+) -> Difference:
     """The mean difference between two models over the questions that both have a score for.
 
     The interval of 0/1 scores is Tango's score interval, which belongs to McNemar's test; of
@@ -72,6 +74,7 @@ def paired_difference(a: Iterable[float | None], b: Iterable[float | None]) -> D
     Args:
         a: Scores in [0, 1], one a question; None or NaN where there is none.
         b: Scores of the baseline, in the same order.
+        confidence: Level of the interval in points; that of the relative difference is 95%.
 
     Raises:
         ValueError: If the lengths differ or a score is outside [0, 1].
@@ -92,9 +95,9 @@ def paired_difference(a: Iterable[float | None], b: Iterable[float | None]) -> D
     size = 1.0 if status != "ok" else float(np.abs(differences).max())
     relative = _relative(left, right, size)
     if is_binary(left, right):
-        interval = tango(pairs.higher, pairs.lower, n, relative)
+        interval = tango(pairs.higher, pairs.lower, n, relative, confidence)
     else:
-        interval = padded_t(differences, size, relative)
+        interval = padded_t(differences, size, relative, confidence)
     numbers = estimate((mean(left), mean(right)), mean(left - right), interval)
     return Difference(n, n, left_out, numbers, status, pairs)
 
@@ -152,7 +155,13 @@ def mid_p(higher: int, lower: int) -> float:
     return min(1.0, float(below))
 
 
-def tango(higher: int, lower: int, n: int, relative: tuple[float, float] | None = None) -> Interval:
+def tango(
+    higher: int,
+    lower: int,
+    n: int,
+    relative: tuple[float, float] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Interval:
     """The score interval of a difference between paired shares (Tango 1998).
 
     It holds the differences that a score test does not reject; at 0 that test is McNemar's.
@@ -162,11 +171,13 @@ def tango(higher: int, lower: int, n: int, relative: tuple[float, float] | None 
         lower: Questions that only b answers right.
         n: Questions.
         relative: The relative interval that goes with it.
+        confidence: Its level.
     """
     if lower > higher:
-        mirrored = tango(lower, higher, n)
+        mirrored = tango(lower, higher, n, confidence=confidence)
         return replace(mirrored, low=-mirrored.high, high=-mirrored.low, relative=relative)
     share = (higher - lower) / n
+    reach = Z if confidence == CONFIDENCE else float(stats.norm.ppf((1 + confidence) / 2))
 
     def score(difference: float) -> float:
         # The share of `lower` that is likeliest if this is the difference.
@@ -177,8 +188,8 @@ def tango(higher: int, lower: int, n: int, relative: tuple[float, float] | None 
         return n * (share - difference) / sqrt(max(variance, 1e-300))
 
     near, far = -1 + 1e-12, 1 - 1e-12
-    low = optimize.brentq(lambda d: score(d) - Z, near, share) if score(near) > Z else -1.0
-    high = optimize.brentq(lambda d: score(d) + Z, share, far) if score(far) < -Z else 1.0
+    low = optimize.brentq(lambda d: score(d) - reach, near, share) if score(near) > reach else -1.0
+    high = optimize.brentq(lambda d: score(d) + reach, share, far) if score(far) < -reach else 1.0
     low = -high if higher == lower else low
     unequal = higher + lower
     p = two_sided((higher - lower) / sqrt(unequal)) if unequal else 1.0
@@ -186,7 +197,10 @@ def tango(higher: int, lower: int, n: int, relative: tuple[float, float] | None 
 
 
 def padded_t(
-    differences: Floats, size: float, relative: tuple[float, float] | None = None
+    differences: Floats,
+    size: float,
+    relative: tuple[float, float] | None = None,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
     """Student's t interval of a mean of differences after adding two questions, +size and -size.
 
@@ -198,11 +212,12 @@ def padded_t(
         differences: One a question.
         size: How much the added questions differ.
         relative: The relative interval that goes with it.
+        confidence: Its level.
     """
     padded = np.append(differences, (size, -size))
     center, freedom = mean(padded), padded.size - 1
     error = sqrt((mean(padded**2) - center**2) / freedom)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
     method = "Student's t after adding two questions"
     p = two_sided(center / error, freedom)
     return Interval(center - reach, center + reach, method, p, relative)

@@ -1,6 +1,7 @@
 """Watching the same questions night after night: when did they become worse, and is it still so?
 
-For: `watch`, which finds drops with a stated number of false alarms a month, and `threshold`.
+For: `watch`, which finds drops with a stated number of false alarms a month, and `threshold`; and
+`look_confidence`, for a difference of two models that is looked at along training.
 Not for: comparing two models on one night (paired.py), nor for results of which only means are
 left (trend.py).
 
@@ -34,7 +35,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from iha_eval.statistics.scores import Floats
+from iha_eval.statistics.scores import ALPHA, Floats
 
 #: No watch raises an alarm below this, whatever the budget.
 LEAST_THRESHOLD = 2.7
@@ -52,6 +53,9 @@ _CLEARLY = 0.5
 #: What a window pays for its length beside the reference, in squared standard errors, and from
 #: which share of all nights on.
 _PRICE, _FREE = 10.0, 0.3
+
+#: Looks over which the error of `look_confidence` is spread nearly evenly.
+_EVEN = 10
 
 #: Likelihood ratios at which a drop counts as mended: against earlier nights, and against scores
 #: that are given, where an alarm is told once and false ones do not stay red.
@@ -145,6 +149,30 @@ def watch(
     for night in range(len(scores)):
         state.add(night)
     return Watch(tuple(state.drops), state.z, state.points, state.reference)
+
+
+def look_confidence(look: int, curves: int = 1) -> float:
+    """The level of the interval of a look at a difference that is looked at again and again.
+
+    Look k spends the part c / ((k + c - 1) (k + c)), c = 10, of the error of 5%: the parts of all
+    looks add up to 1 however many there will be, hardly less than alike over the first ten. So the
+    chance that any look at any curve is clear where nothing differs is 5% at most (union bound,
+    with whatever correlation between looks); no interval changes when another look comes.
+
+    Args:
+        look: 1 for the first.
+        curves: Differences that are looked at side by side, which share the error.
+    """
+    part = _EVEN / ((look + _EVEN - 1) * (look + _EVEN))
+    return 1 - ALPHA * part / curves
+
+
+def clear_since(ends: Sequence[tuple[float, float]]) -> int | None:
+    """From which look on all intervals lie on the same side of 0; None if the last one holds it."""
+    sides = [(low > 0) - (high < 0) for low, high in ends]
+    if not sides or sides[-1] == 0:
+        return None
+    return max((n + 1 for n, side in enumerate(sides) if side != sides[-1]), default=0)
 
 
 @dataclass

@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=positive, default=1, help=threads)
     until = "stop after this step; the run can go on later"
     parser.add_argument("--until", type=positive, help=until)
+    save = "leave a checkpoint in step-N of the folder every so many steps, for iha-eval watch"
+    parser.add_argument("--save-every", type=positive, default=0, metavar="N", help=save)
     return parser
 
 
@@ -55,7 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    run = TrainingRun(options.out, options.model, options.preset, options.seed)
+    run = TrainingRun(
+        options.out,
+        options.model,
+        options.preset,
+        options.seed,
+        save_every=options.save_every,
+    )
     try:
         run.open()
         train(run, options.device, options.until)

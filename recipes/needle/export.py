@@ -47,6 +47,15 @@ def export(folder: Path, out: Path, hardware: str) -> checkpoint.Checkpoint:
     if not (folder / STATE).exists():
         raise UserError(f"{folder} has saved no state yet: let the run make some steps first.")
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    write_weights(run, state, out)
+    draw_curves({run.kind: folder}, out / "curve.svg")
+    read = checkpoint.read(out)
+    write_whole(out / "README.md", card(run, read_log(folder), read, hardware))
+    return read
+
+
+def write_weights(run: TrainingRun, state: dict[str, Any], out: Path) -> None:
+    """Weights in bfloat16, configuration and tokenizer of a run's state."""
     tokenizer = make_tokenizer()
     model = build(run.kind, run.preset, tokenizer, run.seed)
     model.load_state_dict(state["model"])
@@ -55,10 +64,6 @@ def export(folder: Path, out: Path, hardware: str) -> checkpoint.Checkpoint:
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    draw_curves({run.kind: folder}, out / "curve.svg")
-    read = checkpoint.read(out)
-    write_whole(out / "README.md", card(run, read_log(folder), read, hardware))
-    return read
 
 
 def card(

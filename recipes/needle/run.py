@@ -31,6 +31,7 @@ class TrainingRun:
         seed: Of weights and data.
         every: Steps from one saved state, and line of the log, to the next.
         evaluate_every: Saved states from one evaluation to the next.
+        save_every: Steps from one checkpoint for use to the next; 0 for none.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class TrainingRun:
     seed: int
     every: int = 50
     evaluate_every: int = 4
+    save_every: int = 0
 
     @property
     def preset(self) -> Preset:

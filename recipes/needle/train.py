@@ -10,6 +10,7 @@ reported, which are lm-eval's.
 from __future__ import annotations
 
 import time
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -20,8 +21,10 @@ from transformers import LlamaForCausalLM
 
 from iha_eval.ruler import VARIANTS
 from iha_eval.ruler.draw import Stream
+from recipes import leave_checkpoint
 from recipes.needle.curriculum import batch
 from recipes.needle.documents import IGNORED, PURPOSE, Text, Writer
+from recipes.needle.export import write_weights
 from recipes.needle.models import build, set_window
 from recipes.needle.run import TrainingRun
 from recipes.needle.tokenizer import make_tokenizer
@@ -170,6 +173,9 @@ def train(run: TrainingRun, device: torch.device, until: int | None = None) -> T
         while trainer.step < last:
             figures.append(trainer.make_step())
             bar.update()
+            if run.save_every and trainer.step % run.save_every == 0:
+                state = trainer.state()
+                leave_checkpoint(run.folder, trainer.step, partial(write_weights, run, state))
             if trainer.step % run.every == 0 or trainer.step == last:
                 entry = _entry(trainer, figures, trainer.step == last)
                 bar.set_postfix({name: entry[name] for name in ("loss", "right", "length")})

@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lora", type=natural, default=0, metavar="RANK", help="0: every weight")
     parser.add_argument("--seed", type=natural, default=0, help="of the order of the data")
     parser.add_argument("--save-steps", type=positive, default=100, help="from checkpoint to next")
+    parser.add_argument(
+        "--save-every",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="leave a checkpoint in step-N of the result every N steps, for iha-eval watch",
+    )
     return parser
 
 

@@ -9,6 +9,7 @@ Source: section 5 of the paper fine-tunes on OpenThoughts; its learning rate is 
 defaults here are choices.
 """
 
+import copy
 import logging
 import shutil
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
 from model_adapters import checkpoint
 from model_adapters.layout import is_iha_tensor
+from recipes import leave_checkpoint
 from recipes.sft.dialogues import Dialogue
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class FineTuneSettings:
         lora: Rank of the adapters; 0 trains every weight.
         seed: Of the order of the data and of LoRA's start.
         save_steps: Steps between checkpoints to go on from.
+        save_every: Steps between checkpoints for use, which stay in `out/step-N`; 0 for none.
     """
 
     model: Path
@@ -72,6 +75,7 @@ class FineTuneSettings:
     lora: int = 0
     seed: int = 0
     save_steps: int = 100
+    save_every: int = 0
 
 
 def train(settings: FineTuneSettings, dialogues: Sequence[Dialogue]) -> list[float]:
@@ -88,6 +92,11 @@ def train(settings: FineTuneSettings, dialogues: Sequence[Dialogue]) -> list[flo
         UserError: The tokenizer has no chat template, or no dialogue is short enough.
         CheckpointError: The folder to start from is no checkpoint.
     """
+    if settings.lora and settings.save_every:
+        raise UserError(
+            "--save-every leaves whole checkpoints, and --lora trains adapters, which are merged "
+            "at the end alone: leave one of them out."
+        )
     about = checkpoint.read(settings.model)
     tokenizer = AutoTokenizer.from_pretrained(settings.model)
     if tokenizer.chat_template is None:
@@ -98,12 +107,15 @@ def train(settings: FineTuneSettings, dialogues: Sequence[Dialogue]) -> list[flo
     data = _short_enough(dialogues, tokenizer, settings.max_length)
     # Small steps are lost in bf16; it is only computed in where the device is made for it.
     model = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
+    dtype = getattr(torch, about.weights_dtype)
     trainer = _trainer(settings, model, tokenizer, data)
+    if settings.save_every:
+        trainer.add_callback(_LeaveCheckpoints(settings, tokenizer, dtype))
     last = get_last_checkpoint(str(_scratch(settings))) if _scratch(settings).is_dir() else None
     if last is not None and settings.lora:
         _restore(trainer.model, Path(last))
     trainer.train(resume_from_checkpoint=last)
-    _write(trainer, settings, getattr(torch, about.weights_dtype))
+    _write(trainer, settings, dtype)
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
@@ -203,6 +215,29 @@ class _KeepIHATensors(TrainerCallback):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         tensors = {name: tensor.detach() for name, tensor in _iha_tensors(kwargs["model"]).items()}
         save_file(tensors, folder / _BESIDE)
+
+
+class _LeaveCheckpoints(TrainerCallback):
+    """Checkpoints along training as the result will be, for `iha-eval watch`."""
+
+    def __init__(
+        self, settings: FineTuneSettings, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
+    ) -> None:
+        self._settings, self._tokenizer, self._dtype = settings, tokenizer, dtype
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Called by the trainer, by position, after each optimizer step."""
+        if state.global_step % self._settings.save_every or not state.is_world_process_zero:
+            return
+        # A copy: training goes on with the weights as they are.
+        model = copy.deepcopy(kwargs["model"]).to(self._dtype)
+        model.config.use_cache = True
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+
+        leave_checkpoint(self._settings.out, state.global_step, write)
 
 
 def _restore(model: nn.Module, folder: Path) -> None:

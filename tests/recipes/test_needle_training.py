@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import model_adapters  # noqa: F401
 from iha_eval.errors import UserError
 from model_adapters import checkpoint
+from recipes import leave_checkpoint
 from recipes.needle import __main__ as command
 from recipes.needle import export as exporting
 from recipes.needle import train as training
@@ -183,6 +184,34 @@ def test_an_export_has_the_window_that_the_run_has_got_to(runs, tmp_path):
     for folder, wanted in ((tmp_path / "run", 32), (runs / "iha", 64)):
         exporting.export(folder, tmp_path / "out", "a desk")
         assert checkpoint.read_config(tmp_path / "out").iha_window == wanted
+
+
+def test_a_run_leaves_checkpoints_for_a_watch(runs, tmp_path):
+    """As the export of that step would be; one that is there is not written again."""
+    given = [
+        "--model",
+        "iha",
+        "--out",
+        str(tmp_path / "run"),
+        "--preset",
+        "test",
+        "--device",
+        "cpu",
+    ]
+    assert command.main([*given, "--save-every", "2"]) == 0
+    left = sorted(tmp_path.glob("run/step-*"))
+    assert [folder.name for folder in left] == [f"step-0000000{step}" for step in (2, 4, 6)]
+    assert not list(tmp_path.glob("run/.step*"))
+    assert weights(tmp_path / "run").keys() == weights(runs / "iha").keys()
+    exporting.export(runs / "iha", tmp_path / "out", "a desk")
+    prints = [checkpoint.read(folder).fingerprint for folder in left]
+    assert prints[-1] == checkpoint.read(tmp_path / "out").fingerprint
+    assert len(set(prints)) == 3
+    assert [checkpoint.read_config(folder).iha_window for folder in left] == [32, 64, 64]
+    assert AutoTokenizer.from_pretrained(left[0])("a 12").input_ids
+    (left[0] / "mine").write_text("")
+    leave_checkpoint(tmp_path / "run", 2, lambda folder: folder / "nothing")
+    assert (left[0] / "mine").exists()
 
 
 def test_curves_show_every_run(runs, tmp_path, capsys):

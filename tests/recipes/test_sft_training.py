@@ -88,6 +88,23 @@ def test_going_on_ends_where_an_unbroken_run_ends(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_checkpoints_for_a_watch(settings: FineTuneSettings, tmp_path: Path) -> None:
+    """They stay, the last one is the result, and training does not notice."""
+    plain = replace(settings, out=tmp_path / "plain")
+    losses = train(plain, DIALOGUES)
+    watched = replace(settings, save_every=2)
+    assert train(watched, DIALOGUES) == losses
+    left = sorted(watched.out.glob("step-*"))
+    assert [folder.name for folder in left] == ["step-00000002", "step-00000004"]
+    prints = [checkpoint.read(folder).fingerprint for folder in left]
+    assert prints[0] != prints[1] == checkpoint.read(watched.out).fingerprint
+    assert prints[1] == checkpoint.read(plain.out).fingerprint
+    assert {each.dtype for each in weights(left[0]).values()} == {torch.bfloat16}
+    assert (left[0] / "tokenizer.json").exists()
+    with pytest.raises(UserError, match="leave one of them out"):
+        train(replace(watched, lora=2), DIALOGUES)
+
+
 def test_only_the_answer_is_learnt(settings: FineTuneSettings) -> None:
     """The same answers to other questions of other lengths: the count of learnt tokens stays."""
     seen: list[int] = []

@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iha_eval.statistics.sequential import LEAST_THRESHOLD, Watch, _Sums, drop_z, threshold, watch
+from iha_eval.statistics.difference import two_sided
+from iha_eval.statistics.paired import padded_t, tango
+from iha_eval.statistics.sequential import (
+    LEAST_THRESHOLD,
+    Watch,
+    _Sums,
+    clear_since,
+    drop_z,
+    look_confidence,
+    threshold,
+    watch,
+)
 
 # One metric against earlier nights and against a baseline, at the default budget.
 ALARM = threshold(0.5 / 2)
@@ -224,6 +235,89 @@ def test_no_nights_no_drops() -> None:
     assert watch(np.zeros((0, 5)), 2.7) == Watch((), 0.0, 0.0, 0)
 
 
+def looks(seed: int, count: int, n: int, kept: float, gap: float = 0.0) -> list[tuple[int, int]]:
+    """Questions that only one of two models answers right, at each of so many steps of training.
+
+    Scores rise along training; a question keeps its luck from one step to the next with a
+    probability, so that looks are alike or independent. From the middle on one model is ahead.
+    """
+    generator = np.random.default_rng(seed)
+    hardness = generator.random(n)
+    luck = generator.random((2, n))
+    found = []
+    for look in range(count):
+        again = generator.random((2, n)) >= kept
+        luck = np.where(again, generator.random((2, n)), luck)
+        level = np.array([[gap * (look >= count / 2)], [0.0]]) + 0.6 * (look + 1) / count
+        right = luck < np.clip(level + 0.4 * (hardness - 0.5), 0, 1)
+        found.append((int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())))
+    return found
+
+
+def ever_clear(pairs: list[tuple[int, int]], n: int, *, corrected: bool) -> bool:
+    for look, (higher, lower) in enumerate(pairs, start=1):
+        confidence = look_confidence(look) if corrected else 0.95
+        interval = tango(higher, lower, n, confidence=confidence)
+        if interval.low > 0 or interval.high < 0:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.9])
+def test_looking_often_at_equal_models_is_rarely_clear(kept: float) -> None:
+    """At most 5%, three standard errors of 300 runs above it; uncorrected looks are far from it."""
+    runs = [looks(seed, 20, 100, kept) for seed in range(300)]
+    assert sum(ever_clear(pairs, 100, corrected=True) for pairs in runs) / 300 <= 0.05
+    assert sum(ever_clear(pairs, 100, corrected=False) for pairs in runs) / 300 > 0.12
+
+
+def test_a_difference_is_found_where_it_begins() -> None:
+    """25 points from look 11 on, of 200 questions."""
+    starts = []
+    for seed in range(40):
+        ends = []
+        for look, (higher, lower) in enumerate(looks(seed, 20, 200, 0.9, 0.25), start=1):
+            interval = tango(higher, lower, 200, confidence=look_confidence(look))
+            ends.append((interval.low, interval.high))
+        starts.append(clear_since(ends))
+    assert sum(start is not None and 10 <= start <= 12 for start in starts) >= 36
+
+
+def test_the_errors_of_all_looks_add_up_to_the_budget() -> None:
+    spent = [1 - look_confidence(look) for look in range(1, 20_001)]
+    assert 0.0499 < sum(spent) < 0.05
+    assert spent == sorted(spent, reverse=True)
+    assert 1 - look_confidence(3, curves=4) == pytest.approx((1 - look_confidence(3)) / 4)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.999])
+def test_intervals_of_another_level(confidence: float) -> None:
+    """An interval ends at 0 where its p is one less its level, and holds those of less."""
+    plain, other = padded_t(np.ones(9) / 2, 1.0), padded_t(np.ones(9) / 2, 1.0, None, confidence)
+    assert (other.high - other.low > plain.high - plain.low) == (confidence > 0.95)
+    for higher in range(1, 40):
+        interval = tango(higher, 3, 60, confidence=confidence)
+        p = two_sided((higher - 3) / math.sqrt(higher + 3))
+        assert (interval.low > 0 or interval.high < 0) == (p < 1 - confidence)
+        mirrored = tango(3, higher, 60, confidence=confidence)
+        assert (mirrored.low, mirrored.high) == (-interval.high, -interval.low)
+
+
+@pytest.mark.parametrize(
+    ("ends", "since"),
+    [
+        ([], None),
+        ([(-1, 1)], None),
+        ([(1, 2)], 0),
+        ([(1, 2), (-1, 1), (1, 2), (2, 3)], 2),
+        ([(1, 2), (-2, -1)], 1),
+        ([(1, 2), (-2, 1)], None),
+    ],
+)
+def test_clear_since(ends: list[tuple[float, float]], since: int | None) -> None:
+    assert clear_since(ends) == since
+
+
 def main(seeds: int) -> None:
     """Print the figures of docs/nightly.md."""
     for n in (50, 200, 1000):
@@ -239,6 +333,13 @@ def main(seeds: int) -> None:
     for points in (2, 3, 5):
         most = max(gap(seed, points) for seed in range(seeds))
         print(f"an unchanged gap of {points} points, 60 nights: at most {most} alarms")
+    for kept in (0.0, 0.9):
+        runs = [looks(seed, 30, 200, kept) for seed in range(seeds)]
+        shares = [
+            sum(ever_clear(pairs, 200, corrected=corrected) for pairs in runs) / seeds
+            for corrected in (True, False)
+        ]
+        print(f"30 looks at equal models, {kept} kept: ever clear {shares[0]:.3f}, {shares[1]:.3f}")
 
 
 if __name__ == "__main__":

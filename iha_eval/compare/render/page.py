@@ -21,9 +21,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from iha_eval.compare.render.figures import ROLES, draw_all
+from iha_eval.compare.render.figures import ROLES, draw_all, trend
 from iha_eval.compare.render.marks import marked
-from iha_eval.compare.schema import FamilyReport, NightCheck, Report, ReportQuestion
+from iha_eval.compare.schema import (
+    FamilyReport,
+    NightCheck,
+    Report,
+    ReportQuestion,
+    WatchReport,
+)
 from iha_eval.util import numbers
 from iha_eval.util.installation import reports_dir
 from iha_eval.util.text import unique_name, visible
@@ -116,6 +122,41 @@ def render_family(
             style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         )
     )
+
+
+def render_watch(report: WatchReport) -> str:
+    """The page of two training runs, without a script."""
+    folder = reports_dir() / "templates"
+    return (
+        _environment(folder)
+        .get_template("watch.html")
+        .render(
+            report=report,
+            rows=_step_rows(report),
+            figures=trend.draw_steps(report),
+            roles=dict(zip(("iha", "baseline"), ROLES, strict=True)),
+            badges=BADGES,
+            policy=_policy(""),
+            style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        )
+    )
+
+
+def _step_rows(report: WatchReport) -> list[dict[str, Any]]:
+    """The table of steps, the newest first: one row for each step and curve, paired or not."""
+    rows: dict[tuple[int, str, str], dict[str, Any]] = {}
+    numbers_of = ("n", "iha", "baseline", "points", "low", "high", "looks_low", "looks_high")
+    for series in report["trend"]:
+        for night in series["nights"]:
+            key = night["step"], series["task"], series["metric"]
+            blank = dict(zip(("step", "task", "metric"), key, strict=True))
+            blank |= dict.fromkeys(numbers_of) | {"report": report["reports"].get(str(key[0]))}
+            rows.setdefault(key, blank)[series["model"]] = night["mean"]
+    for difference in report["trend_differences"]:
+        for gap in difference["nights"]:
+            rows[gap["step"], difference["task"], difference["metric"]] |= gap
+    order = list(rows)
+    return [rows[key] for key in sorted(order, key=lambda key: (-key[0], order.index(key)))]
 
 
 def _matching(report: Report) -> str:

@@ -1,6 +1,6 @@
-"""Scores over the nights, both models in one chart, and their paired difference.
+"""Scores over nights or along training, both models in one chart, and their paired difference.
 
-For: reports with a history.
+For: reports with a history; `draw_steps` for those of `iha-eval watch`.
 Not for: finding the steps.
 """
 
@@ -16,11 +16,13 @@ from iha_eval.compare.render.figures import axes, svg, theme
 from iha_eval.compare.render.figures.axes import MARKS
 from iha_eval.compare.render.figures.figure import ROLES, Figure, Panel, PanelGroup
 from iha_eval.compare.schema import (
+    DifferenceNight,
     Report,
     TrendDifference,
     TrendNight,
     TrendSeries,
     TrendStep,
+    WatchReport,
 )
 from iha_eval.util.numbers import interval, p_value, percent, points, there
 from iha_eval.util.text import one_line
@@ -56,6 +58,76 @@ def draw(report: Report) -> Figure | None:
     return Figure("trend", "Trend over nights", caption, (group,), key="models")
 
 
+def draw_steps(report: WatchReport) -> list[Figure]:
+    """The figures of two training runs: scores, their difference, and what IHA's tensors became."""
+    curves: list[PanelGroup] = []
+    for number, difference in enumerate(report["trend_differences"]):
+        key = difference["task"], difference["metric"]
+        pair = [s for s in report["trend"] if (s.get("task"), s["metric"]) == key]
+        panels = [_panel(f"steps-{number}", pair)]
+        if difference["nights"]:
+            panels.append(_difference_panel(f"steps-{number}-difference", difference))
+        curves.append(PanelGroup("", tuple(panels)))
+    caption = (
+        "Mean score at each step with its 95% interval; the axes do not start at 0; a cross at the "
+        "foot marks a step without a result. Differences are paired by question: the dark band is "
+        "the 95% interval of one look, the light one that which allows for looking at every step."
+    )
+    figures = (
+        [Figure("steps", "Along training", caption, tuple(curves), "models")] if curves else []
+    )
+    if report["mixing"]:
+        group = PanelGroup("", (_mixing_panel(report),))
+        caption = (
+            "Distance from the identity, relative to the identity's size, mean over the layers of "
+            "the IHA run: 0 is where every head keeps to itself, as in an exact conversion."
+        )
+        figures.append(Figure("mixing", "Alpha and collapse", caption, (group,)))
+    return figures
+
+
+#: How the four tensors of a layer are told apart: without color, by line and mark.
+_TENSORS = {
+    "alpha_q": ("-", "o"),
+    "alpha_k": ("--", "s"),
+    "alpha_v": (":", "^"),
+    "collapse": ("-.", "D"),
+}
+
+
+def _mixing_panel(report: WatchReport) -> Panel:
+    first, last = report["mixing"][0], report["mixing"][-1]
+    ends = ", ".join(f"{name} {first[name]:.2f} to {last[name]:.2f}" for name in _TENSORS)  # type: ignore[literal-required]
+    alt = (
+        f"Distance from the identity at {len(report['mixing'])} steps, from step {first['step']:,} "
+        f"to step {last['step']:,}: {ends}."
+    )
+
+    def drawn(width: float, ticks: int) -> Markup:
+        with svg.canvas("mixing" + ("" if width == _WIDTH else "-narrow"), alt, width) as canvas:
+            steps = [night["step"] for night in report["mixing"]]
+            for name, (line, marker) in _TENSORS.items():
+                values = [night[name] for night in report["mixing"]]  # type: ignore[literal-required]
+                color = theme.BASELINE if name == "collapse" else theme.IHA
+                canvas.axes.plot(steps, values, line, marker=marker, color=color, label=name)
+            canvas.axes.set_ylim(bottom=0)
+            canvas.axes.grid(axis="x", visible=False)
+            canvas.axes.legend(frameon=False, ncols=2, fontsize=10, handlelength=3.2)
+            _step_axis(canvas.axes, steps, ticks)
+        return canvas.svg
+
+    return Panel("Distance from the identity", drawn(_WIDTH, 5), drawn(theme.WIDTH, 3))
+
+
+def _step_axis(drawn: Axes, steps: Sequence[float], ticks: int) -> None:
+    """A horizontal axis of training steps."""
+    room = max(1.0, 0.04 * (max(steps) - min(steps)))
+    drawn.set_xlim(min(steps) - room, max(steps) + room)
+    drawn.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
+    drawn.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    drawn.set_xlabel("training step")
+
+
 def _panel(name: str, pair: list[TrendSeries]) -> Panel:
     first = pair[0]
     whose = first["label"] if len(pair) == 1 else first.get("task", first["label"])
@@ -66,17 +138,22 @@ def _panel(name: str, pair: list[TrendSeries]) -> Panel:
 
 
 def _drawn(name: str, alt: str, pair: list[TrendSeries], width: float, ticks: int) -> Markup:
-    dates = sorted({night["date"] for series in pair for night in series["nights"]})
+    every = [night for series in pair for night in series["nights"]]
+    dates = sorted({night["date"] for night in every})
+    steps = [night["step"] for night in every if "step" in night]
     with svg.canvas(name, alt, width) as canvas:
         drawn = canvas.axes
         ends: list[float] = []
         for series in pair:
             side = series.get("model", "iha")
-            places = [dates.index(night["date"]) for night in series["nights"]]
+            places = [night.get("step", dates.index(night["date"])) for night in series["nights"]]
             ends += _plot(drawn, side, places, series["nights"])
             _levels(drawn, places, series["steps"])
         axes.percent_axis(drawn, ends)
-        _dates(drawn, [_day(date) for date in dates], ticks)
+        if steps:
+            _step_axis(drawn, steps, ticks)
+        else:
+            _dates(drawn, [_day(date) for date in dates], ticks)
         for height, series in enumerate(pair):
             for step in series["steps"]:
                 place = dates.index(series["nights"][step["night"]]["date"])
@@ -117,8 +194,14 @@ def _day(date: object) -> str:
     return one_line(str(date)[:10])
 
 
+def _when(night: TrendNight | DifferenceNight) -> str:
+    return f"at step {night['step']:,}" if "step" in night else f"on {_day(night['date'])}"
+
+
 def _levels(drawn: Axes, places: list[int], steps: list[TrendStep]) -> None:
     """The level of each stretch between steps, and where it begins."""
+    if not steps:
+        return
     edges = [places[0] - 0.5, *(places[step["night"]] - 0.5 for step in steps), places[-1] + 0.5]
     heights = [step["before"] for step in steps[:1]] + [step["after"] for step in steps]
     for left, right, height in zip(edges, edges[1:], heights, strict=False):
@@ -156,9 +239,9 @@ def _alt(title: str, series: TrendSeries) -> str:
     shown = [night for night in nights if there(night["mean"])]
     model = f"{_SIDES.get(series['model'], series['model'])}, " if "model" in series else ""
     parts = [
-        f"Score over {len(nights)} nights, {model}{title}",
-        f"first {percent(shown[0]['mean'])}% on {_day(shown[0]['date'])}",
-        f"last {percent(shown[-1]['mean'])}% on {_day(shown[-1]['date'])}",
+        f"Score over {len(nights)} {_points(nights)}, {model}{title}",
+        f"first {percent(shown[0]['mean'])}% {_when(shown[0])}",
+        f"last {percent(shown[-1]['mean'])}% {_when(shown[-1])}",
         f"{missing} without a result",
     ]
     parts += [
@@ -169,15 +252,20 @@ def _alt(title: str, series: TrendSeries) -> str:
     return "; ".join(parts) + "."
 
 
+def _points(nights: Sequence[TrendNight | DifferenceNight]) -> str:
+    return "steps" if "step" in nights[0] else "nights"
+
+
 def _difference_panel(name: str, difference: TrendDifference) -> Panel:
     first, second = ROLES
     title = f"{first} less {second}, points"
     nights = difference["nights"]
     last = nights[-1]
     alt = (
-        f"Paired difference over {len(nights)} nights, {one_line(difference['task'], 56)}, "
+        f"Paired difference over {len(nights)} {_points(nights)}, "
+        f"{one_line(difference['task'], 56)}, "
         f"{one_line(difference['metric'], 40)}; last {points(last['points'])} "
-        f"({interval(last['low'], last['high'])}) on {_day(last['date'])}."
+        f"({interval(last['low'], last['high'])}) {_when(last)}."
     )
     wide = _difference(name, alt, difference, _WIDTH, 5)
     return Panel(title, wide, _difference(f"{name}-narrow", alt, difference, theme.WIDTH, 3))
@@ -187,23 +275,29 @@ def _difference(
     name: str, alt: str, difference: TrendDifference, width: float, ticks: int
 ) -> Markup:
     nights = difference["nights"]
+    last = nights[-1]
     with svg.canvas(name, alt, width) as canvas:
         drawn = canvas.axes
-        places = range(len(nights))
+        places = [night.get("step", number) for number, night in enumerate(nights)]
         drawn.axhline(0, color=theme.MUTED, linewidth=1.0)
-        drawn.fill_between(
-            places,
-            [night["low"] for night in nights],
-            [night["high"] for night in nights],
-            color=theme.IHA,
-            alpha=0.18,
-            linewidth=0,
-        )
+        bands = [([night["low"] for night in nights], [night["high"] for night in nights])]
+        if "looks_low" in last:
+            bands.append(
+                (
+                    [n.get("looks_low", math.nan) for n in nights],
+                    [n.get("looks_high", math.nan) for n in nights],
+                )
+            )
+        for low, high in bands:
+            drawn.fill_between(places, low, high, color=theme.IHA, alpha=0.18, linewidth=0)
         drawn.plot(places, [night["points"] for night in nights], "o-", color=theme.IHA)
         drawn.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
         drawn.yaxis.set_major_formatter(
             FuncFormatter(lambda value, _: points(value, 0 if value % 1 == 0 else 1))
         )
         drawn.grid(axis="x", visible=False)
-        _dates(drawn, [_day(night["date"]) for night in nights], ticks)
+        if "step" in last:
+            _step_axis(drawn, places, ticks)
+        else:
+            _dates(drawn, [_day(night["date"]) for night in nights], ticks)
     return canvas.svg
