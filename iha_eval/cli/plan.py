@@ -106,9 +106,10 @@ def _notes(needs: Sequence["RequiredQuestions"], *, by_runs: bool) -> list[str]:
     most = max((need.questions or 0 for need in needs), default=0)
     sizes = ", ".join(f"{name} {size:,}" for name, size in SIZES.items())
     notes = [f"There are: {sizes} questions."]
-    if most > SIZES["a cell of ruler_mk"]:
+    if most > SIZES["a RULER task at one length"]:
         notes.append(
-            "More RULER documents are drawn with --metadata '{\"documents\": N}' (of each cell)."
+            "More RULER documents are drawn with --metadata '{\"documents\": N}' (of each task "
+            "at each length)."
         )
     if not by_runs:
         notes.append(

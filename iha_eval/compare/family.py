@@ -14,8 +14,9 @@ from iha_eval.compare.analysis.seeds import compare_seeds
 from iha_eval.compare.inputs.runs import load_run
 from iha_eval.compare.render.markdown import table_line, text
 from iha_eval.compare.render.output import write_files, write_report
+from iha_eval.compare.render.tables import SIGNIFICANT, TABLES, latex, write_csv
 from iha_eval.compare.report import build_reports
-from iha_eval.compare.schema import SCHEMA, FamilyReport, Report
+from iha_eval.compare.schema import SCHEMA, FamilyReport, Report, ReportRow
 from iha_eval.util.numbers import plain_difference, plain_p
 from iha_eval.util.text import clean_all, one_line, unique_name
 
@@ -80,7 +81,7 @@ def write_family(
     }
     if night is not None:
         family["night"] = night
-    return _write(family, folder, _write_pairs(names, reports, folder, tables))
+    return _write(family, folder, _write_pairs(names, reports, folder, tables), tables)
 
 
 def compare_groups(
@@ -131,7 +132,7 @@ def compare_groups(
             "rows": rows,
         },
     }
-    return _write(family, folder, _write_pairs(names, reports, folder, tables))
+    return _write(family, folder, _write_pairs(names, reports, folder, tables), tables)
 
 
 def sentences(family: FamilyReport) -> list[str]:
@@ -203,6 +204,41 @@ def family_terminal(family: FamilyReport, width: int = 80) -> str:
     return "\n".join(lines) + "\n"
 
 
+def family_csv(family: FamilyReport) -> str:
+    """Every row of every model with all its numbers, as `to_csv` writes those of a pair."""
+    if not family["seeds"]:
+        rows = [{"model": m["name"], **row} for m in family["members"] for row in m["rows"]]
+        return write_csv(["model"], rows)
+    rows = []
+    for row in family["seeds"]["rows"]:
+        means = {side: " ".join(map(str, row[side])) for side in ("means_a", "means_b")}
+        rows.append({**row, **means})
+    own = [name for name in rows[0] if name not in ReportRow.__annotations__] if rows else []
+    return write_csv(own or ["model"], rows)
+
+
+def family_latex(family: FamilyReport) -> str:
+    """The table of the family for booktabs; significant differences are bold."""
+    lines = [
+        "% Needs \\usepackage{booktabs}. Bold: significant after correction.",
+        f"% {one_line(family['title'], 200)}",
+        r"\begin{tabular}{lllrrrrr}",
+        r"\toprule",
+        " & ".join(latex(head) for head in _HEAD) + r" \\",
+        r"\midrule",
+    ]
+    for row in family_rows(family):
+        fields = [latex(field) for field in row]
+        if row[1] in SIGNIFICANT:
+            # The difference.
+            fields[6] = rf"\textbf{{{fields[6]}}}"
+        lines.append(" & ".join(fields) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+_FAMILY_TABLES = {"csv": family_csv, "latex": family_latex}
+
+
 def _frame(asked: Mapping[str, Any], reports: Sequence[Report], title: str) -> dict[str, Any]:
     warnings = [warning for report in reports for warning in report["warnings"]]
     compared = [report for report in reports if report["tables"]] or reports
@@ -253,7 +289,7 @@ def _of_a_pair(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(
-    family: dict[str, Any], folder: Path, paths: list[Path]
+    family: dict[str, Any], folder: Path, paths: list[Path], tables: Sequence[str]
 ) -> tuple[FamilyReport, list[Path]]:
     # Jinja and matplotlib, so not before it is needed.
     from iha_eval.compare.render.page import render_family
@@ -266,6 +302,8 @@ def _write(
         "report.md": family_markdown(cleaned),
         "report.json": json.dumps(cleaned, ensure_ascii=False, allow_nan=False) + "\n",
     }
+    for form in tables:
+        files[f"report.{TABLES[form][0]}"] = _FAMILY_TABLES[form](cleaned)
     return cleaned, [*write_files(files, folder), *paths]
 
 

@@ -59,7 +59,7 @@ _EVEN = 10
 
 #: Likelihood ratios at which a drop counts as mended: against earlier nights, and against scores
 #: that are given, where an alarm is told once and false ones do not stay red.
-_MENDED, _MENDED_FIXED = 50.0, 1000.0
+_MENDED, _MENDED_FIXED = 50.0, 10_000.0
 
 
 @dataclass

@@ -111,13 +111,27 @@ def test_the_command_says_what_it_assumes_and_what_there_is(capsys: Printed) -> 
     assert main(["plan", "--difference", "2", "--accuracy", "30", "--comparisons", "3"]) == 0
     text = capsys.readouterr().out
     assert "corrected for 3 comparisons" in text
-    assert "GSM8K 1,319, MATH-500 500" in text
+    assert "GSM8K 1,319, MATH-500 500, a RULER task at one length 500, ruler_mk 4,500" in text
+    assert "ruler_all 19,500 questions" in text
     assert "Assumed of a single answer: 50% of its variance" in text
+
+
+@pytest.mark.parametrize("points", ["1e-9", "1e-160"])
+def test_no_answer_has_twenty_digits(capsys: Printed, points: str) -> None:
+    needs = planned(capsys, "--difference", points, "--accuracy", 30)
+    assert [need["questions"] for need in needs] == [None, None, None]
+
+
+def test_where_there_is_no_room_above_the_other_model_is_below(capsys: Printed) -> None:
+    few = planned(capsys, "--difference", 3, "--accuracy", 100)
+    assert few == planned(capsys, "--difference", 3, "--accuracy", 97)
+    assert few[-1]["questions"] > 20
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--difference", "90", "--accuracy", "30"], "no room for a difference of 90"),
         (["--difference", "3"], "--accuracy PERCENT, or --runs"),
         (["--difference", "3", "--accuracy", "130"], "from 0 to 100"),
         (["--difference", "300", "--accuracy", "30"], "100 at most"),

@@ -1,5 +1,6 @@
 """More than two runs: one baseline, one family of p-values; and methods by their training runs."""
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -166,3 +167,32 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
     given = [argument.format(**places) for argument in arguments]
     with pytest.raises(UserError, match=words):
         compare_command([*given, "--out", str(tmp_path / "out")])
+
+
+def test_the_table_of_all_is_written_as_csv_and_latex(
+    tmp_path: Path, run: Callable[..., Path]
+) -> None:
+    runs = [run(name, share(right)) for name, right in (("good", 140), ("a_b", 101), ("base", 100))]
+    out = tmp_path / "out"
+    _, family = compare(out, *runs, "--csv", "--latex")
+    rows = list(csv.DictReader((out / "report.csv").open(encoding="utf-8")))
+    members = family["members"]
+    assert [row["model"] for row in rows] == [m["name"] for m in members for _ in m["rows"]]
+    assert float(rows[0]["points"]) == members[0]["rows"][0]["points"]
+    text = (out / "report.tex").read_text()
+    assert text.count(r"\begin{tabular}") == text.count(r"\textbf") == 1
+    assert "a\\_b & no" in text or "a\\_b & not" in text
+
+
+def test_the_table_of_training_runs_is_written_as_csv_and_latex(
+    tmp_path: Path, run: Callable[..., Path]
+) -> None:
+    files = [run(f"{name}{n}", share(100 + 2 * n)) for name in ("a", "b") for n in (1, 2)]
+    ours, theirs = (",".join(map(str, pair)) for pair in (files[:2], files[2:]))
+    out = tmp_path / "out"
+    _, family = compare(out, "--seeds", f"iha={ours}", f"baseline={theirs}", "--csv", "--latex")
+    [row] = csv.DictReader((out / "report.csv").open(encoding="utf-8"))
+    [seeds] = family["seeds"]["rows"]
+    assert float(row["seed_error"]) == seeds["seed_error"]
+    assert list(map(float, row["means_a"].split())) == seeds["means_a"]
+    assert "iha & " in (out / "report.tex").read_text()

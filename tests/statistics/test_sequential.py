@@ -186,6 +186,12 @@ def test_an_unchanged_gap_is_news_once(points: int) -> None:
     assert max(gap(seed, points) for seed in range(20)) <= 1
 
 
+@pytest.mark.parametrize(("seed", "points"), [(363, 2), (167, 3)])
+def test_a_lucky_week_does_not_end_an_unchanged_gap(seed: int, points: int) -> None:
+    # With the likelihood ratio at 1,000, the gap counted as mended here and was news once more.
+    assert gap(seed, points) == 1
+
+
 def test_a_drop_stands_until_it_is_mended() -> None:
     generator = np.random.default_rng(1)
     chance = chances(generator, 200)

@@ -25,8 +25,10 @@ from iha_eval.compare.analysis.score_checks import without_wrong_scores
 from iha_eval.compare.inputs.pairing import SIDES, Pairing, Side
 from iha_eval.data import GSM8K_TEST, MATH500_TEST
 from iha_eval.errors import UserError
-from iha_eval.ruler.definition import DOCUMENTS
+from iha_eval.ruler import TASKS
+from iha_eval.ruler.definition import DOCUMENTS, LENGTHS
 from iha_eval.statistics import ALPHA, required_questions
+from iha_eval.statistics.power import MOST_QUESTIONS
 from iha_eval.statistics.scores import Floats, is_binary
 
 #: Shares of p (1 - p) without earlier runs: the question with the model, and the draw.
@@ -36,8 +38,9 @@ SUITS, DRAW = 0.1, 0.4
 SIZES = {
     "GSM8K": GSM8K_TEST.rows,
     "MATH-500": MATH500_TEST.rows,
-    "a cell of ruler_mk": DOCUMENTS,
-    "ruler_mk": 9 * DOCUMENTS,
+    "a RULER task at one length": DOCUMENTS,
+    "ruler_mk": 3 * len(LENGTHS) * DOCUMENTS,
+    "ruler_all": len(TASKS) * len(LENGTHS) * DOCUMENTS,
 }
 
 
@@ -75,8 +78,18 @@ def needs_by_accuracy(
         samples: Numbers of answers to each question.
         power: Chance of showing it.
         comparisons: How many are read together (Bonferroni).
+
+    Raises:
+        UserError: No model can differ by so much from that accuracy.
     """
-    middle = min(max(accuracy + points / 200, 0.0), 1.0)
+    share = points / 100
+    if share > max(accuracy, 1 - accuracy):
+        raise UserError(
+            f"a baseline at {100 * accuracy:g}% leaves no room for a difference of {points:g} "
+            "points, either way: give a smaller --difference."
+        )
+    # Half-way to the other model, which is below where there is no room above.
+    middle = accuracy + share / 2 if accuracy + share <= 1 else accuracy - share / 2
     single = middle * (1 - middle)
     alpha = ALPHA / comparisons
     return [
@@ -182,4 +195,6 @@ def _questions(
         # The mean square of 0/1 differences is the share of questions that differ.
         return required_questions(points, min(1.0, variance + share**2), alpha=alpha, power=power)
     reach = float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power))
-    return max(5, ceil(variance * (reach / share) ** 2))
+    # The square of a larger one is no float.
+    questions = variance * min(reach / share, 1e100) ** 2
+    return max(5, ceil(questions)) if questions <= MOST_QUESTIONS else None

@@ -119,20 +119,35 @@ def to_csv(report: Report) -> str:
     Args:
         report: As `build_report` returns it.
     """
+    return write_csv(
+        ["benchmark", "table"],
+        [
+            {"benchmark": table["benchmark"], "table": table["label"], **row}
+            for table in report["tables"]
+            for row in table["rows"]
+        ],
+    )
+
+
+def write_csv(first: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of reports as RFC 4180 has it, with every column that a row of a report may have.
+
+    Args:
+        first: Columns before those of `ReportRow`.
+        rows: Each with what it has of the columns.
+    """
     out = io.StringIO()
     # What a row may lack is named all the same, so that files can be put together.
     names = [name for name in ReportRow.__annotations__ if name != "paper"]
     paper = ["paper_iha", "paper_baseline", "paper_relative", "paper_note"]
-    writer = csv.DictWriter(out, ["benchmark", "table", *names, *paper], extrasaction="ignore")
+    writer = csv.DictWriter(out, [*first, *names, *paper], extrasaction="ignore")
     writer.writeheader()
-    for table in report["tables"]:
-        for row in table["rows"]:
-            reference: Mapping[str, object] = row["paper"] or {}
-            writer.writerow(
-                {"benchmark": _plain(table["benchmark"]), "table": _plain(table["label"])}
-                | {name: _plain(value) for name, value in row.items()}
-                | {f"paper_{name}": _plain(value) for name, value in reference.items()}
-            )
+    for row in rows:
+        reference: Mapping[str, object] = row.get("paper") or {}
+        writer.writerow(
+            {name: _plain(value) for name, value in row.items()}
+            | {f"paper_{name}": _plain(value) for name, value in reference.items()}
+        )
     return out.getvalue()
 
 
