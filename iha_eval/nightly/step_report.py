@@ -19,7 +19,7 @@ from iha_eval.nightly.trends import MetricSeries, all_series, paired_night, repo
 from iha_eval.statistics import Trend, clear_since, look_confidence
 from iha_eval.util.files import sha256
 from iha_eval.util.numbers import plain_points
-from iha_eval.util.text import clean_all
+from iha_eval.util.text import clean_all, counted
 
 IHA = "iha"
 ROLES = (IHA, BASELINE)
@@ -183,7 +183,8 @@ def _finding(difference: Mapping[str, Any], sign: int) -> dict[str, Any]:
     )
     if first is None:
         earlier = " any more" if any(low > 0 or high < 0 for low, high in ends) else ""
-        sentence = f"{name}: no clear difference{earlier} at the last of {len(looks)} looks: {told}"
+        after = counted(len(looks), "look")
+        sentence = f"{name}: no clear difference{earlier} after {after}: {told}"
         return {**_named(difference), "word": _NOT_CLEAR, "since": None, "sentence": f"{sentence}."}
     ahead = sign * last["points"] > 0
     since = looks[first]["step"]

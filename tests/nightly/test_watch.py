@@ -209,7 +209,7 @@ def test_behind_is_exit_code_1_and_not_clear_any_more_is_said(training: FakeTrai
     training.save("baseline", 3, 40, "step_{}")
     code, said = training.watch()
     assert code == FINE
-    assert any("no clear difference any more at the last of 3 looks: +0.0" in s for s in said)
+    assert any("no clear difference any more after 3 looks: +0.0" in s for s in said)
 
 
 def test_a_run_that_fails_is_tried_again_by_the_next_start(training: FakeTraining) -> None:

@@ -290,6 +290,9 @@ def _difference(
             )
         for low, high in bands:
             drawn.fill_between(places, low, high, color=theme.IHA, alpha=0.18, linewidth=0)
+            if len(nights) == 1:
+                # A band of one place has no width.
+                drawn.vlines(places, low, high, color=theme.IHA, alpha=0.3, linewidth=5)
         drawn.plot(places, [night["points"] for night in nights], "o-", color=theme.IHA)
         drawn.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
         drawn.yaxis.set_major_formatter(
