@@ -61,34 +61,34 @@ def scores_of(report: Mapping[str, Any], step: int = 0) -> Scores:
     """
     if report.get("kind") == "watch":
         return _of_watch(report)
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     if report.get("kind") == "family":
         rows = [(f"{each['name']}/", row) for each in report["members"] for row in each["rows"]]
     else:
         rows = [("", row) for table in report["tables"] for row in table["rows"]]
     for before, row in rows:
         name = f"{before}{row['task']}/{row['metric']}"
-        if f"{_fit(name)}/iha" in found:
+        if f"{_fit(name)}/iha" in scores:
             name = f"{name}/{row['label']}"
-        _put(found, name, {key: row[key] for key in _NUMBERS})
-    return {step: found}
+        _put(scores, name, {key: row[key] for key in _NUMBERS})
+    return {step: scores}
 
 
 def _of_watch(report: Mapping[str, Any]) -> Scores:
     """Both curves, their difference with both intervals, and distances from the identity."""
-    found: Scores = {}
+    scores: Scores = {}
     for series in report["trend"]:
         name = f"{series['task']}/{series['metric']}"
         for night in series["nights"]:
-            _put(found.setdefault(night["step"], {}), name, {series["model"]: night["mean"]})
+            _put(scores.setdefault(night["step"], {}), name, {series["model"]: night["mean"]})
     for curve in report["trend_differences"]:
         for look in curve["nights"]:
             numbers = {key: look[key] for key in _LOOK}
-            _put(found.setdefault(look["step"], {}), f"{curve['task']}/{curve['metric']}", numbers)
+            _put(scores.setdefault(look["step"], {}), f"{curve['task']}/{curve['metric']}", numbers)
     for each in report["mixing"]:
         distances = {name: value for name, value in each.items() if name != "step"}
-        _put(found.setdefault(each["step"], {}), "mixing", distances)
-    return dict(sorted(found.items()))
+        _put(scores.setdefault(each["step"], {}), "mixing", distances)
+    return dict(sorted(scores.items()))
 
 
 def _put(into: dict[str, float], name: str, numbers: Mapping[str, Any]) -> None:
@@ -138,11 +138,11 @@ def send_new(tracker: str, project: str, title: str, scores: Scores, history: Pa
         UserError: see `send`; or it cannot be written down.
     """
     known = _noted(history / FILE)
-    sent = known["sent"].setdefault(f"{tracker}/{project}", [])
-    new = {step: numbers for step, numbers in scores.items() if step not in sent}
+    done = known["sent"].setdefault(f"{tracker}/{project}", [])
+    new = {step: numbers for step, numbers in scores.items() if step not in done}
     if new:
         send(tracker, project, title, new, known["run"])
-        sent += list(new)
+        done += list(new)
         try:
             write_whole(history / FILE, json.dumps(known))
         except OSError as error:

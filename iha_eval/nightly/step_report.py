@@ -212,13 +212,13 @@ def _error(curves: int) -> str:
 
 
 def _mixing(steps: Steps, history: History) -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for entries in steps.values():
         prints = [line.fingerprint for line in entries if line.model == IHA and line.fingerprint]
         distances = history.lookup(_mixing_key(prints[0])) if prints else None
         if isinstance(distances, dict):
-            found.append({"step": entries[0].step, **distances})
-    return found
+            rows.append({"step": entries[0].step, **distances})
+    return rows
 
 
 def _waiting(lines: Sequence[HistoryEntry]) -> list[str]:

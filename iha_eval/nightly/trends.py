@@ -484,7 +484,7 @@ def paired_night(
     if len(ours) != len(theirs):
         return None
     difference = paired_difference(ours, theirs, confidence=confidence)
-    if difference.n_a < 2 or (found := difference.estimate) is None:
+    if difference.n_a < 2 or (estimate := difference.estimate) is None:
         return None
-    ends = {"points": found.points, "low": found.low, "high": found.high}
+    ends = {"points": estimate.points, "low": estimate.low, "high": estimate.high}
     return {"date": line.date, **ends, "n": difference.n_a}

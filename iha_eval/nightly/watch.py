@@ -126,8 +126,8 @@ def run_watch(config: Config, asked: WatchedRuns, say: Say) -> int:
             folder cannot be written.
     """
     for role in ROLES:
-        found = _checkpoints(role, asked)
-        if asked.once and not found:
+        checkpoints = _checkpoints(role, asked)
+        if asked.once and not checkpoints:
             raise UserError(
                 f"{asked.folders[role]} has no checkpoints yet that a watch would look for "
                 f"({_sought(asked)}): wait for the training, leave out --once, or give --glob."
@@ -163,20 +163,20 @@ def _checkpoints(role: str, asked: WatchedRuns) -> dict[int, Path]:
             places = [path for path in every if _NAME.fullmatch(path.name) and path.is_dir()]
     except (OSError, ValueError, NotImplementedError) as error:
         raise UserError(f"the checkpoints of {run} cannot be listed ({error}).") from error
-    found: dict[int, Path] = {}
+    checkpoints: dict[int, Path] = {}
     for place in sorted(places):
         numbers = re.findall(r"\d+", str(place.relative_to(run)))
         if not numbers:
             raise UserError(f"--glob finds {place}, whose name holds no number of steps.")
         step = int(numbers[-1])
-        if step in found:
+        if step in checkpoints:
             raise UserError(
-                f"{found[step]} and {place} are both of step {step}: move one away, or tell them "
-                "apart with --glob."
+                f"{checkpoints[step]} and {place} are both of step {step}: move one away, or tell "
+                "them apart with --glob."
             )
         if step % asked.every == 0 and step < 2**31:
-            found[step] = place
-    return dict(sorted(found.items()))
+            checkpoints[step] = place
+    return dict(sorted(checkpoints.items()))
 
 
 Files = list[list[Any]]
@@ -269,9 +269,9 @@ class _RunWatch:
     def _look(self) -> None:
         """Evaluate every checkpoint that is whole and not evaluated yet, in order of steps."""
         self.settling, self.never = False, ""
-        found = {role: _checkpoints(role, self.asked) for role in ROLES}
-        for step in sorted({step for folders in found.values() for step in folders}):
-            sides = {role: found[role][step] for role in ROLES if step in found[role]}
+        checkpoints = {role: _checkpoints(role, self.asked) for role in ROLES}
+        for step in sorted({step for folders in checkpoints.values() for step in folders}):
+            sides = {role: checkpoints[role][step] for role in ROLES if step in checkpoints[role]}
             place = step_folder(self.config.output, step)
             whole = [role for role in sides if self._is_whole(place, role, sides[role])]
             jobs = [job for job in plan(self._at(sides)) if job.role in whole]
@@ -279,7 +279,7 @@ class _RunWatch:
                 now = datetime.now().astimezone()
                 self._evaluate(open_step(self.config.output, step, jobs, now), jobs)
         for night in nights_in(self.config.output / STEPS):
-            gone = not any(night.step in folders for folders in found.values())
+            gone = not any(night.step in folders for folders in checkpoints.values())
             if gone and night.state == "running" and self.stop.signal is None:
                 # Killed before it was recorded, and its checkpoints were cleared away.
                 self._record(night)
@@ -304,25 +304,25 @@ class _RunWatch:
             # Gone in this moment.
             return False
         if note is None or note["files"] != files:
-            found = self._read(folder, files, role)
-            if found is None:
+            state = self._read(folder, files, role)
+            if state is None:
                 return False
-            if note and results_of(place / role) and note["fingerprint"] != found["fingerprint"]:
+            if note and results_of(place / role) and note["fingerprint"] != state["fingerprint"]:
                 raise UserError(
                     f"{folder} has changed since it was evaluated (its fingerprint was "
-                    f"{note['fingerprint'][:12]} and is {found['fingerprint'][:12]}): name another "
+                    f"{note['fingerprint'][:12]} and is {state['fingerprint'][:12]}): name another "
                     "folder with --out to begin anew, or put the former checkpoint back."
                 )
-            keep_mixing(self.history, found["fingerprint"], folder)
+            keep_mixing(self.history, state["fingerprint"], folder)
             try:
                 (place / role).mkdir(parents=True, exist_ok=True)
-                write_whole(place / role / NOTE, json.dumps(found))
+                write_whole(place / role / NOTE, json.dumps(state))
             except OSError as error:
                 raise UserError(
                     f"the folder {place} cannot be written ({error.strerror}): name another one "
                     "with --out, or mend its permissions."
                 ) from error
-            note = found
+            note = state
         self._check_tokenizer(note["tokenizer"], folder)
         return True
 
@@ -338,9 +338,9 @@ class _RunWatch:
             return None
         if sight.reason is None:
             elsewhere = self.config.models[role].argument("tokenizer") is not None
-            found, sight.reason = _whole(folder, files, elsewhere)
-            if found is not None:
-                return found
+            state, sight.reason = _whole(folder, files, elsewhere)
+            if state is not None:
+                return state
             self.say(f"{folder} is not whole ({sight.reason}): waiting for it")
         if age > _PATIENCE:
             self.never = (
@@ -417,12 +417,12 @@ class _RunWatch:
         paired = {look["step"] for each in report["trend_differences"] for look in each["nights"]}
         scores = {step: s for step, s in trackers.scores_of(report).items() if step in paired}
         try:
-            sent = trackers.send_new(*self.asked.to, report["title"], scores, self.history.folder)
+            steps = trackers.send_new(*self.asked.to, report["title"], scores, self.history.folder)
         except UserError as error:
             self.say(f"NOT SENT: {error}")
             return str(error)
-        if sent:
-            self.say(f"sent to {self.asked.to[0]}: step {', '.join(map(str, sent))}")
+        if steps:
+            self.say(f"sent to {self.asked.to[0]}: step {', '.join(map(str, steps))}")
         return ""
 
     def _close(self) -> int:
@@ -488,15 +488,15 @@ def _whole(folder: Path, files: Files, elsewhere: bool) -> tuple[dict[str, Any] 
 
 def _tokenizer(folder: Path) -> str | None:
     """Hash of a tokenizer's files, without how it was last called; None without any."""
-    found: dict[str, Any] = {}
+    hashes: dict[str, Any] = {}
     for name in _TOKENIZERS:
         try:
-            found[name] = (folder / name).read_bytes().hex()
+            hashes[name] = (folder / name).read_bytes().hex()
             if name == "tokenizer.json":
                 content = json.loads((folder / name).read_text(encoding="utf-8"))
-                found[name] = {
+                hashes[name] = {
                     k: v for k, v in content.items() if k not in ("truncation", "padding")
                 }
         except (OSError, ValueError, AttributeError):
             continue
-    return sha256(found) if found else None
+    return sha256(hashes) if hashes else None

@@ -149,9 +149,9 @@ def merge_runs(places: Sequence[Path | str], out: Path) -> tuple[Path, list[str]
         _score_anew(content, task, parts[task], merged_samples[task], read, notes)
     _drop_groups(content, parts, notes)
     out.mkdir(parents=True, exist_ok=True)
-    for task, found in merged_samples.items():
-        if found:
-            _write_samples(out / f"samples_{task}_{stamp}.jsonl", found)
+    for task, samples in merged_samples.items():
+        if samples:
+            _write_samples(out / f"samples_{task}_{stamp}.jsonl", samples)
     file = out / f"results_{stamp}.json"
     write_whole(file, json.dumps(content, ensure_ascii=False))
     load_run(file)
@@ -221,7 +221,7 @@ def _merged_samples(task: str, runs: Sequence[Run], read: _Read) -> _Samples:
     Raises:
         UserError: parts do not fit, or say different things of one document.
     """
-    found: _Samples = {}
+    merged: _Samples = {}
     for run in runs:
         if run is not runs[0]:
             _check_task(task, runs[0], run)
@@ -234,14 +234,14 @@ def _merged_samples(task: str, runs: Sequence[Run], read: _Read) -> _Samples:
                 )
             continue
         for key, sample in read(path).samples.items():
-            if key not in found:
-                found[key] = path, sample
-            elif _content(*found[key]) != _content(path, sample):
+            if key not in merged:
+                merged[key] = path, sample
+            elif _content(*merged[key]) != _content(path, sample):
                 raise UserError(
-                    f"{found[key][0]} and {path} have document {key[1]} of {task} with different "
+                    f"{merged[key][0]} and {path} have document {key[1]} of {task} with different "
                     "content: merge runs that agree, or have no document in common."
                 )
-    return dict(sorted(found.items()))
+    return dict(sorted(merged.items()))
 
 
 def _line(path: Path, sample: Sample) -> bytes:
@@ -255,9 +255,9 @@ def _content(path: Path, sample: Sample) -> Any:
     return json.loads(_line(path, sample))
 
 
-def _write_samples(target: Path, found: _Samples) -> None:
+def _write_samples(target: Path, merged: _Samples) -> None:
     with target.open("wb") as file:
-        for path, sample in found.values():
+        for path, sample in merged.values():
             file.write(_line(path, sample) + b"\n")
 
 
@@ -265,7 +265,7 @@ def _score_anew(
     content: dict[str, Any],
     task: str,
     runs: Sequence[Run],
-    found: _Samples,
+    merged: _Samples,
     read: _Read,
     notes: list[str],
 ) -> None:
@@ -280,13 +280,13 @@ def _score_anew(
             row.pop(f"{metric}_stderr,{chosen}", None)
             notes.append(f"{metric} of {task} is no mean over documents: it was left out.")
             continue
-        values = _values((sample for _, sample in found.values()), metric, chosen)
+        values = _values((sample for _, sample in merged.values()), metric, chosen)
         row[name] = statistics.fmean(values)
         if f"{metric}_stderr,{chosen}" in row:
             several = len(values) > 1
             error = statistics.stdev(values) / math.sqrt(len(values)) if several else "N/A"
             row[f"{metric}_stderr,{chosen}"] = error
-    count = len({document for _, document in found})
+    count = len({document for _, document in merged})
     if "sample_len" in row:
         row["sample_len"] = count
     content["results"][task] = row
@@ -297,7 +297,7 @@ def _score_anew(
 
 
 def _values(samples: Iterable[Sample], metric: str, chosen: str) -> list[float]:
-    values = [one.scores.get(metric, math.nan) for one in samples if one.key[0] == chosen]
+    values = [sample.scores.get(metric, math.nan) for sample in samples if sample.key[0] == chosen]
     return [value for value in values if not math.isnan(value)]
 
 

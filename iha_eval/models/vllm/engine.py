@@ -242,7 +242,9 @@ class Engine:
     def prefix_hits(self) -> int:
         """Prompt tokens that the prefix cache has spared since vLLM was loaded."""
         counters = self._llm.get_metrics()
-        return sum(int(one.value) for one in counters if one.name == "vllm:prefix_cache_hits")
+        return sum(
+            int(counter.value) for counter in counters if counter.name == "vllm:prefix_cache_hits"
+        )
 
     def facts(self) -> dict[str, Any]:
         """What the engine runs on and with: device, attention, scheduling."""

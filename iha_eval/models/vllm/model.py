@@ -58,17 +58,17 @@ class IHAVLLM(HarnessModel):
     def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
         """Checks arguments and checkpoint; starts no engine."""
         super().__init__(pretrained, **given)
-        found = self.source.checkpoint
-        raw = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
+        contents = self.source.checkpoint
+        raw = json.loads((contents.path / "config.json").read_text(encoding="utf-8"))
         kernel = names_kernel(raw)
         if kernel is not None and not self.arguments.trust_remote_code:
             raise UserError(
-                f"config.json of {found.path} asks for attention code from {kernel}, which vLLM "
+                f"config.json of {contents.path} asks for attention code from {kernel}, which vLLM "
                 "would fetch and run: remove attn_implementation from it, or set "
                 "trust_remote_code=True."
             )
-        if found.is_iha:
-            engine_arguments.check_serving(found.config, self.arguments.engine)
+        if contents.is_iha:
+            engine_arguments.check_serving(contents.config, self.arguments.engine)
 
     def _check_engine_arguments(self) -> None:
         self._copies = _replicas(self.arguments.engine)
