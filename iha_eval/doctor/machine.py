@@ -14,10 +14,15 @@ from functools import cached_property
 from pathlib import Path
 
 from iha_eval.util.installation import installed_version
+from iha_eval.util.process import environment, in_words
 
 QUERY = "name,memory.total,memory.free,compute_cap"
 #: How long another program may take to answer.
 SECONDS = 2.0
+
+_CACHE_PROBLEM = (
+    "from model_adapters.hf.modeling import cache_problem; print(cache_problem() or '', end='')"
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,21 @@ class Machine:
     def gpus(self) -> list[Gpu]:
         """The GPUs that the driver shows; none where there is no driver."""
         return read_gpus(_ask_driver(self.which("nvidia-smi")))
+
+    @cached_property
+    def cache_problem(self) -> str:
+        """What is wrong with generation with a cache; empty if nothing. Takes seconds."""
+        # In a process of its own: what is broken may be what it imports.
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _CACHE_PROBLEM],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or [in_words(done.returncode)])[-1]
+        return done.stdout.strip()
 
     @property
     def vllm(self) -> tuple[str, str] | None:

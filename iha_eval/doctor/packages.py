@@ -4,8 +4,6 @@ For: what pip would not say, because each package alone is as it should be.
 Not for: importing any of them; metadata is enough, and an import can be what crashes.
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 from packaging.requirements import Requirement
@@ -13,7 +11,6 @@ from packaging.version import Version
 
 from iha_eval.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding
 from iha_eval.doctor.machine import Machine
-from iha_eval.util.process import environment, in_words
 
 #: Required by vLLM, not needed by it, and broken beside a torch of another build.
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
@@ -223,26 +220,11 @@ def antlr(machine: Machine) -> Iterator[Finding]:
         yield Finding("math-verify", OK, f"{machine.version('math-verify')} with {name} {version}")
 
 
-_CACHE_PROBLEM = (
-    "from model_adapters.hf.modeling import cache_problem; print(cache_problem() or '', end='')"
-)
-
-
 def cached_generation(machine: Machine) -> Iterator[Finding]:
     """Whether IHA's Transformers model generates with a cache what it generates without one."""
     if machine.version("transformers") is None:
         return
-    # In a process of its own: what is broken may be what it imports.
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _CACHE_PROBLEM],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    problem = done.stdout.strip()
-    if done.returncode:
-        problem = (done.stderr.strip().splitlines() or [in_words(done.returncode)])[-1]
+    problem = machine.cache_problem
     if problem:
         yield Finding("generate()", PROBLEM, problem, "install a release of setup.cfg's range")
     else:

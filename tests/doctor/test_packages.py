@@ -28,6 +28,18 @@ def test_what_goes_together_is_ok(kind: str, request: pytest.FixtureRequest) -> 
     assert ok["math-verify"] == "0.9.0 with antlr4-python3-runtime 4.11.0"
 
 
+def test_generation_with_a_cache_that_is_wrong_is_a_problem(machine: Make) -> None:
+    here = machine()
+    here.__dict__["cache_problem"] = "generate() says 9 with a cache and 8 without"
+    [finding] = bad(here)
+    assert finding.name == "generate()"
+    assert finding.what.endswith("8 without")
+
+
+def test_this_environment_generates_with_a_cache_as_without() -> None:
+    assert Machine().cache_problem == ""
+
+
 CPU: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
     "python-too-old": ({"python": (3, 10)}, "Python", "problem", "3.10 is too old", "3.11"),
     "not-installed": (
