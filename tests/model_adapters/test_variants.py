@@ -86,7 +86,7 @@ def test_every_field_matters() -> None:
 # Chunks of 64 tokens cut the longer prompts; lengths on both sides of blocks and windows.
 PROMPTS = [random_ids(length) for length in (1, 2, 17, 63, 129, 300)]
 SERVED = [
-    pytest.param(case, id=name(case), marks=[] if index < 6 else pytest.mark.long)
+    pytest.param(case, id=name(case), marks=[] if index < 3 else pytest.mark.long)
     for index, case in enumerate(CASES)
 ]
 

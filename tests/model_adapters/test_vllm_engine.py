@@ -91,8 +91,21 @@ MATRIX = [
 ]
 
 
+# A second form of what another row tests.
+AGAIN = (
+    "P1-mixed-virtual-G4",
+    "P4-hybrid-virtual-block32",
+    "P3-hybrid-few-blocks",
+    "P2-mixed-llama3-rope",
+)
+
+
 @pytest.mark.parametrize(
-    ("kinds", "fields", "arguments"), [row[1:] for row in MATRIX], ids=[row[0] for row in MATRIX]
+    ("kinds", "fields", "arguments"),
+    [
+        pytest.param(*row[1:], id=row[0], marks=pytest.mark.long if row[0] in AGAIN else [])
+        for row in MATRIX
+    ],
 )
 def test_logprobs_and_greedy_tokens_equal_the_transformers_model(
     kinds: list[str], fields: dict[str, Any], arguments: dict[str, Any], saved: Save
@@ -204,7 +217,7 @@ def test_more_requests_run_than_vllms_maximum_concurrency(saved: Save) -> None:
     assert worst_logprob(model, prompts, outputs) < TOLERANCE
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_torch_compile_changes_nothing(saved: Save) -> None:
     """The compiled graph of mixing, rotation and collapse is the eager one."""
     model = tiny_model(MIXED)

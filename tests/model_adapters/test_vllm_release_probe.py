@@ -20,6 +20,7 @@ def load() -> Any:
     return module
 
 
+@pytest.mark.long
 def test_the_installed_release_fits() -> None:
     """As a process of its own, as it is run for other releases."""
     child = subprocess.run([sys.executable, str(PROBE)], capture_output=True, text=True)

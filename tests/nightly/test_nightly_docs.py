@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from iha_eval.cli import history, nightly
+from iha_eval.cli import history, nightly, watch
 from iha_eval.nightly import config
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION
 
@@ -99,9 +99,13 @@ def test_no_line_of_a_service_reads_the_report_of_another_night() -> None:
 
 def test_options_are_those_of_the_commands() -> None:
     helps = nightly._parser().format_help() + history._parser().format_help()
+    helps += watch._parser().format_help()
     said = re.findall(r"^\$ iha-eval .*|`--[a-z-]+`", TEXT, re.M)
     options = {option for text in said for option in re.findall(r"--[a-z-]+", text)}
-    assert options == {"--fresh", "--dry-run", "--accept", "--unpin", "--all", "--json"}
+    assert options == {
+        *("--fresh", "--dry-run", "--accept", "--unpin", "--all", "--json"),
+        *("--iha", "--baseline", "--every", "--once", "--project"),
+    }
     assert all(option in helps for option in options)
 
 

@@ -41,7 +41,7 @@ def test_the_main_job_from_an_installed_wheel(environments, tmp_path):
     assert isinstance(sample["resps"][0][0], str)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_checkpoint_that_is_not_there_ends_it_in_one_line(environments, tmp_path):
     missing = tmp_path / "nowhere"
     options = ["--tasks", TASK, "--limit", "1", "--model_args", f"pretrained={missing}"]

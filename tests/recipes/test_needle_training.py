@@ -132,7 +132,7 @@ def test_every_preset_is_flop_matched_at_its_longest(preset):
     assert settings.layer_kinds == (["iha_sliding"] * 4 + ["full"]) * (figures.layers // 5)
     model = build("iha", TEST, make_tokenizer(), 0)
     set_window(model, 4096)
-    windows = [layer.self_attn.window for layer in model.model.layers]
+    windows = [layer.self_attn.recipe.mask.window for layer in model.model.layers]
     assert windows == [512] * 4 + [None]
 
 

@@ -317,6 +317,7 @@ print(hashlib.sha256(repr(figures.curves.draw_length(made_up_reports.full())).en
 """
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlib(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\naxes.grid: False\n")
     # In front of what the session itself imports from.

@@ -170,6 +170,7 @@ def test_stops_do_not_end_an_answer_inside_a_thought(
     thinking = replace(model.arguments, think_end_token="</think>")
     monkeypatch.setattr(model, "arguments", thinking)
     monkeypatch.setattr(model.text, "_arguments", thinking)
+    monkeypatch.setattr(model.text, "_think_end", "</think>")
     answers = model.generate_until(asked)
     assert (answers[0], answers[0].cut) == ("", True)
     assert answers[1] == stopped
