@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.slow(40)
 def test_model_runner_v2_serves_exactly_with_triton_attention() -> None:
     """Model runner V2 is vLLM's default on GPUs; the other tests of engines run V1."""
     command = [sys.executable, str(Path(__file__).with_name("engine_child.py"))]

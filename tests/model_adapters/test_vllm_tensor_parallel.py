@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 TOKENS = 40
 
 
-@pytest.mark.slow
+@pytest.mark.slow(90)
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.parametrize(
     ("kv_heads", "local_kv"),

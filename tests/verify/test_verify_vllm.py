@@ -8,7 +8,7 @@ from iha_eval.verify.report import judge
 from iha_eval.verify.run import Request, verify
 
 
-@pytest.mark.slow
+@pytest.mark.slow(80)
 def test_vllm_agrees_with_all_others_and_a_conversion_with_its_base(
     windowed: Path, base: Path
 ) -> None:
