@@ -4,8 +4,6 @@ For: making what the project ships and examples of making one's own.
 Not for: evaluation; nothing of `iha_eval` or `model_adapters` needs a recipe to run.
 """
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,14 +18,10 @@ def leave_checkpoint(run: Path, step: int, write: Callable[[Path], object]) -> N
         step: number of steps made.
         write: writes the checkpoint into a folder.
     """
+    # Slow to import, and not needed for the help of a recipe.
+    from model_adapters.convert.output import appearing
+
     place = run / f"step-{step:08d}"
-    if place.exists():
-        return
-    beside = run / f".{place.name}.{os.getpid()}"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        write(beside)
-        beside.rename(place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    if not place.exists():
+        with appearing(place) as made:
+            write(made)

@@ -71,6 +71,12 @@ class Stop:
         """What a process ended by the signal exits with, as shells have it."""
         return 128 + (self.signal or 0)
 
+    @property
+    def sentence(self) -> str:
+        """What a user is told of the end."""
+        name = signal.Signals(self.signal or 0).name
+        return f"stopped by {name}: the same command goes on from here"
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.signal = number

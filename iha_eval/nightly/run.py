@@ -9,7 +9,6 @@ is there.
 
 import contextlib
 import os
-import signal
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -107,8 +106,7 @@ def run_night(config: Config, now: datetime, say: Say, *, fresh: bool = False) -
         if config.rules.confirm and stop.signal is None:
             _confirm(jobs, steps)
         if stop.signal is not None:
-            name = signal.Signals(stop.signal).name
-            say(f"stopped by {name}: the same command goes on from here")
+            say(stop.sentence)
             return stop.exit_code
         code = _close(config, night, reasons, history, say, older)
         for old in left:

@@ -8,7 +8,6 @@ Not for: what the page says (`step_report.py`), nor for training.
 
 import json
 import re
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -251,8 +250,7 @@ class _RunWatch:
             if self.stop.signal is not None:
                 break
         if self.stop.signal is not None:
-            name = signal.Signals(self.stop.signal).name
-            self.say(f"stopped by {name}: the same command goes on from here")
+            self.say(self.stop.sentence)
             return self.stop.exit_code
         return self._close()
 
