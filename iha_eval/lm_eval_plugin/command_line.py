@@ -68,16 +68,17 @@ def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
         log_samples=bool(options.get("log_samples")),
         fresh=fresh,
     )
-    if options.get("model") in MODELS:
-        # lm-eval writes and prints them as they are; our classes get the secrets back.
-        given["model_args"] = command.hide(_with_default_model(options.get("model_args") or {}))
-    with running(command):
-        try:
+    ours = options.get("model") in MODELS
+    try:
+        if ours:
+            # lm-eval writes and prints them as they are; our classes get the secrets back.
+            given["model_args"] = command.hide(_with_default_model(options.get("model_args") or {}))
+        with running(command):
             return original(args)
-        except KeyboardInterrupt:
-            if options.get("model") not in MODELS:
-                raise
-            raise SystemExit(_interrupted(command)) from None
+    except KeyboardInterrupt:
+        if not ours:
+            raise
+        raise SystemExit(_interrupted(command)) from None
 
 
 def _interrupted(command: "Invocation") -> int:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from iha_eval.errors import UserError
+from iha_eval.lm_eval_plugin import command_line
 from iha_eval.lm_eval_plugin.command_line import extend_command_line
 from iha_eval.models import invocation
 from iha_eval.models.invocation import Invocation
@@ -136,3 +137,16 @@ def test_an_interrupted_run_of_ours_ends_in_a_line(output, capsys):
     assert ("the same command goes on" in told) == bool(output)
     with pytest.raises(KeyboardInterrupt):
         run(body, "--model", "hf")
+
+
+def test_so_does_one_that_is_interrupted_before_it_begins(monkeypatch, capsys):
+    """Seconds go by with imports before lm-eval's own command runs."""
+
+    def imports(_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "_with_default_model", imports)
+    with pytest.raises(SystemExit) as caught:
+        run(seen, "--model", "iha-hf")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == "iha-eval: interrupted."
