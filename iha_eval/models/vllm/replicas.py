@@ -129,8 +129,10 @@ class _Replica:
         """Notice a process that ended while its own children keep the line open.
 
         Raises:
-            ReplicaError: it did, and said nothing more.
+            ReplicaError: it did, and said nothing more, or this side hung up.
         """
+        if self.line.closed:
+            raise self._death()
         if self._process.poll() is not None and not self.line.poll():
             raise self._death()
 
@@ -227,8 +229,11 @@ class Replicas:
         """Work through prompts; returns when all are finished. See `engine.Engine.run`.
 
         Raises:
-            ReplicaError: a process ended; what was finished has been handed on.
+            ReplicaError: a process ended, or `close` was called; what was finished has been
+                handed on.
         """
+        for replica in self._replicas:
+            replica.check()
         waiting = shares_for_engines(
             enumerate(prompts),
             len(self._replicas),

@@ -206,6 +206,21 @@ def test_an_interrupt_while_they_are_emptied_ends_them(
         run(engines, work(2))
 
 
+@pytest.mark.parametrize("busy", [0, 2])
+def test_a_run_after_they_are_closed_is_refused(
+    start: Start, busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Busy replicas are dealt nothing, so only the closed line itself can tell."""
+    engines = start(2)
+    engines.close()
+    monkeypatch.setattr(engines._replicas[0], "drop", lambda: pytest.fail("it is closed"))
+    for replica in engines._replicas[:busy]:
+        replica.asked = replica.most
+        replica.flying[0] = [1], 1, 1
+    with pytest.raises(ReplicaError):
+        run(engines, work(2))
+
+
 def test_a_replica_that_does_not_end_is_ended(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
