@@ -5,6 +5,8 @@ recipe of each layer, which all implementations read in place of the fields.
 Not for: looking at weights (see `checkpoint.py`) or at what an engine can run.
 """
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +21,13 @@ LAYER_KINDS = IHA_KINDS + PLAIN_KINDS
 WINDOWED_KINDS = ("iha_sliding", "sliding")
 VIRTUAL, TOKEN = "virtual", "token"
 PSEUDO_ROPES = (VIRTUAL, TOKEN, "none")
-QK_NORMS = ("none", "head_before_mixing", "pseudo_head_after_rope")
+QK_NORMS = (
+    "none",
+    "head_before_mixing",
+    "projection_before_mixing",
+    "pseudo_head_after_rope",
+)
+BLOCK_NORMS = ("before", "after")
 COLLAPSES = ("full", "per_head")
 # Types whose frequencies depend on the running length have no meaning at virtual positions.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
@@ -35,6 +43,8 @@ VARIANT_FIELDS = (
     "qk_scale",
     "collapse",
     "head_gate_channels",
+    "block_norm",
+    "window_rope_parameters",
 )
 
 
@@ -110,7 +120,7 @@ class LayerRecipe:
         mask: its pseudo-heads and what they see.
         rope: "virtual", "token" or "none", see `IHAConfig.pseudo_rope`; "token" in a plain layer.
         qk_norm: see `IHAConfig`; in plain layers too, whose heads are their own pseudo-heads.
-        qk_norm_weight: None, "shared" or "per_head".
+        qk_norm_weight: None, "shared", "per_head" or "projection".
         scale: factor on the scores.
         collapse: "full" or "per_head".
         gate_channels: numbers of the layer's input that a head's gate reads; 0 without gates.
@@ -130,6 +140,11 @@ class LayerRecipe:
         """P, 1 in a plain layer."""
         return self.mask.pseudo_heads
 
+    @property
+    def norm_comes_first(self) -> bool:
+        """Whether queries and keys are normed before they are mixed."""
+        return self.qk_norm.endswith("before_mixing")
+
     def unfusable(self) -> str | None:
         """What keeps mixing, rotation and cache write from being one pass; None if nothing does."""
         if self.qk_norm != "none":
@@ -141,12 +156,12 @@ class LayerRecipe:
 
         | step | alpha_q, alpha_k | alpha_v | collapse |
         |---|---|---|---|
-        | qk_norm "head_before_mixing" | no: it is not linear and comes between | yes | yes |
+        | qk_norm "..._before_mixing" | no: it is not linear and comes between | yes | yes |
         | qk_norm "pseudo_head_after_rope" | yes | yes | yes |
         | head gate | yes | yes | no: it comes between collapse and output projection |
         """
-        if self.is_iha and self.qk_norm == "head_before_mixing":
-            return "qk_norm is 'head_before_mixing', which comes between projection and mixing"
+        if self.is_iha and self.norm_comes_first:
+            return f"qk_norm is {self.qk_norm!r}, which comes between projection and mixing"
         if self.is_iha and self.gate_channels:
             return "head_gate_channels is set, and gates come between collapse and projection"
         return None
@@ -171,14 +186,19 @@ class IHAConfig(LlamaConfig):
         pseudo_window: "virtual" counts the window of (n, p) back from itself (the paper's);
             "token" begins it with the first virtual token of token n - W + 1.
         qk_norm: RMS norm (`rms_norm_eps`) of queries and keys in all layers: "none",
-            "head_before_mixing", or "pseudo_head_after_rope", which has no weight.
-        qk_norm_weight: "shared" [d] or "per_head" [H, d] and [G, d]; None without one.
+            "head_before_mixing", "projection_before_mixing" (over all heads of a token at once), or
+            "pseudo_head_after_rope", which has no weight.
+        qk_norm_weight: of heads "shared" [d] or "per_head" [H, d] and [G, d]; "projection" [H*d]
+            and [G*d] of a whole projection; None without one.
         qk_scale: factor on queries and on keys after all of this.
         collapse: "full" [H, H*P], or "per_head" [H, P], in which head h takes in its own
             pseudo-heads alone.
         head_gate_channels: c, where each head that goes into the output projection, in all layers,
             is multiplied by the sigmoid of a product of its weights (`head_gate.weight` [H, c])
-            with the first c numbers of the layer's normalised input; None without gates.
+            with the first c numbers of its attention's input; None without gates.
+        block_norm: "before" norms what attention and MLP take in, as Llama does; "after" norms what
+            they give back (`post_attention_layernorm`, `post_feedforward_layernorm`), as OLMo 2.
+        window_rope_parameters: `rope_parameters` of windowed layers; None where all have the same.
 
     Raises:
         ConfigError: a field has a value that cannot be meant; the text says which and what to do.
@@ -198,6 +218,8 @@ class IHAConfig(LlamaConfig):
     qk_scale: float = 1.0
     collapse: str = "full"
     head_gate_channels: int | None = None
+    block_norm: str = "before"
+    window_rope_parameters: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
@@ -210,7 +232,9 @@ class IHAConfig(LlamaConfig):
         _check_virtual_window(self)
         _check_choices(self)
         _check_norm(self)
-        _check_rope(self)
+        _check_numbers(self)
+        _check_rope("rope_parameters", self.rope_parameters or {})
+        _check_rope("window_rope_parameters", self.window_rope_parameters or {})
 
     @property
     def head_width(self) -> int:
@@ -243,6 +267,14 @@ class IHAConfig(LlamaConfig):
             return -(-slots // self.num_pseudo_heads)
         window = self.iha_window
         return window[layer] if isinstance(window, list) else window
+
+    def rotating(self, layer: int) -> "IHAConfig":
+        """This, with the `rope_parameters` of one layer."""
+        if self.window_rope_parameters is None or self.window(layer) is None:
+            return self
+        own = copy.copy(self)
+        own.rope_parameters, own.window_rope_parameters = self.window_rope_parameters, None
+        return own
 
     def window_slots(self, layer: int) -> int | None:
         """The window in virtual tokens where `iha_window_virtual` says it, else None."""
@@ -402,6 +434,7 @@ def _check_choices(config: IHAConfig) -> None:
         ("pseudo_window", (VIRTUAL, TOKEN)),
         ("qk_norm", QK_NORMS),
         ("collapse", COLLAPSES),
+        ("block_norm", BLOCK_NORMS),
     ):
         value = getattr(config, name)
         if value not in values:
@@ -423,7 +456,11 @@ def _check_choices(config: IHAConfig) -> None:
 
 def _check_norm(config: IHAConfig) -> None:
     weight = config.qk_norm_weight
-    wanted = ("shared", "per_head") if config.qk_norm == "head_before_mixing" else (None,)
+    weights: dict[str, tuple[str, ...]] = {
+        "head_before_mixing": ("shared", "per_head"),
+        "projection_before_mixing": ("projection",),
+    }
+    wanted = weights.get(config.qk_norm, (None,))
     if weight not in wanted:
         raise ConfigError(
             f"qk_norm_weight is {weight!r}, but qk_norm is {config.qk_norm!r}: set it to "
@@ -434,28 +471,31 @@ def _check_norm(config: IHAConfig) -> None:
         raise ConfigError(f"qk_scale is {scale!r}: set it to a number above 0, 1 for none.")
 
 
-def _check_rope(config: IHAConfig) -> None:
-    parameters: dict[str, Any] = dict(config.rope_parameters or {})
-    for name, value in (
-        ("rope_theta", parameters.get("rope_theta", 1.0)),
-        ("rms_norm_eps", config.rms_norm_eps),
-    ):
-        if not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise ConfigError(f"{name} is {value!r}: set it to a finite number above 0.")
+def _check_numbers(config: IHAConfig) -> None:
+    _check_positive("rms_norm_eps", config.rms_norm_eps)
     if not _is_count(config.max_position_embeddings):
         raise ConfigError(
             f"max_position_embeddings is {config.max_position_embeddings!r}: set it to the longest "
             "sequence in tokens, a whole number of at least 1."
         )
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ConfigError(f"{name} is {value!r}: set it to a finite number above 0.")
+
+
+def _check_rope(name: str, parameters: Mapping[str, Any]) -> None:
+    _check_positive("rope_theta", parameters.get("rope_theta", 1.0))
     if any(isinstance(value, dict) for value in parameters.values()):
         raise ConfigError(
-            "rope_parameters has one mapping for each kind of layer, and IHA has one for all: move "
-            "rope_theta and the rest up."
+            f"{name} has one mapping for each kind of layer: move rope_theta and the rest up, and "
+            "write those of windowed layers into window_rope_parameters."
         )
     kind = parameters.get("rope_type", "default")
     if kind not in ROPE_TYPES:
         raise ConfigError(
-            f"rope_parameters has rope_type {kind!r}, whose frequencies depend on the running "
+            f"{name} has rope_type {kind!r}, whose frequencies depend on the running "
             f"length: use one of {', '.join(ROPE_TYPES)}."
         )
     if parameters.get("partial_rotary_factor", 1.0) != 1.0:

@@ -6,6 +6,8 @@ Not for: the definition (`naive.py`), nor for mixing and collapsing, which each 
 layout of its own attention (`hf/modeling.py`, `vllm/mixing.py`).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,24 +15,34 @@ from model_adapters.config import LayerRecipe
 
 
 class HeadNorm(nn.Module):
-    """RMS norm over the numbers of each head, computed in float32 or wider.
+    """RMS norm over the numbers of each head or of all heads, computed in float32 or wider.
 
     Args:
         width: d.
         eps: added to the mean square.
-        weight: shape of the weight: [d], [heads, d], or () for none.
+        weight: shape of the weight: [d], [heads, d], [heads * d], or () for none.
+        across: whether all heads of a token are normed as one, and the weight is [heads * d].
     """
 
-    def __init__(self, width: int, eps: float, weight: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, width: int, eps: float, weight: tuple[int, ...] = (), *, across: bool = False
+    ) -> None:
         super().__init__()
-        self.width, self.eps = width, eps
+        self.width, self.eps, self.across = width, eps, across
         self.weight = nn.Parameter(torch.ones(weight)) if weight else None
+        # The mean over tensor-parallel ranks, where heads are dealt out to several.
+        self.over_ranks: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, states: Tensor) -> Tensor:
         """[..., heads, d] to the same; without weight [..., d] does too."""
         wide = states.to(torch.promote_types(states.dtype, torch.float32))
-        normed = (wide * torch.rsqrt(wide.pow(2).mean(-1, True) + self.eps)).to(states.dtype)
-        return normed if self.weight is None else self.weight * normed
+        square = wide.pow(2).mean((-2, -1) if self.across else -1, True)
+        if self.over_ranks is not None:
+            square = self.over_ranks(square)
+        normed = (wide * torch.rsqrt(square + self.eps)).to(states.dtype)
+        if self.weight is None:
+            return normed
+        return (self.weight.view(-1, self.width) if self.across else self.weight) * normed
 
 
 class HeadGate(nn.Module):
@@ -60,10 +72,16 @@ def head_norm(recipe: LayerRecipe, heads: int, width: int, eps: float) -> HeadNo
         width: d.
         eps: `rms_norm_eps`.
     """
-    shapes = {None: (), "shared": (width,), "per_head": (heads, width)}
+    shapes = {
+        None: (),
+        "shared": (width,),
+        "per_head": (heads, width),
+        "projection": (heads * width,),
+    }
     if recipe.qk_norm == "none":
         return None
-    return HeadNorm(width, eps, shapes[recipe.qk_norm_weight])
+    across = recipe.qk_norm == "projection_before_mixing"
+    return HeadNorm(width, eps, shapes[recipe.qk_norm_weight], across=across)
 
 
 def full_collapse(collapse: Tensor, pseudo_heads: int) -> Tensor:

@@ -192,7 +192,7 @@ def layer_attention(
         weights: state dict of the whole model.
         config: its configuration.
         layer: index of the layer.
-        hidden: [N, D], already normalised.
+        hidden: [N, D], already normalised where the block does that first.
 
     Returns:
         [N, D].
@@ -200,9 +200,12 @@ def layer_attention(
     prefix = f"model.layers.{layer}.self_attn."
     width, is_iha = config.head_width, config.layer_kinds[layer] in IHA_KINDS
     query, key, value = (
-        _linear(weights, f"{prefix}{name}", hidden).unflatten(-1, (-1, width))
-        for name in ("q_proj", "k_proj", "v_proj")
+        _linear(weights, f"{prefix}{name}", hidden) for name in ("q_proj", "k_proj", "v_proj")
     )
+    if config.qk_norm == "projection_before_mixing":
+        query = _rms_norm(weights[f"{prefix}q_norm.weight"], config, query)
+        key = _rms_norm(weights[f"{prefix}k_norm.weight"], config, key)
+    query, key, value = (states.unflatten(-1, (-1, width)) for states in (query, key, value))
     if config.qk_norm == "head_before_mixing":
         # [N, heads, d] by [d] or [heads, d].
         query = _rms_norm(weights[f"{prefix}q_norm.weight"], config, query)
@@ -216,7 +219,7 @@ def layer_attention(
     query, key, value = (interleave(states) for states in (query, key, value))
     pseudo_heads = config.pseudo_heads(layer)
     if not is_iha or config.pseudo_rope != "none":
-        rope = LlamaRotaryEmbedding(config)
+        rope = LlamaRotaryEmbedding(config.rotating(layer))
         positions = virtual_positions(len(hidden), pseudo_heads, config.pseudo_rope)
         query = rotate(query, positions, rope.inv_freq, rope.attention_scaling)
         key = rotate(key, positions, rope.inv_freq, rope.attention_scaling)
@@ -259,15 +262,25 @@ def logits(weights: Mapping[str, Tensor], config: IHAConfig, token_ids: list[int
     hidden = weights["model.embed_tokens.weight"][torch.tensor(token_ids)]
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
-        normed = _rms_norm(weights[f"{prefix}input_layernorm.weight"], config, hidden)
-        hidden = hidden + layer_attention(weights, config, layer, normed)
-        normed = _rms_norm(weights[f"{prefix}post_attention_layernorm.weight"], config, hidden)
-        gate = torch.nn.functional.silu(_linear(weights, f"{prefix}mlp.gate_proj", normed))
-        up = _linear(weights, f"{prefix}mlp.up_proj", normed)
-        hidden = hidden + _linear(weights, f"{prefix}mlp.down_proj", gate * up)
+        second = weights[f"{prefix}post_attention_layernorm.weight"]
+        if config.block_norm == "after":
+            made = layer_attention(weights, config, layer, hidden)
+            hidden = hidden + _rms_norm(second, config, made)
+            last = weights[f"{prefix}post_feedforward_layernorm.weight"]
+            hidden = hidden + _rms_norm(last, config, _mlp(weights, prefix, hidden))
+        else:
+            normed = _rms_norm(weights[f"{prefix}input_layernorm.weight"], config, hidden)
+            hidden = hidden + layer_attention(weights, config, layer, normed)
+            hidden = hidden + _mlp(weights, prefix, _rms_norm(second, config, hidden))
     hidden = _rms_norm(weights["model.norm.weight"], config, hidden)
     tied = config.tie_word_embeddings or "lm_head.weight" not in weights
     return hidden @ weights["model.embed_tokens.weight" if tied else "lm_head.weight"].T
+
+
+def _mlp(weights: Mapping[str, Tensor], prefix: str, states: Tensor) -> Tensor:
+    gate = torch.nn.functional.silu(_linear(weights, f"{prefix}mlp.gate_proj", states))
+    up = _linear(weights, f"{prefix}mlp.up_proj", states)
+    return _linear(weights, f"{prefix}mlp.down_proj", gate * up)
 
 
 def _linear(weights: Mapping[str, Tensor], name: str, states: Tensor) -> Tensor:

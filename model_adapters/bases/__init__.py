@@ -6,21 +6,29 @@ Not for: running them plain: both libraries do that with classes of their own.
 
 from transformers import PretrainedConfig
 
-from model_adapters.bases import llama, mistral, qwen3
+from model_adapters.bases import llama, mistral, olmo2, olmo3, qwen3
 from model_adapters.bases.plain import PlainBase
-from model_adapters.config import IHAConfig
+from model_adapters.config import WINDOWED_KINDS, IHAConfig
 from model_adapters.errors import AdapterError
 
-BASES = {base.model_type: base for base in (llama.BASE, mistral.BASE, qwen3.BASE)}
+BASES = {
+    base.model_type: base for base in (llama.BASE, mistral.BASE, qwen3.BASE, olmo2.BASE, olmo3.BASE)
+}
 
 
 def plain_base(config: IHAConfig) -> PlainBase | None:
-    """The architecture that the plain layers of an IHA model are of; None if of none here."""
-    return next((base for base in BASES.values() if base.describes(config)), None)
+    """The architecture that the plain layers of an IHA model are of; None if of none here.
+
+    Where two describe it, the one whose layers have windows as its do.
+    """
+    fitting = [base for base in BASES.values() if base.describes(config)]
+    has_windows = bool(set(config.layer_kinds) & set(WINDOWED_KINDS))
+    fitting.sort(key=lambda base: base.has_windows != has_windows)
+    return fitting[0] if fitting else None
 
 
 def plain_as_iha(config: PretrainedConfig) -> IHAConfig | None:
-    """A plain model as an IHA model all of whose layers are "full"; None if it is none.
+    """A plain model as an IHA model of plain layers; None if it is none.
 
     Args:
         config: of a plain model, or of an IHA model, which is returned as it is.
@@ -31,11 +39,12 @@ def plain_as_iha(config: PretrainedConfig) -> IHAConfig | None:
     raw = config.to_dict()
     if base is None or getattr(config, "quantization_config", None) or base.unfit(raw, config):
         return None
-    fields = base.llama_fields(raw, config) | {
-        "model_type": IHAConfig.model_type,
-        "num_pseudo_heads": 1,
+    fields = {
         "iha_layer_types": ["full"] * config.num_hidden_layers,
         "iha_window": None,
+        **base.llama_fields(raw, config),
+        "model_type": IHAConfig.model_type,
+        "num_pseudo_heads": 1,
         "pseudo_rope": "virtual",
     }
     try:

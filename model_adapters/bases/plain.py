@@ -1,7 +1,7 @@
 """What it takes for an architecture to be one that IHA is put on.
 
 For: the files beside this one, each of which describes one; for how one is added see
-docs/checkpoints.md. Not for: architectures whose decoder layer is not Llama's around the attention.
+docs/checkpoints.md. Not for: architectures whose decoder layer the format has no fields for.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,17 @@ from typing import Any
 
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel
 
-from model_adapters.config import VARIANT_FIELDS, IHAConfig
+from model_adapters.config import VARIANT_FIELDS, WINDOWED_KINDS, IHAConfig
+
+# Of these variants any value goes with any base: some concern IHA layers alone, and a base says by
+# itself whether its layers have windows.
+FREE = (
+    "iha_window_virtual",
+    "pseudo_causal",
+    "pseudo_window",
+    "collapse",
+    "window_rope_parameters",
+)
 
 
 def _nothing(raw: Mapping[str, Any], config: PretrainedConfig) -> str | None:
@@ -27,6 +37,8 @@ class PlainBase:
         causal_lm: Transformers' language model of it.
         variant: fields of the IHA format that make the rest; of `VARIANT_FIELDS`.
         unfit: why a model cannot be converted, or None; of its stored fields and its configuration.
+        has_windows: whether layers have windows and rotary embeddings of their own, told by
+            Transformers' `layer_types`, `sliding_window` and `rope_parameters` of each kind.
         is_written: whether IHA checkpoints go back to it; one that another base also describes
             is not.
     """
@@ -35,6 +47,7 @@ class PlainBase:
     causal_lm: type[PreTrainedModel]
     variant: Mapping[str, Any] = field(default_factory=dict)
     unfit: Callable[[Mapping[str, Any], PretrainedConfig], str | None] = _nothing
+    has_windows: bool = False
     is_written: bool = True
 
     @property
@@ -55,13 +68,48 @@ class PlainBase:
         stated = {name: value for name, value in config.to_dict().items() if name in known}
         kept = {name: raw[name] for name in ("dtype", "torch_dtype") if name in raw}
         own = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
-        return {**stated, **kept, **own, **self.variant}
+        windows = _windows(config) if self.has_windows else {}
+        return {**stated, **kept, **own, **self.variant, **windows}
+
+    def plain_fields(self, fields: Mapping[str, Any], config: IHAConfig) -> dict[str, Any]:
+        """The way back.
+
+        Args:
+            fields: `config.json` of an IHA checkpoint, without what IHA adds.
+            config: the same checkpoint's.
+        """
+        own = {"model_type": self.model_type, "architectures": [self.architecture]}
+        return {**fields, **own, **(_layer_types(config) if self.has_windows else {})}
 
     def describes(self, config: IHAConfig) -> bool:
-        """Whether the plain layers of an IHA model are this architecture's."""
+        """Whether the plain layers of an IHA model are this architecture's, windows aside."""
         usual = {name: getattr(IHAConfig, name) for name in VARIANT_FIELDS} | dict(self.variant)
-        # These concern IHA layers alone.
-        own = ("iha_window_virtual", "pseudo_causal", "pseudo_window", "collapse")
         return self.is_written and all(
-            getattr(config, name) == value for name, value in usual.items() if name not in own
+            getattr(config, name) == value for name, value in usual.items() if name not in FREE
         )
+
+
+def _windows(config: Any) -> dict[str, Any]:
+    """What `layer_types` say, in terms of the IHA format."""
+    windowed = [kind == "sliding_attention" for kind in config.layer_types]
+    rope = config.rope_parameters
+    made = {"rope_parameters": rope["full_attention"]}
+    if any(windowed):
+        made["iha_layer_types"] = ["sliding" if has else "full" for has in windowed]
+        made["iha_window"] = config.sliding_window
+        if rope["sliding_attention"] != rope["full_attention"]:
+            made["window_rope_parameters"] = rope["sliding_attention"]
+    return made
+
+
+def _layer_types(config: IHAConfig) -> dict[str, Any]:
+    whole = config.rope_parameters
+    windowed = [kind in WINDOWED_KINDS for kind in config.layer_kinds]
+    return {
+        "layer_types": [f"{'sliding' if has else 'full'}_attention" for has in windowed],
+        "sliding_window": config.iha_window,
+        "rope_parameters": {
+            "full_attention": whole,
+            "sliding_attention": config.window_rope_parameters or whole,
+        },
+    }

@@ -38,6 +38,11 @@ class Base:
     fields: dict[str, Any]
     config: PretrainedConfig
 
+    @property
+    def has_windows(self) -> bool:
+        """Whether layers of its own have windows, which stay with them."""
+        return self.fields.get("iha_window") is not None
+
 
 def open_base(folder: Path) -> Base:
     """Read the configuration of a folder.
@@ -111,6 +116,15 @@ def iha_fields(
         )
     layers = schedule.layer_kinds(kinds, base.config.num_hidden_layers)
     context = base.config.max_position_embeddings
+    if base.has_windows:
+        layers = schedule.keep_windows(layers, base.fields["iha_layer_types"], kinds)
+        if window is None and train_length is None:
+            window = base.fields["iha_window"]
+        elif window != base.fields["iha_window"]:
+            raise ConversionError(
+                f"{base.folder} has windows of its own, of {base.fields['iha_window']} tokens: "
+                "leave out the window and the train length."
+            )
     return base.fields | {
         "model_type": IHAConfig.model_type,
         "architectures": ["IHALlamaForCausalLM"],

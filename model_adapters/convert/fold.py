@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model_adapters import checkpoint
 from model_adapters.bases import PlainBase, plain_base
+from model_adapters.bases.plain import FREE
 from model_adapters.config import (
     IHA_FIELDS,
     IHA_KINDS,
@@ -88,7 +89,7 @@ def to_plain(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         raise ConversionError(f"{source} has no plain form: {_foreign_fields(config)}.")
     weights = shards.Weights(source)
     for layer in range(config.num_hidden_layers):
-        _check_kind(config, layer)
+        _check_kind(config, layer, base)
     mixings = {
         layer: mixing(config, layer, weights)
         for layer, kind in enumerate(config.layer_kinds)
@@ -100,7 +101,7 @@ def to_plain(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         edit = _Fold(config.head_width, mixings)
         progress(WRITING, 0, size)
         shards.rewrite(source, folder, edit, lambda count: progress(WRITING, count, size))
-        write_json(folder / "config.json", _plain_fields(source, base))
+        write_json(folder / "config.json", _plain_fields(source, base, config))
         copied, left = copy_companions(source, folder)
         origin = {"name": source.resolve().name, "fingerprint": contents.fingerprint}
         write_provenance(folder, f"to-{base.model_type}", origin)
@@ -130,7 +131,7 @@ def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing
             layer, "collapse takes more than the last pseudo-head, and the others see less"
         )
     mixing = FoldMixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
-    if config.qk_norm == "head_before_mixing":
+    if config.recipe(layer).norm_comes_first:
         for name, matrix in (("alpha_q", mixing.query), ("alpha_k", mixing.key)):
             if not torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype)):
                 raise _no_plain_form(
@@ -183,13 +184,16 @@ def _columns(weight: Tensor, mix: Tensor, width: int) -> Tensor:
     return torch.einsum("xhd,hm->xmd", weight.unflatten(1, (-1, width)), mix).flatten(1)
 
 
-def _check_kind(config: IHAConfig, layer: int) -> None:
+def _check_kind(config: IHAConfig, layer: int, base: PlainBase) -> None:
     """Refuse a layer whose kind has no plain form."""
     kind = config.layer_kinds[layer]
-    if kind in WINDOWED_KINDS:
+    # The last virtual query of a token sees whole tokens only if the window is counted in tokens.
+    counted = isinstance(config.iha_window, int) and config.iha_window_virtual is None
+    if kind in WINDOWED_KINDS and not (base.has_windows and counted):
         raise _no_plain_form(
             layer,
-            f"it is {kind!r} with a window of {config.window(layer)} tokens, which Llama lacks",
+            f"it is {kind!r} with a window of {config.window(layer)} tokens, which "
+            f"{base.model_type} lacks",
         )
     if kind in IHA_KINDS and config.pseudo_rope == "none":
         raise _no_plain_form(layer, "pseudo_rope is 'none', and plain layers rotate")
@@ -203,19 +207,20 @@ def _check_kind(config: IHAConfig, layer: int) -> None:
 
 def _no_plain_form(layer: int, reason: str) -> ConversionError:
     return ConversionError(
-        f"layer {layer} has no plain form: {reason}; only layers without a window, with one "
-        "pseudo-head or started with init 'exact' and not trained since, can be made plain."
+        f"layer {layer} has no plain form: {reason}; only layers without a window "
+        "(but the base's own), with one pseudo-head or started with init 'exact' and not trained "
+        "since, can be made plain."
     )
 
 
-def _plain_fields(source: Path, base: PlainBase) -> dict[str, object]:
+def _plain_fields(source: Path, base: PlainBase, config: IHAConfig) -> dict[str, object]:
     kept = {k: v for k, v in stored_fields(source).items() if k not in IHA_FIELDS + VARIANT_FIELDS}
-    return kept | {"model_type": base.model_type, "architectures": [base.architecture]}
+    return base.plain_fields(kept, config)
 
 
 def _foreign_fields(config: IHAConfig) -> str:
     """What no base here has, for a sentence."""
-    names = ("qk_norm", "qk_norm_weight", "qk_scale", "head_gate_channels")
+    names = [name for name in VARIANT_FIELDS if name not in FREE]
     stated = [name for name in names if getattr(config, name) != getattr(IHAConfig, name)]
     return f"{' and '.join(stated)} say of its layers what no plain architecture known here has"
 

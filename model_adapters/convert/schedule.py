@@ -39,6 +39,33 @@ def layer_kinds(text: str, layers: int) -> list[str]:
     return [pattern[layer % len(pattern)] for layer in range(layers)]
 
 
+def keep_windows(kinds: Sequence[str], base: Sequence[str], text: str) -> list[str]:
+    """Kinds that have windows where the base's layers have.
+
+    Args:
+        kinds: The kind of each layer, as the schedule says.
+        base: The kind of each of the base's layers, "full" or "sliding".
+        text: The schedule; `all` leaves the windows to the base.
+
+    Raises:
+        ConversionError: A list of kinds says otherwise.
+    """
+    made = []
+    for index, (kind, own) in enumerate(zip(kinds, base, strict=True)):
+        windowed = {"iha_global": "iha_sliding", "full": "sliding"}
+        has = own in WINDOWED_KINDS
+        if text.strip() == "all" and has:
+            kind = windowed[kind]
+        elif has != (kind in WINDOWED_KINDS):
+            raise ConversionError(
+                f"schedule {text!r} makes layer {index} {kind!r}, but in the base it has "
+                f"{'a' if has else 'no'} window: give 'all', which keeps windows where they are, "
+                "or kinds with windows in the same layers."
+            )
+        made.append(kind)
+    return made
+
+
 def window(
     kinds: Sequence[str],
     pseudo_heads: int,

@@ -126,7 +126,7 @@ def _upcycle(
     write_provenance(folder, "upcycle", source, **asdict(recipe))
     progress(READING, 0, shards.size_of(folder))
     made = checked(folder, out)
-    return Outcome(made, before, copied, left, _facts(config, recipe), _notes(config, recipe))
+    return Outcome(made, before, copied, left, *_told(config, recipe, keeps=base.has_windows))
 
 
 def _adding(config: IHAConfig, recipe: Recipe) -> shards.Edit:
@@ -166,6 +166,16 @@ def plan(base: Base, recipe: Recipe) -> tuple[IHAConfig, dict[str, object]]:
         pseudo_rope=ROPES[recipe.init],
     )
     return iha_config(fields, base.folder), fields
+
+
+def _told(config: IHAConfig, recipe: Recipe, *, keeps: bool) -> tuple[dict[str, str], list[str]]:
+    """Facts and notes; `keeps` is whether the windows are the base's own."""
+    facts, notes = _facts(config, recipe), _notes(config, recipe)
+    if keeps:
+        facts["window"] = f"{config.iha_window} tokens, the base's own"
+        if recipe.init == "exact":
+            notes = ["init 'exact' keeps the base's function and its windows, up to rounding."]
+    return facts, notes
 
 
 def _facts(config: IHAConfig, recipe: Recipe) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from transformers import PretrainedConfig
 
-from model_adapters.bases import BASES
+from model_adapters.bases import BASES, plain_as_iha
 from model_adapters.config import IHA_KINDS, TOKEN, VIRTUAL, IHAConfig, VirtualMask
 from model_adapters.errors import ConfigError
 
@@ -187,7 +187,7 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
-        head_dim=config.head_dim,
+        head_dim=_head_dim(config),
         intermediate=config.intermediate_size,
         vocabulary=config.vocab_size,
         tied=bool(config.tie_word_embeddings),
@@ -199,21 +199,28 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
     )
 
 
+def _head_dim(config: PretrainedConfig) -> int:
+    own = getattr(config, "head_dim", None)
+    return int(own or config.hidden_size // config.num_attention_heads)
+
+
 def _head_parameters(config: PretrainedConfig) -> int:
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     base = BASES.get(config.model_type)
     variant = vars(config) if base is None else base.variant
-    counts = {None: 0, "shared": 2, "per_head": heads + kv_heads}
-    norms = counts[variant.get("qk_norm_weight")] * config.head_dim
+    each = heads + kv_heads
+    counts = {None: 0, "shared": 2, "per_head": each, "projection": each}
+    norms = counts[variant.get("qk_norm_weight")] * _head_dim(config)
     return int(norms + heads * (variant.get("head_gate_channels") or 0))
 
 
 def _layers(config: PretrainedConfig) -> Sequence[LayerShape]:
-    if not isinstance(config, IHAConfig):
+    known = plain_as_iha(config)
+    if known is None:
         return [LayerShape()] * config.num_hidden_layers
     return [
-        LayerShape(kind, **asdict(config.recipe(index).mask))
-        for index, kind in enumerate(config.layer_kinds)
+        LayerShape(kind, **asdict(known.recipe(index).mask))
+        for index, kind in enumerate(known.layer_kinds)
     ]
 
 

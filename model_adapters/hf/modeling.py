@@ -18,6 +18,8 @@ from transformers.models.llama.modeling_llama import (
     LlamaForCausalLM,
     LlamaModel,
     LlamaPreTrainedModel,
+    LlamaRMSNorm,
+    LlamaRotaryEmbedding,
     apply_rotary_pos_emb,
 )
 from transformers.utils.generic import merge_with_config_defaults
@@ -127,7 +129,7 @@ class IHALlamaAttention(LlamaAttention):
             project(hidden_states).view(shape)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        if self.recipe.qk_norm == "head_before_mixing":
+        if self.recipe.norm_comes_first:
             query, key = self._normed(query, key)
         alphas = (self.alpha_q, self.alpha_k, self.alpha_v) if self.recipe.is_iha else (None,) * 3
         query, key, value = (
@@ -150,11 +152,25 @@ class IHALlamaAttention(LlamaAttention):
 
 
 class IHALlamaDecoderLayer(LlamaDecoderLayer):
-    """Llama's decoder layer around `IHALlamaAttention`."""
+    """Llama's decoder layer around `IHALlamaAttention`, its norms where `block_norm` says."""
 
     def __init__(self, config: IHAConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.self_attn = IHALlamaAttention(config, layer_idx)
+        self.norms_come_after = config.block_norm == "after"
+        if self.norms_come_after:
+            del self.input_layernorm
+            self.post_feedforward_layernorm = LlamaRMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
+        """[B, T, D] to the same; the rest is attention's."""
+        if not self.norms_come_after:
+            usual: Tensor = super().forward(hidden_states, **kwargs)
+            return usual
+        made, _ = self.self_attn(hidden_states, **kwargs)
+        hidden_states = hidden_states + self.post_attention_layernorm(made)
+        after: Tensor = self.post_feedforward_layernorm(self.mlp(hidden_states))
+        return hidden_states + after
 
 
 class IHALlamaPreTrainedModel(LlamaPreTrainedModel):
@@ -204,6 +220,11 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         self.layers = nn.ModuleList(
             IHALlamaDecoderLayer(config, index) for index in range(config.num_hidden_layers)
         )
+        # The same where windowed layers rotate as the others do.
+        self.window_rotary_emb = self.rotary_emb
+        own = [c for c in map(config.rotating, range(config.num_hidden_layers)) if c is not config]
+        if own:
+            self.window_rotary_emb = LlamaRotaryEmbedding(own[0])
         self.post_init()  # type: ignore[no-untyped-call]
 
     @merge_with_config_defaults  # type: ignore[untyped-decorator]
@@ -248,22 +269,29 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         padding = _padding(attention_mask, first + tokens)
         if position_ids is None:
             position_ids = _positions(padding, first, tokens, hidden.device)
-        pseudo_heads = [self.config.pseudo_heads(index) for index in range(len(self.layers))]
+        shapes = [
+            (self.config.pseudo_heads(index), self._rotary_of(index))
+            for index in range(len(self.layers))
+        ]
         rotary = {
-            pseudo: self.rotary_emb(hidden, self._virtual_positions(position_ids, pseudo))
-            for pseudo in set(pseudo_heads)
+            (pseudo, embedding): embedding(hidden, self._virtual_positions(position_ids, pseudo))
+            for pseudo, embedding in set(shapes)
         }
-        for layer, pseudo in zip(self.layers, pseudo_heads, strict=True):
+        for layer, shape in zip(self.layers, shapes, strict=True):
             hidden = layer(
                 hidden,
                 attention_mask=padding,
-                position_embeddings=rotary[pseudo],
+                position_embeddings=rotary[shape],
                 first_token=first,
                 **{CACHE: cache},
                 **kwargs,
             )
         outputs: Any = {"last_hidden_state": self.norm(hidden), CACHE: cache}
         return BaseModelOutputWithPast(**outputs)
+
+    def _rotary_of(self, layer: int) -> nn.Module:
+        has_window = self.config.window(layer) is not None
+        return self.window_rotary_emb if has_window else self.rotary_emb
 
     def _virtual_positions(self, position_ids: Tensor, pseudo: int) -> Tensor:
         """[B, T] positions in tokens to [B, T*P] rotary positions of the virtual tokens."""

@@ -16,6 +16,7 @@ from vllm.distributed import (
     get_tensor_model_parallel_rank,
     get_tensor_model_parallel_world_size,
     tensor_model_parallel_all_gather,
+    tensor_model_parallel_all_reduce,
     tensor_model_parallel_reduce_scatter,
 )
 
@@ -95,8 +96,17 @@ class PseudoHeads(nn.Module):
             (self.head_gate, self.own_heads, self.all_heads),
         ):
             weight = None if module is None else module.weight
-            if weight is not None and weight.dim() == 2:
+            across = isinstance(module, HeadNorm) and module.across
+            if isinstance(module, HeadNorm) and self.ranks > 1 and module.across:
+                module.over_ranks = self._mean_over_ranks
+            if weight is not None and (across or weight.dim() == 2):
                 weight.weight_loader = _rows_loader(mine, total)  # type: ignore[attr-defined]
+
+    def _mean_over_ranks(self, values: Tensor) -> Tensor:
+        # Key heads that several ranks hold copies of count equally often each.
+        total: Tensor = tensor_model_parallel_all_reduce(values)
+        mean: Tensor = total / self.ranks
+        return mean
 
     def add_mixing(self) -> None:
         """Parameters in the order the products want: pseudo-head, then local head.
@@ -220,12 +230,13 @@ class PseudoHeads(nn.Module):
 
 
 def _rows_loader(mine: slice, total: int) -> Callable[[Tensor, Tensor], None]:
-    """Loads some rows of a parameter that has one for each head."""
+    """Loads what belongs to some heads of a parameter whose first axis goes head by head."""
 
     # vLLM finds the parameter among the arguments by this name when it reloads.
     def load(param: Tensor, stored: Tensor) -> None:
-        check_shape("a parameter of each head", stored, (total, param.shape[1]))
-        param.data.copy_(stored[mine])
+        rows = len(param) // (mine.stop - mine.start)
+        check_shape("a parameter of each head", stored, (total * rows, *param.shape[1:]))
+        param.data.copy_(stored[mine.start * rows : mine.stop * rows])
 
     return load
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from vllm.config import VllmConfig, get_current_vllm_config
 from vllm.model_executor.layers.attention import Attention
+from vllm.model_executor.layers.layernorm import RMSNorm
 from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
 from vllm.model_executor.models.llama import LlamaDecoderLayer, LlamaForCausalLM
 from vllm.model_executor.models.utils import extract_layer_index
@@ -217,7 +218,7 @@ class IHAAttention(PseudoHeads):
 
     def _pseudo_heads(self, qkv: Tensor) -> tuple[Tensor, ...]:
         """[T, projected] to [T*P, h*d] and twice [T*P, g*d]."""
-        if self.recipe.qk_norm == "head_before_mixing":
+        if self.recipe.norm_comes_first:
             query, key, value = qkv.split(self.sizes, dim=-1)
             qkv = torch.cat([*self._normed(query, key), value], dim=-1)
         if self.must_mix:
@@ -237,7 +238,7 @@ class IHAAttention(PseudoHeads):
         return query, key
 
     def _normed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """[.., h*d] and [.., g*d], each head by itself."""
+        """[.., h*d] and [.., g*d]."""
         assert self.q_norm is not None
         assert self.k_norm is not None
         query = self.q_norm(query.unflatten(-1, (-1, self.head_dim))).flatten(-2)
@@ -276,14 +277,31 @@ def _is_folded(recipe: LayerRecipe, hidden: int, quant_config: object) -> bool:
 
 
 class IHADecoderLayer(LlamaDecoderLayer):
-    """vLLM's Llama layer around `IHAAttention`."""
+    """vLLM's Llama layer around `IHAAttention`, its norms where `block_norm` says."""
 
     def __init__(self, vllm_config: VllmConfig, prefix: str = "", **kwargs: Any) -> None:
         super().__init__(vllm_config, prefix=prefix, attn_layer_type=IHAAttention, **kwargs)
+        config: IHAConfig = vllm_config.model_config.hf_config
+        self.norms_come_after = config.block_norm == "after"
+        if self.norms_come_after:
+            del self.input_layernorm
+            self.post_feedforward_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(
+        self, positions: Tensor, hidden_states: Tensor, residual: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """[T, D] and what is to be added to it, to the same."""
+        if not self.norms_come_after:
+            made: tuple[Tensor, Tensor] = super().forward(positions, hidden_states, residual)
+            return made
+        stream = hidden_states if residual is None else hidden_states + residual
+        attended = self.self_attn(positions=positions, hidden_states=stream)
+        stream = stream + self.post_attention_layernorm(attended)
+        return self.post_feedforward_layernorm(self.mlp(stream)), stream
 
 
 class IHALlamaForCausalLM(LlamaForCausalLM):
-    """The served model; every layer's rotary table is one and the same."""
+    """The served model; its layers share a rotary table, windowed ones may have another."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         config: IHAConfig = vllm_config.model_config.hf_config
@@ -297,11 +315,15 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
         )
         super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=IHADecoderLayer)
         tokens = vllm_config.model_config.max_model_len
-        rotary = VirtualRotaryEmbedding(config, tokens, torch.get_default_dtype())
-        # Kept from torch.nn, which would list it as a module of the model's own.
-        self._rotary = (rotary,)
-        for layer in self._attention().values():
-            layer.rotary_emb = rotary
+        # By theta and scaling. Kept from torch.nn, which would list them as modules of the model's.
+        self._rotary: dict[str, VirtualRotaryEmbedding] = {}
+        for index, layer in enumerate(self._attention().values()):
+            own = config.rotating(index)
+            kind = str(own.rope_parameters)
+            if kind not in self._rotary:
+                dtype = torch.get_default_dtype()
+                self._rotary[kind] = VirtualRotaryEmbedding(own, tokens, dtype)
+            layer.rotary_emb = self._rotary[kind]
         equip((layer for layer in self._attention().values() if layer.must_mix), vllm_config)
 
     def _attention(self) -> dict[str, IHAAttention]:
@@ -311,7 +333,8 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
 
     def forward(self, input_ids: Tensor, positions: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Llama's; arguments and result are vLLM's."""
-        self._rotary[0].begin_step()
+        for rotary in self._rotary.values():
+            rotary.begin_step()
         return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from plain_models import VOCABULARY, save_qwen3
+from plain_models import (
+    BASE_FIELDS,
+    VOCABULARY,
+    same_tensors,
+    save_base,
+    save_qwen3,
+    stored,
+)
 from safetensors.torch import load_file, save_file
 from tiny_models import engine, generate, worst_logprob
-from transformers import AutoModelForCausalLM, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from model_adapters import IHALlamaForCausalLM, checkpoint, naive
 from model_adapters.bases import BASES, plain_as_iha
@@ -30,38 +37,56 @@ def qwen3(tmp_path: Path) -> Path:
     return save_qwen3(tmp_path / "qwen3")
 
 
-@pytest.mark.parametrize("pseudo", [1, 3])
-def test_qwen3_becomes_iha_and_goes_back_to_its_own_bytes(
-    pseudo: int, qwen3: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("kind", "pseudo"), [("qwen3", 1), ("qwen3", 3), ("olmo2", 2), ("olmo3", 1), ("olmo3", 3)]
+)
+def test_a_base_becomes_iha_and_goes_back_to_its_own_bytes(
+    kind: str, pseudo: int, tmp_path: Path
 ) -> None:
-    iha, back = tmp_path / "iha", tmp_path / "back"
-    made = upcycle(qwen3, iha, Recipe(pseudo)).made
-    assert made.config.qk_norm == "head_before_mixing"
+    base, iha, back = tmp_path / kind, tmp_path / "iha", tmp_path / "back"
+    save_base(kind, base)
+    made = upcycle(base, iha, Recipe(pseudo)).made
+    assert made.config.qk_norm == BASES[kind].variant["qk_norm"]
     assert isinstance(AutoModelForCausalLM.from_pretrained(iha), IHALlamaForCausalLM)
-    assert (logits(iha) - logits(qwen3)).abs().max() < 1e-4
+    assert (logits(iha) - logits(base)).abs().max() < 1e-4
     plain = to_plain(iha, back).made
-    assert plain.config.model_type == "qwen3"
-    stored = load_file(qwen3 / "model.safetensors")
-    returned = load_file(back / "model.safetensors")
-    assert stored.keys() == returned.keys()
-    assert all(torch.equal(stored[name], tensor) for name, tensor in returned.items())
-    was, now = (Qwen3Config.from_pretrained(folder).to_dict() for folder in (qwen3, back))
+    assert plain.config.model_type == kind
+    assert same_tensors(stored(base), stored(back))
+    was, now = (AutoConfig.from_pretrained(folder).to_dict() for folder in (base, back))
+    # What the format has from Llama and the base does not read.
     told = {"_name_or_path", "transformers_version", "use_cache", "mlp_bias", "pretraining_tp"}
+    told |= {"head_dim"} if kind.startswith("olmo") else set()
     assert {k: v for k, v in was.items() if k not in told} == {
         name: value for name, value in now.items() if name not in told
     }
 
 
 @torch.no_grad()
-def test_the_naive_form_of_a_plain_qwen3(qwen3: Path) -> None:
-    contents = checkpoint.read(qwen3)
+@pytest.mark.parametrize("kind", BASE_FIELDS)
+def test_the_naive_form_of_a_plain_base(kind: str, tmp_path: Path) -> None:
+    base = save_base(kind, tmp_path / "base")
+    contents = checkpoint.read(base)
     config = plain_as_iha(contents.config)
     assert config is not None
-    weights = load_file(qwen3 / "model.safetensors")
-    made = naive.logits(weights, config, IDS[0].tolist())
-    assert (made - logits(qwen3)).abs().max() < 1e-4
+    made = naive.logits(stored(base), config, IDS[0].tolist())
+    assert (made - logits(base)).abs().max() < 1e-4
     shape = model_shape(contents.config)
     assert shape.parameters == contents.num_parameters == model_shape(config).parameters
+    assert shape.layers == model_shape(config).layers
+
+
+def test_windows_of_the_base_stay_where_they_are(tmp_path: Path) -> None:
+    base = save_base("olmo3", tmp_path / "base")
+    outcome = upcycle(base, tmp_path / "iha", Recipe(2))
+    assert outcome.made.config.layer_kinds == ["iha_sliding", "iha_global"] * 2
+    assert outcome.facts["window"] == "16 tokens, the base's own"
+    hybrid = upcycle(base, tmp_path / "hybrid", Recipe(2, "iha_sliding,full")).made
+    assert hybrid.config.layer_kinds == ["iha_sliding", "full"] * 2
+    assert (logits(hybrid.path) - logits(base)).abs().max() < 1e-4
+    with pytest.raises(ConversionError, match=r"makes layer 1 'iha_sliding', but .* no window"):
+        upcycle(base, tmp_path / "other", Recipe(2, "3:1"))
+    with pytest.raises(ConversionError, match=r"windows of its own, of 16 tokens: leave out"):
+        upcycle(base, tmp_path / "other", Recipe(2, window=8))
 
 
 def test_trained_alphas_have_no_plain_form_behind_a_norm(qwen3: Path, tmp_path: Path) -> None:
@@ -91,10 +116,12 @@ def test_a_qwen3_with_windows_of_its_own_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_qwen3_is_served_as_iha(qwen3: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", BASE_FIELDS)
+def test_a_base_is_served_as_iha(kind: str, tmp_path: Path) -> None:
     """Against the plain model in Transformers."""
-    upcycle(qwen3, tmp_path / "iha", Recipe(2))
-    model = AutoModelForCausalLM.from_pretrained(qwen3, dtype=torch.float32)
+    base = save_base(kind, tmp_path / "base")
+    upcycle(base, tmp_path / "iha", Recipe(2))
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     prompts = [IDS[0, :length].tolist() for length in (1, 17, 40)]
     with engine(tmp_path / "iha", max_num_batched_tokens=32) as llm:
         outputs = generate(llm, prompts)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import GLOBAL, engine, generate, random_ids, tiny_model, worst_logprob
-from variants import Case, fields, name, pairwise
+from variants import WINDOW_ROPE, Case, fields, name, pairwise
 
 from model_adapters import BackendError, naive
 
@@ -71,6 +71,9 @@ def test_every_field_matters() -> None:
         {"qk_norm": "head_before_mixing", "qk_norm_weight": "shared"},
         {"qk_scale": 1.2},
         {"head_gate_channels": 12},
+        {"qk_norm": "projection_before_mixing", "qk_norm_weight": "projection"},
+        {"window_rope_parameters": WINDOW_ROPE},
+        {"block_norm": "after"},
     ]
     first = tiny_model(kinds, **plain)
     logits = [first(torch.tensor([ids])).logits]

@@ -80,6 +80,20 @@ def test_two_ranks_share_norms_and_gates_out_and_send_no_collapsed_heads(kv_head
         assert not [name for name, *_ in wanted if name == "reduce_scatter"]
 
 
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.parametrize("kv_heads", [4, 1], ids=["G4", "G1-copies"])
+def test_two_ranks_norm_a_projection_that_they_share(kv_heads: int) -> None:
+    """The mean square is that of all heads, wherever they are."""
+    whole = {"qk_norm": "projection_before_mixing", "qk_norm_weight": "projection"}
+    printed = serve(kv_heads, 2, "auto", block_norm="after", **whole)
+    assert float(printed["worst"]) < 1e-4
+    for shapes in ast.literal_eval(printed["shapes"]):
+        assert shapes["q_norm.weight"] == [4 // 2 * 32]
+        assert shapes["k_norm.weight"] == [max(1, kv_heads // 2) * 32]
+
+
 VARIANT = {
     "qk_norm": "head_before_mixing",
     "qk_norm_weight": "per_head",

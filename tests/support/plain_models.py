@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
 from model_adapters import IHAConfig, naive
+from model_adapters.bases import BASES
 
 VOCABULARY = 61
 
@@ -56,6 +56,38 @@ def save_plain(
 
 def save_qwen3(folder: Path, **changes: Any) -> Path:
     """A seeded Qwen3 whose norms are not ones."""
+    return save_base("qwen3", folder, **changes)
+
+
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 50000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 256,
+}
+# What each base has that the others have not.
+BASE_FIELDS: dict[str, dict[str, Any]] = {
+    "qwen3": {"tie_word_embeddings": True, "attention_bias": True},
+    "olmo2": {"hidden_size": 128},
+    "olmo3": {
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {"sliding_attention": ROPE, "full_attention": YARN},
+    },
+}
+
+
+def save_base(kind: str, folder: Path, **changes: Any) -> Path:
+    """A seeded model of one of `model_adapters.bases`, whose norms are not ones.
+
+    Args:
+        kind: its `model_type`, of `BASE_FIELDS`.
+        folder: where to.
+        **changes: fields of its configuration.
+    """
     torch.manual_seed(0)
     fields: dict[str, Any] = {
         "vocab_size": VOCABULARY,
@@ -67,10 +99,9 @@ def save_qwen3(folder: Path, **changes: Any) -> Path:
         "head_dim": 32,
         "max_position_embeddings": 1024,
         "initializer_range": 0.2,
-        "tie_word_embeddings": True,
-        "attention_bias": True,
     }
-    model = Qwen3ForCausalLM(Qwen3Config(**fields | changes))
+    config = CONFIG_MAPPING[kind](**fields | BASE_FIELDS[kind] | changes)
+    model = BASES[kind].causal_lm(config)
     for name, parameter in model.named_parameters():
         if name.endswith(("norm.weight", ".bias")):
             torch.nn.init.normal_(parameter, float(name.endswith("weight")), 0.3)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tiny_models import GLOBAL, HYBRID, MIXED
 
+WINDOW_ROPE = {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0}
 Choice = tuple[str, dict[str, Any]]
 FIELDS: dict[str, list[Choice]] = {
     "kinds": [("mixed", {}), ("hybrid", {}), ("global", {})],
@@ -29,10 +30,15 @@ FIELDS: dict[str, list[Choice]] = {
         ("no-norm", {}),
         ("head-norm", {"qk_norm": "head_before_mixing", "qk_norm_weight": "shared"}),
         ("own-norms", {"qk_norm": "head_before_mixing", "qk_norm_weight": "per_head"}),
+        ("whole-norm", {"qk_norm": "projection_before_mixing", "qk_norm_weight": "projection"}),
         ("norm-after", {"qk_norm": "pseudo_head_after_rope", "qk_scale": 1.2}),
     ],
     "collapse": [("full", {}), ("per-head", {"collapse": "per_head"})],
     "gate": [("no-gate", {}), ("gate", {"head_gate_channels": 12})],
+    "block": [
+        ("before", {}),
+        ("after", {"block_norm": "after", "window_rope_parameters": WINDOW_ROPE}),
+    ],
 }
 KINDS = {"mixed": MIXED, "hybrid": HYBRID, "global": GLOBAL}
 Case = tuple[Choice, ...]
