@@ -62,6 +62,10 @@ class RowFile:
         new.write_text("".join(lines), encoding="utf-8")
         new.replace(self.path)
 
+    def step(self) -> None:
+        """Say that something was done which is no row, such as the start of an engine."""
+        self.path.touch()
+
     def measure(self, key: str, function: Callable[[], Row]) -> Row:
         """A row from the file, or from `function` and then in the file."""
         if key not in self.rows:

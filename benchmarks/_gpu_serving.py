@@ -21,8 +21,6 @@ from _serving_engine import BATCHED, MEASURES, NEW_TOKENS, ServedModel
 
 # A batch of one, of a few, and a full cache.
 GRAPHS = [1, 8, 64]
-# Of the start of an engine, and of one measurement.
-WAIT = 120
 
 
 def save_config(cell: GpuCell, variant: ServedVariant, folder: Path) -> Path:
@@ -163,35 +161,28 @@ def run(cell: GpuCell, device: str, rows: RowFile) -> None:
             spawn.Process(target=serve, args=arguments, daemon=True).start()
             there.close()
             lines[variant.label] = here
+        # An engine that ends closes its line; one that says nothing is `gpu.watched`'s to end.
         # All start at once: no engine measures free memory where the size of its cache is given.
         for line in lines.values():
-            answer(line)
+            line.recv()
+            rows.step()
         for key, measure, repeat, label in wanted(cell):
             if measure not in left or (repeat and key in rows.rows):
                 continue
             lines[label].send((measure, 100 + repeat))
-            rate = answer(lines[label])
+            rate = lines[label].recv()
             about = {"measure": measure, "round": repeat, "model": label}
-            if key not in rows.rows:
+            if key in rows.rows:
+                rows.step()
+            else:
                 rows.add(key, about | {"rate": rate})
             if measure == BATCHED and not repeat:
                 lines[label].send("facts")
                 least = needed(Path(folder), label, cell)
-                facts = answer(lines[label]) | {"kv_bytes_per_token_needed": least}
+                facts = lines[label].recv() | {"kv_bytes_per_token_needed": least}
                 rows.add(f"facts, {label}", {"facts_of": label} | facts)
         for line in lines.values():
             line.send(None)
-
-
-def answer(line: Connection) -> Any:
-    """What an engine's process says next.
-
-    Raises:
-        TimeoutError: it says nothing for minutes.
-    """
-    if not line.poll(WAIT):
-        raise TimeoutError(f"an engine did not answer within {WAIT} s")
-    return line.recv()
 
 
 def needed(folder: Path, label: str, cell: GpuCell) -> float:

