@@ -26,12 +26,21 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     # Not needed for the help of `iha-eval`.
-    from iha_eval.doctor import data, hook, named, packages, resources, serving, variables
+    from iha_eval.doctor import (
+        cluster,
+        data,
+        hook,
+        named,
+        packages,
+        resources,
+        serving,
+        variables,
+    )
     from iha_eval.doctor.finding import PROBLEM, STATUSES, run
     from iha_eval.doctor.machine import Machine
     from iha_eval.util.terminal import CleanConsole
 
-    groups = (packages, hook, serving, resources, variables, data, named)
+    groups = (packages, hook, serving, resources, cluster, variables, data, named)
     checks = [check for group in groups for check in group.CHECKS]
     findings = run(checks, Machine(checkpoint=options.checkpoint))
     counts = {status: sum(finding.status == status for finding in findings) for status in STATUSES}

@@ -32,6 +32,7 @@ ALIASES = {
     "torch_dtype": "dtype",
     "custom_prefix_token_id": "prefix_token_id",
     "token": "hf_token",
+    "engines": "data_parallel_size",
 }
 # Arguments of lm-eval's own classes that ask for what happens anyway.
 NO_OPS: dict[str, tuple[Any, ...]] = {

@@ -10,9 +10,9 @@ For: every place that starts a process. In short:
   sessions and groups they are in. `in_words` says how a process ended.
 
 Who uses it: `nightly/process.py` for the runs of a night; `models/vllm/engine.py` before an engine
-starts processes of its own; `models/vllm/replicas.py`, `verify/vllm_model.py` and
-`answers/sympy_pool.py` for their commands. `evidence` starts none but the pool of Python, whose
-workers end with it.
+starts processes of its own, and `models/vllm/cluster.py` before Ray does; `verify/vllm_model.py`
+and `answers/sympy_pool.py` for their commands. `evidence` starts none but the pool of Python,
+whose workers end with it.
 Not for: what is said to a child, nor its log.
 
 How ends are found out: this file also runs as a program, the guard. It waits for its parent to be

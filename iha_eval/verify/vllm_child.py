@@ -8,13 +8,15 @@ this process is gone.
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import engine_arguments
-from iha_eval.models.vllm.engine import Engine, Output, scoring_params, set_environment
+from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.engine import Engine, Output, set_environment, vllm_params
 from model_adapters import checkpoint
 from model_adapters.errors import AdapterError
 
@@ -77,10 +79,10 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
         cpu=cpu,
     )
     engine = Engine(built, batch_invariant=cpu)
-    read = _run(engine, sequences, scoring_params())
+    read = _run(engine, sequences, vllm_params)
     # Their blocks are in the prefix cache now, which requests for prompt scores never read from.
     before = engine.prefix_hits()
-    generated = _run(engine, prompts, _greedy(len(answers[0])))
+    generated = _run(engine, prompts, lambda _: _greedy(len(answers[0])))
     reply = {
         "whole": [_whole(output, ids) for output, ids in zip(read, sequences, strict=True)],
         "stepwise": [
@@ -93,9 +95,9 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _run(engine: Engine, prompts: list[list[int]], params: Any) -> list[Output]:
+def _run(engine: Engine, prompts: list[list[int]], params: Callable[[Prompt], Any]) -> list[Output]:
     outputs: dict[int, Output] = {}
-    engine.run(((ids, params) for ids in prompts), outputs.__setitem__, lambda: None)
+    engine.run((Prompt(ids) for ids in prompts), outputs.__setitem__, lambda: None, params)
     return [outputs[place] for place in range(len(prompts))]
 
 

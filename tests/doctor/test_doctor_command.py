@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from iha_eval.cli import doctor, main
-from iha_eval.doctor import data, hook, named, packages, resources, serving, variables
+from iha_eval.doctor import (
+    cluster,
+    data,
+    hook,
+    named,
+    packages,
+    resources,
+    serving,
+    variables,
+)
 from iha_eval.doctor.finding import Finding
 
 
@@ -38,7 +47,7 @@ def test_only_problems_are_exit_code_1(
     status: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Finding("the [thing]", status, "is [broken]", "mend [it]")
-    for group in (packages, hook, serving, resources, variables, data, named):
+    for group in (packages, hook, serving, resources, cluster, variables, data, named):
         monkeypatch.setattr(group, "CHECKS", ())
     monkeypatch.setattr(packages, "CHECKS", (lambda machine: [found],))
     assert main(["doctor"]) == code

@@ -1,17 +1,18 @@
-"""Which part of the machine each replica of an engine gets: GPUs, or processor cores.
+"""What an engine is started with, and which part of the machine it gets: GPUs, or processor cores.
 
-For: the environment of the processes that `replicas.py` starts, and how much memory this process
-may still take on a CPU machine (a GPU's memory vLLM measures itself).
-Not for: the ranks inside a replica, which vLLM places by itself on what is visible to it.
+For: the plan and the environment of engines that `cluster.py` starts, also on other machines, and
+how much memory this process may still take on a CPU machine (a GPU's memory vLLM measures itself).
+Not for: the ranks inside an engine, which vLLM places by itself on what is visible to it.
 """
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iha_eval.errors import UserError
+from iha_eval.models.arguments import ModelArguments
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 BIND = "VLLM_CPU_OMP_THREADS_BIND"
@@ -19,8 +20,34 @@ THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)
+class EnginePlan:
+    """What an engine is started with, by this process or by one on another machine.
+
+    Attributes:
+        checkpoint: folder of the checkpoint.
+        tokenizer: folder of the tokenizer.
+        arguments: the user's.
+        max_model_len: longest sequence in tokens.
+        needs: the length in tokens that each request may reach.
+        neighbours: engines that share the memory of the machine.
+    """
+
+    checkpoint: Path
+    tokenizer: Path
+    arguments: ModelArguments
+    max_model_len: int
+    needs: Sequence[int]
+    neighbours: int = 1
+
+    def over_nodes(self) -> "EnginePlan":
+        """The same for an engine whose ranks are on several machines."""
+        engine = {"distributed_executor_backend": "ray", **self.arguments.engine}
+        return replace(self, arguments=replace(self.arguments, engine=engine))
+
+
+@dataclass(frozen=True)
 class Slice:
-    """What one replica gets.
+    """What one engine gets.
 
     Attributes:
         environment: variables that are set for its process.
@@ -31,69 +58,48 @@ class Slice:
     cores: frozenset[int] | None = None
 
 
-def gpu_slices(replicas: int, ranks: int, visible: Sequence[str]) -> list[Slice]:
-    """GPUs in order, `ranks` for each replica.
+def check_gpus(engines: int, ranks: int, visible: Sequence[str]) -> None:
+    """Refuse more engines than this machine has GPUs for.
 
     Args:
-        replicas: how many there are.
+        engines: how many there are.
         ranks: processes of each, a GPU each.
         visible: names of the GPUs that may be used.
 
     Raises:
         UserError: there are too few.
     """
-    needed = replicas * ranks
+    needed = engines * ranks
     if needed > len(visible):
         raise UserError(
-            f"data_parallel_size={replicas} with {ranks} GPUs for each replica needs {needed} "
+            f"data_parallel_size={engines} with {ranks} GPUs for each engine needs {needed} "
             f"GPUs, and {len(visible)} are visible: use fewer, or show more in {GPUS}."
         )
-    return [
-        Slice({GPUS: ",".join(visible[place * ranks : (place + 1) * ranks])})
-        for place in range(replicas)
-    ]
 
 
 def core_slices(
-    replicas: int, ranks: int, cores: Sequence[int], environment: Mapping[str, str]
+    engines: int, ranks: int, cores: Sequence[int], environment: Mapping[str, str]
 ) -> list[Slice]:
-    """Cores in equal parts; replicas share them where there are too few.
+    """Cores in equal parts; engines share them where there are too few.
 
     Args:
-        replicas: how many there are.
+        engines: how many there are.
         ranks: processes of each.
         cores: cores that may be used.
-        environment: the parent's: BIND may name cores for every rank of every replica
+        environment: the parent's: BIND may name cores for every rank of every engine
             (`0|1|2|3`), which are then dealt out, or be `nobind`; THREADS stays where it is set.
     """
     given = environment.get(BIND, "auto")
     named = given.split("|")
-    if len(named) == replicas * ranks > 1:
-        parts = [named[place * ranks : (place + 1) * ranks] for place in range(replicas)]
+    if len(named) == engines * ranks > 1:
+        parts = [named[place * ranks : (place + 1) * ranks] for place in range(engines)]
         return [Slice({BIND: "|".join(part)}) for part in parts]
-    share = max(1, len(cores) // replicas)
+    share = max(1, len(cores) // engines)
     threads = {} if THREADS in environment else {THREADS: str(max(1, share // ranks))}
     if given != "auto":
-        return [Slice(threads)] * replicas
-    starts = [place * share % len(cores) for place in range(replicas)]
+        return [Slice(threads)] * engines
+    starts = [place * share % len(cores) for place in range(engines)]
     return [Slice(threads, frozenset(cores[start : start + share])) for start in starts]
-
-
-def slices(replicas: int, ranks: int, *, cpu: bool) -> list[Slice]:
-    """What each replica gets of this machine.
-
-    Args:
-        replicas: how many there are.
-        ranks: processes of each.
-        cpu: whether vLLM runs on a CPU.
-
-    Raises:
-        UserError: there are too few GPUs.
-    """
-    if cpu:
-        cores = sorted(os.sched_getaffinity(0))
-        return core_slices(replicas, ranks, cores, os.environ)
-    return gpu_slices(replicas, ranks, visible_gpus())
 
 
 def visible_gpus() -> list[str]:

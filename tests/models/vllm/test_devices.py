@@ -1,39 +1,28 @@
-import os
-
 import pytest
 
 from iha_eval.errors import UserError
-from iha_eval.models.vllm import devices as slices_module
 from iha_eval.models.vllm.devices import (
     BIND,
     GPUS,
     THREADS,
     Slice,
+    check_gpus,
     core_slices,
-    gpu_slices,
-    slices,
     visible_gpus,
 )
 
 
 @pytest.mark.parametrize(
-    ("replicas", "ranks", "visible", "expected"),
-    [
-        (2, 1, ["0", "1"], ["0", "1"]),
-        (2, 2, ["4", "5", "6", "7"], ["4,5", "6,7"]),
-        (1, 2, ["GPU-a", "GPU-b", "GPU-c"], ["GPU-a,GPU-b"]),
-    ],
+    ("engines", "ranks", "visible"), [(2, 1, "01"), (2, 2, "4567"), (1, 2, "abc")]
 )
-def test_each_replica_has_gpus_of_its_own(
-    replicas: int, ranks: int, visible: list[str], expected: list[str]
-) -> None:
-    assert gpu_slices(replicas, ranks, visible) == [Slice({GPUS: names}) for names in expected]
+def test_gpus_for_all_engines_are_enough(engines: int, ranks: int, visible: str) -> None:
+    check_gpus(engines, ranks, [*visible])
 
 
 def test_too_few_gpus_are_one_sentence() -> None:
-    sentence = r"data_parallel_size=2 with 4 GPUs for each replica needs 8 GPUs, and 4 are visible"
+    sentence = r"data_parallel_size=2 with 4 GPUs for each engine needs 8 GPUs, and 4 are visible"
     with pytest.raises(UserError, match=sentence):
-        gpu_slices(2, 4, ["0", "1", "2", "3"])
+        check_gpus(2, 4, ["0", "1", "2", "3"])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +37,7 @@ def test_too_few_gpus_are_one_sentence() -> None:
     ],
     ids=["dealt out", "threads set", "not bound", "named", "named for others"],
 )
-def test_each_replica_has_cores_of_its_own(
+def test_each_engine_has_cores_of_its_own(
     environment: dict[str, str], expected: list[tuple[dict[str, str], set[int] | None]]
 ) -> None:
     wanted = [
@@ -57,27 +46,19 @@ def test_each_replica_has_cores_of_its_own(
     assert core_slices(2, 1, [0, 1, 2, 3], environment) == wanted
 
 
-def test_ranks_of_a_replica_share_its_cores() -> None:
+def test_ranks_of_an_engine_share_its_cores() -> None:
     assert core_slices(2, 2, [0, 1, 2, 3], {BIND: "0|1|2|3"})[1] == Slice({BIND: "2|3"})
     assert core_slices(2, 2, [0, 1, 2, 3], {})[1] == Slice({THREADS: "1"}, frozenset({2, 3}))
 
 
-def test_more_replicas_than_cores_share_them() -> None:
+def test_more_engines_than_cores_share_them() -> None:
     found = core_slices(3, 1, [4, 5], {})
     assert [sorted(one.cores or ()) for one in found] == [[4], [5], [4]]
-
-
-def test_on_a_cpu_the_cores_of_this_process_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
-    for name in (BIND, THREADS):
-        monkeypatch.delenv(name, raising=False)
-    assert [one.cores for one in slices(2, 1, cpu=True)] == [{3}, {5}]
 
 
 def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GPUS, "2, 3,")
     assert visible_gpus() == ["2", "3"]
-    assert slices(2, 1, cpu=False)[1] == Slice({GPUS: "3"})
     monkeypatch.delenv(GPUS)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert slices_module.visible_gpus() == ["0", "1"]
+    assert visible_gpus() == ["0", "1"]

@@ -225,39 +225,6 @@ def test_results_hold_what_was_run_and_how(
     assert len(results["samples"]["tiny_quiz"]) == 3
 
 
-@pytest.mark.long
-def test_engines_side_by_side_give_what_one_gives(
-    model: IHAVLLM, llama: Path, ask: Make, weigh: Make
-) -> None:
-    """To the last bit, and they stay from task to task."""
-    asked = [
-        ask("hello world " * (1 + doc), doc, max_gen_toks=8 + doc, temperature=0.9 * (doc % 2))
-        for doc in range(8)
-        for _ in range(1 + 2 * (doc % 2))
-    ]
-    # One question, whose samples are cut in two.
-    lone = [ask("hello", max_gen_toks=8, temperature=0.9) for _ in range(6)]
-    pairs = [weigh("hello " * (1 + doc), "world", doc) for doc in range(6)]
-    both = IHAVLLM(llama, data_parallel_size=2, kv_cache_memory_bytes=32 * 2**20, max_num_seqs=8)
-    try:
-        answers = both.generate_until(asked)
-        engines = both._engine
-        scores = both.loglikelihood(pairs)
-        samples = both.generate_until(lone)
-        assert both._engine is engines
-        facts = both.get_model_info()["iha_eval"]
-    finally:
-        both.close()
-    assert answers == model.generate_until(asked)
-    assert scores == model.loglikelihood(pairs)
-    assert samples == model.generate_until(lone)
-    assert facts["data_parallel_size"] == 2
-    assert facts["kv_cache"]["bytes"] <= 2 * 32 * 2**20
-    call = facts["summary"][0]
-    assert call["requests"] == len(asked)
-    assert call["generation_tokens_per_second"] > 0
-
-
 def test_what_vllm_refuses_is_an_error_of_one_sentence(llama: Path, ask: Make) -> None:
     model = IHAVLLM(llama, quantization="magic")
     with pytest.raises(

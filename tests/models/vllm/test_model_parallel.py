@@ -1,6 +1,8 @@
 """How `iha-vllm` spreads a model and its documents: what is refused, and what is started."""
 
-from collections.abc import Callable, Iterable, Sequence
+import pickle
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +10,28 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from iha_eval.errors import UserError
-from iha_eval.models.vllm import engine_arguments
+from iha_eval.models.arguments import ModelArguments
+from iha_eval.models.vllm import engine, engine_arguments
 from iha_eval.models.vllm import model as iha_vllm
-from iha_eval.models.vllm.devices import Slice
+from iha_eval.models.vllm.cluster import ClusterError
+from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.model import IHAVLLM
-from iha_eval.models.vllm.replicas import ReplicaError
 from model_adapters import default_checkpoint
 
 
 class Recorded:
-    """Stands for `Replicas`: keeps what it is started with, and ends with its first prompt."""
+    """Stands for `EngineCluster`: keeps what it is started with, and ends with its first prompt."""
 
     max_model_len = 512
     non_finite = 0
 
-    def __init__(self, arguments: Any, parts: Sequence[Slice], *, batch_invariant: bool) -> None:
-        self.arguments, self.parts, self.batch_invariant = arguments, parts, batch_invariant
+    def __init__(self, plan: EnginePlan, engines: int | None, ranks: int) -> None:
+        self.plan, self.engines, self.ranks = plan, engines, ranks
+        self.arguments = plan.arguments.engine
+        self.wanted = 5 if engines is None else engines
         self.closed = False
-        self.asked: list[Any] = []
+        self.asked: list[Prompt] = []
 
     def prefix_hits(self) -> int:
         return 0
@@ -34,8 +40,8 @@ class Recorded:
         return {}
 
     def run(self, prompts: Iterable[Any], *_: Any) -> None:
-        self.asked = [params for _, params in prompts]
-        raise ReplicaError("Replica 1 of 3 is gone.")
+        self.asked = list(prompts)
+        raise ClusterError("All engines are gone.")
 
     def close(self) -> None:
         self.closed = True
@@ -43,11 +49,8 @@ class Recorded:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recorded]:
-    """What a model with these arguments starts, on a CPU with 3 GB free."""
-    monkeypatch.setattr(iha_vllm, "set_environment", lambda *_, **__: True)
-    monkeypatch.setattr(engine_arguments, "free_memory", lambda: 3 * 10**9)
-    monkeypatch.setattr(iha_vllm, "Replicas", Recorded)
-    monkeypatch.setattr(iha_vllm, "slices", lambda *given, cpu: [(*given, cpu)])
+    """What a model with these arguments starts."""
+    monkeypatch.setattr(iha_vllm, "EngineCluster", Recorded)
 
     def start(folder: Path, **given: Any) -> Recorded:
         model = IHAVLLM(folder, **given)
@@ -96,30 +99,66 @@ def test_other_ways_of_data_parallelism_are_one_sentence(
         IHAVLLM(llama, **given)
 
 
-def test_each_engine_is_started_with_the_same_arguments(
-    llama: Path, started: Callable[..., Recorded]
+@pytest.mark.parametrize(
+    ("given", "engines", "neighbours"),
+    [(3, 3, 3), ("2", 2, 2), ("auto", None, 1)],
+    ids=str,
+)
+def test_each_engine_is_started_with_the_same_plan(
+    given: Any, engines: int | None, neighbours: int, llama: Path, started: Callable[..., Recorded]
 ) -> None:
-    found = started(llama, data_parallel_size=3, tensor_parallel_size=2, enforce_eager=True)
-    assert found.parts == [(3, 2, True)]
-    assert found.batch_invariant
-    assert "data_parallel_size" not in found.arguments
-    assert found.arguments["tensor_parallel_size"] == 2
+    cluster = started(llama, data_parallel_size=given, tensor_parallel_size=2, enforce_eager=True)
+    assert (cluster.engines, cluster.ranks) == (engines, 2)
+    assert cluster.plan.neighbours == neighbours
+    assert (cluster.plan.checkpoint, cluster.plan.max_model_len) == (llama, 256)
+    assert cluster.plan.arguments.engine == {"tensor_parallel_size": 2, "enforce_eager": True}
+    # It goes to other processes, and to other machines.
+    assert pickle.loads(pickle.dumps(cluster.plan)) == cluster.plan
 
 
 def test_engines_share_the_memory_that_is_free(
-    llama: Path, started: Callable[..., Recorded]
+    llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "kv_cache_memory_bytes"
-    assert started(llama, data_parallel_size=3).arguments[name] == int(0.4 * 10**9)
-    assert started(llama, data_parallel_size=2, **{name: 7}).arguments[name] == 7
+    monkeypatch.setattr(engine, "set_environment", lambda *_, **__: True)
+    monkeypatch.setattr(engine_arguments, "free_memory", lambda: 3 * 10**9)
+    asked = []
+    monkeypatch.setattr(engine, "Engine", lambda arguments, **_: asked.append(arguments) or Made())
+    for neighbours, own in ((3, {}), (2, {"kv_cache_memory_bytes": 7})):
+        arguments = ModelArguments(engine=own)
+        plan = EnginePlan(llama, llama, arguments, 256, [256] * 1000, neighbours)
+        engine.start_engine(plan)
+    assert [one["kv_cache_memory_bytes"] for one in asked] == [int(0.4 * 10**9), 7]
 
 
-def test_one_replica_is_a_plain_engine(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iha_vllm, "set_environment", lambda *_, **__: True)
-    monkeypatch.setattr(iha_vllm, "Engine", lambda *_, **__: "an engine")
+class Made:
+    """Stands for an engine that runs."""
+
+    fingerprint: str
+
+
+def test_an_engine_over_machines_uses_vllms_ray_executor(llama: Path) -> None:
+    plan = EnginePlan(llama, llama, ModelArguments(engine={"block_size": 16}), 256, [256])
+    assert plan.over_nodes().arguments.engine == {
+        "distributed_executor_backend": "ray",
+        "block_size": 16,
+    }
+
+
+def test_without_ray_several_engines_are_one_sentence(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    model = IHAVLLM(llama, data_parallel_size=2)
+    with pytest.raises(UserError, match=r"Ray, which is not installed: pip install 'iha-eval\[cl"):
+        model._prepare(256, [256])
+
+
+def test_a_single_engine_is_a_plain_one(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(iha_vllm, "start_engine", lambda plan, checkpoint: "an engine")
     model = IHAVLLM(llama, data_parallel_size=1)
     model._prepare(256, [256])
-    assert model._engine == "an engine"
+    assert model._engine == "an engine"  # type: ignore[comparison-overlap]
 
 
 def test_a_journal_is_the_same_however_many_engines_there_are(llama: Path) -> None:
@@ -130,7 +169,7 @@ def test_a_journal_is_the_same_however_many_engines_there_are(llama: Path) -> No
     )
 
 
-def test_after_a_replica_is_gone_the_others_are_stopped(
+def test_after_the_cluster_gave_up_it_is_closed(
     llama: Path,
     started: Callable[..., Recorded],
     ask: Callable[..., Instance],
@@ -138,27 +177,25 @@ def test_after_a_replica_is_gone_the_others_are_stopped(
     found = started(llama, data_parallel_size=3)
     model = IHAVLLM(llama)
     model._engine = found  # type: ignore[assignment]
-    with pytest.raises(ReplicaError, match=r"^Replica 1 of 3 is gone\.$"):
+    with pytest.raises(ClusterError, match=r"^All engines are gone\.$"):
         model.generate_until([ask("hello", max_gen_toks=2)])
     assert found.closed
     assert model._engine is None
 
 
-@pytest.mark.parametrize(("copies", "parts"), [(1, [6]), (3, [2, 2, 2])])
+@pytest.mark.parametrize(("copies", "parts"), [("auto", [2, 1, 1, 1, 1]), (3, [2, 2, 2])])
 def test_samples_of_one_question_are_asked_of_all_engines(
-    copies: int,
+    copies: Any,
     parts: list[int],
     llama: Path,
     started: Callable[..., Recorded],
     ask: Callable[..., Instance],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each part from the seed that its first sample has in the whole."""
-    monkeypatch.setattr(iha_vllm, "sampling_params", lambda sampling, n: (sampling.seed, n))
-    model = IHAVLLM(llama, data_parallel_size=copies)
-    model._engine = found = started(llama, data_parallel_size=3)  # type: ignore[assignment]
-    with pytest.raises(ReplicaError):
+    model = IHAVLLM(llama)
+    model._engine = cluster = started(llama, data_parallel_size=copies)  # type: ignore[assignment]
+    with pytest.raises(ClusterError):
         model.generate_until([ask("hello", max_gen_toks=40, temperature=0.9) for _ in range(6)])
-    seeds, counts = zip(*found.asked, strict=True)
-    assert list(counts) == parts
+    assert [prompt.answers for prompt in cluster.asked] == parts
+    seeds = [prompt.sampling.seed or 0 for prompt in cluster.asked if prompt.sampling]
     assert [seed - seeds[0] for seed in seeds] == [sum(parts[:n]) for n in range(len(parts))]

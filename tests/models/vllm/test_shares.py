@@ -14,7 +14,9 @@ Item = tuple[list[int], int]
 
 def made(items: list[Item], engines: int) -> list[list[Item]]:
     return list(
-        shares_for_engines(items, engines, prompt=lambda one: one[0], answers=lambda one: one[1])
+        shares_for_engines(
+            items, lambda: engines, prompt=lambda one: one[0], answers=lambda one: one[1]
+        )
     )
 
 
@@ -104,7 +106,9 @@ def test_no_more_is_taken_ahead_than_it_takes_to_know() -> None:
             taken += 1
             yield item
 
-    found = shares_for_engines(items(), 3, prompt=lambda one: one[0], answers=lambda one: one[1])
+    found = shares_for_engines(
+        items(), lambda: 3, prompt=lambda one: one[0], answers=lambda one: one[1]
+    )
     assert len(next(found)) == 4
     # Three questions, and the first item of the next, by which the third is known to end.
     assert taken == 13

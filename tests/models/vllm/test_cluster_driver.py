@@ -1,0 +1,174 @@
+"""What the driver does when engines and nodes come and go, at the moments that a test chooses.
+
+Ray is a stand-in of a few lines here; test_cluster.py has the real one.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from iha_eval.generation_kwargs import Sampling
+from iha_eval.models.arguments import ModelArguments
+from iha_eval.models.vllm import cluster as cluster_module
+from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
+from iha_eval.models.vllm.dealing import PoisonPromptError, Prompt
+from iha_eval.models.vllm.devices import BIND, THREADS, EnginePlan
+from tests.models.vllm import fake_engine
+from tests.models.vllm.fake_ray import FakeRay, Killed, Stopped
+
+
+class InProcessEngine(fake_engine.FakeEngine):
+    """Dies and stops without taking the test along; knows logits that are not finite."""
+
+    NOT_FINITE = 1100
+
+    def misbehave(self, token: int) -> None:
+        if token == fake_engine.POISON:
+            raise Killed
+        if token == fake_engine.KILLED_ONCE and self.first_time("killed"):
+            raise Killed
+        if token == fake_engine.FAILS_ONCE and self.first_time("failed"):
+            raise RuntimeError("CUDA error: an illegal memory access")
+        if token == fake_engine.STOPS_ONCE and self.first_time("stopped"):
+            raise Stopped
+        self.non_finite += 2 * (token == self.NOT_FINITE)
+
+
+def make(plan: EnginePlan) -> InProcessEngine:
+    return InProcessEngine(plan)
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    """Three nodes with room for one engine each, and deadlines of moments."""
+    fake = FakeRay(3)
+    # No worker is on the driver's own node, where stopped ones are killed by their number.
+    places = itertools.count()
+    fake.util = SimpleNamespace(get_node_ip_address=lambda: f"node {next(places)}")
+    monkeypatch.setattr(cluster_module, "_ray", lambda: fake)
+    monkeypatch.setattr(fake_engine, "STEP_SECONDS", 0.0)
+    for name, seconds in (("STEP", 0.3), ("LOOK", 0.0), ("REPORT", 0.01), ("STEP_SECONDS_A", 0.0)):
+        suffix = "_TOKEN" if name == "STEP_SECONDS_A" else "_SECONDS"
+        monkeypatch.setattr(cluster_module, name + suffix, seconds)
+    for name in ("RAY_ADDRESS", BIND, THREADS):
+        monkeypatch.setenv(name, "1")
+    return fake
+
+
+@pytest.fixture
+def pool(ray: FakeRay, tmp_path: Path) -> EngineCluster:
+    plan = EnginePlan(tmp_path, tmp_path, ModelArguments(), 64, [64])
+    return EngineCluster(plan, None, make=make)
+
+
+def prompt(first: int, length: int = 1, seed: int = 0, answers: int = 1) -> Prompt:
+    return Prompt([first] * length, Sampling(8, seed=seed), answers, label=f"document {first}")
+
+
+def work(count: int) -> list[Prompt]:
+    """Prompts of mixed lengths, the longest first, each with a seed of its own."""
+    return [prompt(1 + n, count - n, 100 + n, 1 + n % 3) for n in range(count)]
+
+
+def run(
+    pool: EngineCluster, prompts: list[Prompt], beat: Callable[[], None] = lambda: None
+) -> list[list[list[int]]]:
+    outputs: dict[int, Any] = {}
+
+    def finished(place: int, output: Any) -> None:
+        assert place not in outputs, "answered twice"
+        outputs[place] = output
+
+    pool.run(iter(prompts), finished, beat)
+    return [[list(made.token_ids[1:]) for made in outputs[n].outputs] for n in sorted(outputs)]
+
+
+def expected(prompts: list[Prompt]) -> list[list[list[int]]]:
+    """What one engine answers."""
+    return [
+        [[each.ids[0], (each.sampling.seed or 0) + n] for n in range(each.answers)]
+        for each in prompts
+        if each.sampling is not None
+    ]
+
+
+def test_everything_is_answered_once_as_one_engine_answers_it(pool: EngineCluster) -> None:
+    prompts = work(100)
+    assert run(pool, prompts) == expected(prompts)
+    assert pool.alive == 3
+    assert pool.kv_cache().tokens == 300
+    assert run(pool, []) == []
+
+
+@pytest.mark.parametrize(
+    ("token", "how"),
+    [
+        (fake_engine.KILLED_ONCE, "died (The actor died.)"),
+        (fake_engine.FAILS_ONCE, "failed (CUDA error: an illegal memory access)"),
+        (fake_engine.STOPS_ONCE, "was silent for"),
+        (fake_engine.PASSED_OVER_ONCE, "does not get on with document 1005"),
+    ],
+    ids=["killed", "fails", "stopped", "passes a prompt over"],
+)
+def test_an_engine_that_ends_is_replaced(
+    token: int, how: str, pool: EngineCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts = [*work(30), prompt(token, 3), *(prompt(2 + n % 7, 1, n) for n in range(2000))]
+    assert run(pool, prompts) == expected(prompts)
+    assert how in caplog.text
+    assert caplog.text.count("are dealt again") == 1
+    assert run(pool, work(20)) == expected(work(20))
+    assert pool.alive == 3
+
+
+def test_three_deaths_under_one_prompt_name_it(pool: EngineCluster) -> None:
+    outputs: dict[int, Any] = {}
+    prompts = [*work(12), prompt(fake_engine.POISON), *work(12)]
+    with pytest.raises(PoisonPromptError, match=r"^3 engines died .* document 1004, the last of"):
+        pool.run(iter(prompts), outputs.__setitem__, lambda: None)
+    # It ran last, so that others were answered but for those that were with it when engines died.
+    assert 12 not in outputs
+    assert len(outputs) >= 20
+    assert run(pool, work(20)) == expected(work(20))
+
+
+def test_nodes_that_go_and_come_cost_no_answer(pool: EngineCluster, ray: FakeRay) -> None:
+    asked: list[Prompt] = []
+    seen: list[int] = []
+
+    def prompts() -> Iterator[Prompt]:
+        while len(asked) < 300 or len(seen) < 60:
+            asked.append(prompt(1 + len(asked) % 50, 1, len(asked)))
+            yield asked[-1]
+
+    def beat() -> None:
+        seen.append(pool.alive)
+        if len(seen) == 10:
+            ray.alive -= {0, 1}
+        if len(seen) == 30:
+            ray.alive |= {7, 8, 9}
+
+    outputs: dict[int, Any] = {}
+    pool.run(prompts(), outputs.__setitem__, beat)
+    answers = [[list(made.token_ids[1:]) for made in outputs[n].outputs] for n in sorted(outputs)]
+    assert answers == expected(asked)
+    assert min(seen) == 1
+    assert seen[-1] == 4
+
+
+def test_an_engine_that_comes_later_must_be_like_the_first(ray: FakeRay, tmp_path: Path) -> None:
+    plan = EnginePlan(tmp_path, tmp_path, ModelArguments(engine={"differ": True}), 64, [64])
+    pool = EngineCluster(plan, 1, make=make)
+    # The first is gone by then.
+    ray.alive -= {0}
+    with pytest.raises(ClusterError, match=r"^Engine 2 on .* has torch 2\.0, and Engine 1 on .* 1"):
+        run(pool, work(10))
+
+
+def test_logits_that_are_not_finite_are_counted_over_engines(pool: EngineCluster) -> None:
+    run(pool, [*work(9), *(prompt(InProcessEngine.NOT_FINITE, 1, n) for n in range(5))])
+    assert pool.non_finite == 10

@@ -1,0 +1,155 @@
+"""Which engine gets which prompt; no engine runs."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iha_eval.generation_kwargs import Sampling
+from iha_eval.models.vllm.dealing import DEATHS, Dealer, PoisonPromptError, Prompt
+
+
+def prompt(name: int, length: int = 1, tokens: int = 8, answers: int = 1) -> Prompt:
+    return Prompt([name] * length, Sampling(max_tokens=tokens), answers, f"document {name}")
+
+
+def dealer(prompts: list[Prompt], engines: int, most: int = 100, cache: int = 0) -> Dealer[str]:
+    dealt: Dealer[str] = Dealer(prompts, lambda: engines)
+    for number in range(engines):
+        dealt.join(f"engine {number}", most, cache)
+    return dealt
+
+
+def finish_all(dealt: Dealer[str], engine: str) -> list[int]:
+    places = sorted(dealt.loads[engine].flying)
+    for place in places:
+        dealt.finish(engine, place)
+    return places
+
+
+def test_the_next_prompt_goes_to_whoever_has_the_fewest_tokens_to_do() -> None:
+    handed = dealer([prompt(1, 200), prompt(2), prompt(3), prompt(4)], 2).deal()
+    places = {name: [item.place for item in items] for name, items in handed.items()}
+    assert places == {"engine 0": [0], "engine 1": [1, 2, 3]}
+
+
+def test_samples_of_a_document_stay_together_but_those_of_the_last() -> None:
+    prompts = [prompt(doc) for doc in range(7) for _ in range(6)]
+    handed = dealer(prompts, 3).deal()
+    engine = {item.place: name for name, items in handed.items() for item in items}
+    sharing = [len({engine[6 * doc + n] for n in range(6)}) for doc in range(7)]
+    assert sharing[:5] == [1] * 5
+    assert sharing[6] == 3
+    # No engine has more than a part of a document more than another.
+    counts = Counter(engine.values()).values()
+    assert max(counts) - min(counts) <= 3
+
+
+def test_no_more_is_in_flight_than_an_engine_runs_at_once() -> None:
+    dealt = dealer([prompt(n, answers=2) for n in range(50)], 2, most=10)
+    assert {name: len(items) for name, items in dealt.deal().items()} == {
+        "engine 0": 5,
+        "engine 1": 5,
+    }
+    assert dealt.deal() == {}
+    dealt.finish("engine 1", 1)
+    assert [item.place for item in dealt.deal()["engine 1"]] == [10]
+
+
+def test_no_more_is_in_flight_than_a_cache_holds_and_a_quarter() -> None:
+    """What waits here can be taken by any engine."""
+    dealt = dealer([prompt(n, 92) for n in range(50)], 2, cache=800)
+    assert {name: len(items) for name, items in dealt.deal().items()} == {
+        "engine 0": 10,
+        "engine 1": 10,
+    }
+    # However long, two are in flight: one runs when the other ends.
+    long = dealer([prompt(n, 5000) for n in range(9)], 2, cache=800)
+    assert [len(items) for items in long.deal().values()] == [2, 2]
+
+
+def test_an_engine_that_joins_later_gets_what_is_left() -> None:
+    dealt: Dealer[str] = Dealer([prompt(n) for n in range(9)], lambda: 2)
+    assert dealt.deal() == {}
+    assert not dealt.done
+    dealt.join("first", 4)
+    assert len(dealt.deal()["first"]) == 4
+    dealt.join("second", 4)
+    assert len(dealt.deal()["second"]) == 4
+    finish_all(dealt, "first")
+    assert [item.place for item in dealt.deal()["first"]] == [8]
+
+
+def test_without_prompts_there_is_nothing_to_do() -> None:
+    assert Dealer([], lambda: 1).done
+
+
+def test_a_dead_engines_prompts_are_dealt_first() -> None:
+    dealt = dealer([prompt(n) for n in range(20)], 2, most=3)
+    dealt.deal()
+    dealt.finish("engine 0", 2)
+    dealt.leave("engine 0")
+    dealt.join("engine 2", 3)
+    assert [item.place for item in dealt.deal()["engine 2"]] == [0, 4, 6]
+
+
+def test_after_two_deaths_a_prompt_runs_alone_and_after_three_it_is_named() -> None:
+    dealt = dealer([prompt(n) for n in range(3)], 1, most=10)
+    assert len(dealt.deal()["engine 0"]) == 3
+    dealt.leave("engine 0")
+    dealt.join("second", 10)
+    assert len(dealt.deal()["second"]) == 3
+    dealt.leave("second")
+    dealt.join("third", 10)
+    assert [item.place for item in dealt.deal()["third"]] == [0]
+    assert dealt.deal() == {}
+    dealt.finish("third", 0)
+    assert [item.place for item in dealt.deal()["third"]] == [1]
+    with pytest.raises(PoisonPromptError, match=r"^3 engines died .* on document 1, the last of"):
+        dealt.leave("third")
+
+
+def test_a_prompt_is_overdue_by_tokens_of_others() -> None:
+    dealt: Dealer[str] = Dealer([prompt(n, 2) for n in range(1000)], lambda: 1)
+    dealt.join("engine", 5)
+    # Prompt 0 never ends. Five run at once and each is 10 tokens: 4 x 5 x 10 tokens are enough.
+    finished = 0
+    while dealt.loads["engine"].overdue() is None:
+        dealt.deal()
+        dealt.finish("engine", max(dealt.loads["engine"].flying))
+        finished += 1
+    overdue = dealt.loads["engine"].overdue()
+    assert overdue is not None
+    assert (overdue.place, finished) == (0, 21)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_every_prompt_is_finished_once_whatever_dies(data: st.DataObject) -> None:
+    lengths = data.draw(st.lists(st.integers(0, 50), max_size=40))
+    names = data.draw(st.lists(st.integers(0, 9), min_size=len(lengths), max_size=len(lengths)))
+    prompts = [
+        prompt(name, length, answers=1 + name % 3)
+        for name, length in zip(names, lengths, strict=True)
+    ]
+    engines = iter(data.draw(st.lists(st.integers(1, 5), min_size=200, max_size=200)))
+    dealt: Dealer[int] = Dealer(prompts, lambda: next(engines, 1))
+    finished: list[int] = []
+    deaths = joined = 0
+    while not dealt.done:
+        action = data.draw(st.sampled_from(["join", "die", "finish", "finish", "finish"]))
+        flying = [name for name, load in dealt.loads.items() if load.flying]
+        if action == "join" or not dealt.loads:
+            dealt.join(joined, data.draw(st.integers(1, 20)), data.draw(st.integers(0, 300)))
+            joined += 1
+        elif action == "die" and deaths < DEATHS - 1:
+            dealt.leave(data.draw(st.sampled_from(sorted(dealt.loads))))
+            deaths += 1
+        elif flying:
+            engine = data.draw(st.sampled_from(flying))
+            place = data.draw(st.sampled_from(sorted(dealt.loads[engine].flying)))
+            dealt.finish(engine, place)
+            finished.append(place)
+        dealt.deal()
+    assert sorted(finished) == list(range(len(prompts)))
