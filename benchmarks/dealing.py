@@ -19,14 +19,15 @@ import random
 import time
 import tracemalloc
 from array import array
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.requests import GenerateRequest
-from iha_eval.models.vllm.dealing import Dealer, DealtPrompt, Prompt
+from iha_eval.models.vllm.dealing import Dealer, DealtPrompt, EnginePrompt
+from iha_eval.models.vllm.engine import AHEAD
 from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
 
 # Of one engine: a model of 2.4B parameters on an H200, as orders of magnitude.
@@ -38,54 +39,74 @@ CACHE_TOKENS = 1_500_000
 MOST = 256
 
 
-@dataclass
 class SimulatedEngine:
     """An engine with continuous batching on a simulated clock.
 
     Attributes:
         clock: seconds that it has come to.
         busy: seconds of them in which it worked.
-        waiting: prompts that have no room yet.
-        running: answers left to draw of each running prompt, in tokens, by place.
         finished: places of the prompts that the last `advance` finished.
     """
 
-    clock: float = 0.0
-    busy: float = 0.0
-    waiting: list[DealtPrompt] = field(default_factory=list)
-    running: dict[int, list[int]] = field(default_factory=dict)
-    finished: list[int] = field(default_factory=list)
-    _sizes: dict[int, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        """It is idle."""
+        self.clock = self.busy = 0.0
+        self.finished: list[int] = []
+        # Prompts of which answers wait for room, with the lengths of those answers.
+        self._waiting: deque[tuple[DealtPrompt, list[int]]] = deque()
+        # At which step each running answer ends, and its prompt.
+        self._running: list[tuple[int, int]] = []
+        self._left: dict[int, tuple[EnginePrompt, int]] = {}
+        self._steps = self._tokens = 0
 
-    def advance(self, lengths: list[list[int]]) -> None:
-        """Work until a prompt is finished."""
-        start = self.clock
-        prefill = 0
-        while self.waiting and self._has_room(self.waiting[0].prompt):
-            dealt = self.waiting.pop(0)
-            prefill += len(dealt.prompt.ids)
-            self.running[dealt.place] = list(lengths[dealt.place])
-            self._sizes[dealt.place] = dealt.prompt.weight
-        answers = sum(len(left) for left in self.running.values())
-        # Until the first running prompt has all its answers; each step draws a token of each.
-        steps = min(max(left) for left in self.running.values())
-        self.clock += prefill / PREFILL_TOKENS_A_SECOND
-        self.clock += steps * (STEP_SECONDS + ANSWER_SECONDS * answers)
-        self.busy += self.clock - start
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._left)
+
+    def put(self, dealt: DealtPrompt, lengths: list[int]) -> None:
+        """Take a prompt whose answers will have these lengths, in tokens."""
+        self._waiting.append((dealt, list(lengths)))
+        self._left[dealt.place] = dealt.prompt, len(lengths)
+
+    def advance(self) -> None:
+        """Work until an answer ends; each step draws a token of each that runs."""
+        seconds = self._begin() / PREFILL_TOKENS_A_SECOND
+        steps = self._running[0][0] - self._steps
+        seconds += steps * (STEP_SECONDS + ANSWER_SECONDS * len(self._running))
+        self._steps += steps
+        self.clock += seconds
+        self.busy += seconds
         self.finished = []
-        for place, left in list(self.running.items()):
-            self.running[place] = [rest - steps for rest in left if rest > steps]
-            if not self.running[place]:
-                del self.running[place], self._sizes[place]
+        while self._running and self._running[0][0] == self._steps:
+            place = heapq.heappop(self._running)[1]
+            prompt, left = self._left[place]
+            self._left[place] = prompt, left - 1
+            if left == 1:
+                del self._left[place]
+                self._tokens -= prompt.weight
                 self.finished.append(place)
 
-    def _has_room(self, prompt: Prompt) -> bool:
-        answers = sum(len(left) for left in self.running.values()) + prompt.answers
-        tokens = sum(self._sizes.values()) + prompt.weight
-        return not self.running or (answers <= MOST and tokens <= CACHE_TOKENS)
+    def _begin(self) -> int:
+        """Begin the answers for which there is room; gives the tokens of prompts to read."""
+        prefill = 0
+        while self._waiting and len(self._running) < MOST:
+            dealt, lengths = self._waiting[0]
+            prompt = dealt.prompt
+            if len(lengths) == prompt.answers:
+                if self._running and self._tokens + prompt.weight > CACHE_TOKENS:
+                    break
+                prefill += len(prompt.ids)
+                self._tokens += prompt.weight
+            heapq.heappush(self._running, (self._steps + lengths.pop(), dealt.place))
+            if not lengths:
+                self._waiting.popleft()
+        return prefill
 
 
-def simulate(prompts: Iterable[Prompt], lengths: list[list[int]], engines: int) -> dict[str, Any]:
+def simulate(
+    prompts: Iterable[EnginePrompt], lengths: list[list[int]], engines: int
+) -> dict[str, Any]:
     """Deal prompts over engines until all are finished.
 
     Args:
@@ -98,7 +119,7 @@ def simulate(prompts: Iterable[Prompt], lengths: list[list[int]], engines: int) 
     simulated = [SimulatedEngine() for _ in range(engines)]
     dealer: Dealer[int] = Dealer(iter(prompts), lambda: engines)
     for number in range(engines):
-        dealer.join(number, MOST, CACHE_TOKENS)
+        dealer.join(number, MOST + AHEAD, CACHE_TOKENS)
     in_engines = now = 0.0
     events: list[tuple[float, int]] = []
     active: set[int] = set()
@@ -107,13 +128,14 @@ def simulate(prompts: Iterable[Prompt], lengths: list[list[int]], engines: int) 
         handed = dealer.deal()
         begin = time.process_time()
         for number, dealt in handed.items():
-            simulated[number].waiting.extend(dealt)
+            for item in dealt:
+                simulated[number].put(item, lengths[item.place])
         for number in {*handed} | ({ended} if ended is not None else set()):
             engine = simulated[number]
-            if number not in active and (engine.waiting or engine.running):
+            if number not in active and engine.has_work:
                 active.add(number)
                 engine.clock = max(engine.clock, now)
-                engine.advance(lengths)
+                engine.advance()
                 heapq.heappush(events, (engine.clock, number))
         in_engines += time.process_time() - begin
         now, ended = heapq.heappop(events)
@@ -136,7 +158,7 @@ def simulate(prompts: Iterable[Prompt], lengths: list[list[int]], engines: int) 
     }
 
 
-def documents(count: int, tokens: int, budget: int) -> tuple[list[Prompt], list[list[int]]]:
+def documents(count: int, tokens: int, budget: int) -> tuple[list[EnginePrompt], list[list[int]]]:
     """RULER-like documents: long prompts of about one length, short answers.
 
     Ranges stand for token ids: equal to nothing but themselves, and without memory of their own.
@@ -144,11 +166,11 @@ def documents(count: int, tokens: int, budget: int) -> tuple[list[Prompt], list[
     draw = random.Random(0)
     sampling = Sampling(max_tokens=budget)
     sizes = sorted((tokens - draw.randrange(tokens // 50) for _ in range(count)), reverse=True)
-    prompts = [Prompt(range(n, n + size), sampling) for n, size in enumerate(sizes)]
+    prompts = [EnginePrompt(range(n, n + size), sampling) for n, size in enumerate(sizes)]
     return prompts, [[1 + draw.randrange(budget)] for _ in range(count)]
 
 
-def questions(count: int, samples: int, engines: int) -> tuple[list[Prompt], list[list[int]]]:
+def questions(count: int, samples: int, engines: int) -> tuple[list[EnginePrompt], list[list[int]]]:
     """GSM8K-like questions: short prompts, many answers of very unequal lengths."""
     draw = random.Random(0)
     sizes = sorted((60 + draw.randrange(120) for _ in range(count)), reverse=True)
@@ -166,7 +188,8 @@ def questions(count: int, samples: int, engines: int) -> tuple[list[Prompt], lis
     ]
     groups = list(split_over_engines(grouped(requests), engines))
     prompts = [
-        Prompt(group.first.prompt, group.first.sampling, len(group.members)) for group in groups
+        EnginePrompt(group.first.prompt, group.first.sampling, len(group.members))
+        for group in groups
     ]
     lengths = [
         [1 + min(511, int(draw.expovariate(1 / 150))) for _ in group.members] for group in groups

@@ -15,7 +15,7 @@ from typing import Any
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import engine_arguments
-from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt
 from iha_eval.models.vllm.engine import Engine, Output, set_environment, vllm_params
 from model_adapters import checkpoint
 from model_adapters.errors import AdapterError
@@ -95,9 +95,11 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _run(engine: Engine, prompts: list[list[int]], params: Callable[[Prompt], Any]) -> list[Output]:
+def _run(
+    engine: Engine, prompts: list[list[int]], params: Callable[[EnginePrompt], Any]
+) -> list[Output]:
     outputs: dict[int, Output] = {}
-    engine.run((Prompt(ids) for ids in prompts), outputs.__setitem__, lambda: None, params)
+    engine.run((EnginePrompt(ids) for ids in prompts), outputs.__setitem__, lambda: None, params)
     return [outputs[place] for place in range(len(prompts))]
 
 

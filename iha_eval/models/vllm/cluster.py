@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.run_stats import KVCache
-from iha_eval.models.vllm.dealing import Dealer, DealtPrompt, Prompt
+from iha_eval.models.vllm.dealing import Dealer, DealtPrompt, EnginePrompt
 from iha_eval.models.vllm.devices import (
     BIND,
     THREADS,
@@ -198,7 +198,7 @@ class EngineActor:
             int(engine.facts().get("max_num_batched_tokens") or 0),
         )
 
-    def work(self, prompts: Sequence[tuple[int, Prompt]]) -> EngineReport:
+    def work(self, prompts: Sequence[tuple[int, EnginePrompt]]) -> EngineReport:
         """Take prompts, and work until something is finished or a second has passed."""
         for place, prompt in prompts:
             self._flying[self._engine.put(prompt)] = place
@@ -220,7 +220,7 @@ class EngineActor:
         self._flying.clear()
 
     def prefix_hits(self) -> int:
-        """Prompt tokens that the prefix cache has spared."""
+        """EnginePrompt tokens that the prefix cache has spared."""
         return int(self._engine.prefix_hits())
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class EngineActor:
 
 
 @dataclass
-class _Worker:
+class _HiredEngine:
     """The driver's end of one engine.
 
     Attributes:
@@ -403,9 +403,10 @@ class EngineCluster:
     ) -> None:
         """Hires all engines, and waits for the first."""
         self._plan, self._engines, self._ranks, self._make = plan, engines, ranks, make
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, _HiredEngine] = {}
         self._numbers = counting(1)
         self._failed = 0
+        self._closed = False
         self._looked = self._checked = 0.0
         self._dealer: Dealer[str] | None = None
         self._lost_hits = self.non_finite = 0
@@ -431,16 +432,18 @@ class EngineCluster:
 
     def run(
         self,
-        prompts: Iterable[Prompt],
+        prompts: Iterable[EnginePrompt],
         finished: Callable[[int, Any], None],
         beat: Callable[[], None],
     ) -> None:
         """Work through prompts; returns when all are finished. See `engine.Engine.run`.
 
         Raises:
-            ClusterError: no engine is left and none can be started; what was finished has been
-                handed on.
+            ClusterError: no engine is left and none can be started, or `close` was called; what
+                was finished has been handed on.
         """
+        if self._closed:
+            raise ClusterError("The engines are closed.")
         dealer: Dealer[str] = Dealer(prompts, lambda: max(1, self.wanted))
         self._dealer = dealer
         for worker in self._ready():
@@ -448,7 +451,7 @@ class EngineCluster:
             worker.heard = time.monotonic()
             self._join(worker)
 
-        def take(place: int, output: FinishedPrompt, prompt: Prompt) -> None:
+        def take(place: int, output: FinishedPrompt, prompt: EnginePrompt) -> None:
             output.prompt_token_ids = prompt.ids
             finished(place, output)
 
@@ -481,7 +484,7 @@ class EngineCluster:
         return KVCache(sum(cache.tokens or 0 for cache in caches), sum(sizes) if sizes else None)
 
     def prefix_hits(self) -> int:
-        """Prompt tokens that the prefix caches have spared since the start."""
+        """EnginePrompt tokens that the prefix caches have spared since the start."""
         for worker in self._ready():
             with contextlib.suppress(_ray().exceptions.RayError):
                 worker.prefix_hits = _ray().get(
@@ -500,6 +503,7 @@ class EngineCluster:
     def close(self) -> None:
         """Stop the engines; Ray stays for the next ones. May be called twice."""
         ray = _ray()
+        self._closed = True
         workers, self._workers = list(self._workers.values()), {}
         closing = [worker.actor.close.remote() for worker in workers if worker.started]
         if closing:
@@ -507,15 +511,15 @@ class EngineCluster:
         for worker in workers:
             _end(worker)
 
-    def _ready(self) -> list[_Worker]:
+    def _ready(self) -> list[_HiredEngine]:
         return [worker for worker in self._workers.values() if worker.started is not None]
 
-    def _join(self, worker: _Worker) -> None:
+    def _join(self, worker: _HiredEngine) -> None:
         """Let the dealer deal to an engine that runs."""
         if self._dealer is not None and worker.started is not None:
             self._dealer.join(worker.name, worker.started.most, worker.started.kv_cache.tokens)
 
-    def _send(self, worker: _Worker, dealt: Sequence[DealtPrompt] = ()) -> None:
+    def _send(self, worker: _HiredEngine, dealt: Sequence[DealtPrompt] = ()) -> None:
         """Hand prompts over, and ask for the next report."""
         if not worker.reports:
             worker.heard = time.monotonic()
@@ -528,7 +532,7 @@ class EngineCluster:
             worker.reports.clear()
             worker.actor.drop.remote()
 
-    def _tend(self, take: Callable[[int, FinishedPrompt, Prompt], None]) -> None:
+    def _tend(self, take: Callable[[int, FinishedPrompt, EnginePrompt], None]) -> None:
         """One round: hire who is missing, ask for reports, take what is there, find who hangs."""
         self._hire()
         if self._dealer is not None:
@@ -547,7 +551,7 @@ class EngineCluster:
                 self._lose(worker, f"died ({_line(error)})")
         self._end_the_stuck()
 
-    def _arrived(self) -> list[tuple[_Worker, Any]]:
+    def _arrived(self) -> list[tuple[_HiredEngine, Any]]:
         """Results that are there, waiting for the first for a moment; the first of each engine."""
         results = {}
         for worker in self._workers.values():
@@ -564,7 +568,10 @@ class EngineCluster:
         return [(results[result], result) for result in ready]
 
     def _take(
-        self, worker: _Worker, said: Any, take: Callable[[int, FinishedPrompt, Prompt], None]
+        self,
+        worker: _HiredEngine,
+        said: Any,
+        take: Callable[[int, FinishedPrompt, EnginePrompt], None],
     ) -> None:
         """What an engine says: where it is, that it runs, or what it finished."""
         if isinstance(said, str):
@@ -584,7 +591,7 @@ class EngineCluster:
             for place, output in said.finished:
                 take(place, output, self._dealer.finish(worker.name, place))
 
-    def _check_equal(self, worker: _Worker, started: StartedEngine) -> None:
+    def _check_equal(self, worker: _HiredEngine, started: StartedEngine) -> None:
         """Refuse an engine that is not like the first that ran.
 
         Raises:
@@ -612,7 +619,7 @@ class EngineCluster:
                 worker = self._hired(place)
                 self._workers[worker.name] = worker
 
-    def _hired(self, place: int) -> _Worker:
+    def _hired(self, place: int) -> _HiredEngine:
         options = self._room.options()
         remote = _ray().remote(EngineActor).options(max_restarts=0, **options)
         actor = remote.remote(self._room.parts[place])
@@ -620,9 +627,9 @@ class EngineCluster:
         plan = self._plan if self._room.fits_a_node else self._plan.over_nodes()
         placed, starting = actor.node.remote(), actor.start.remote(plan, self._make)
         group = getattr(options.get("scheduling_strategy"), "placement_group", None)
-        return _Worker(name, place, actor, group, placed, starting, time.monotonic())
+        return _HiredEngine(name, place, actor, group, placed, starting, time.monotonic())
 
-    def _lose(self, worker: _Worker, how: str) -> None:
+    def _lose(self, worker: _HiredEngine, how: str) -> None:
         """Go on without an engine; its prompts are dealt again.
 
         Raises:
@@ -669,7 +676,7 @@ class EngineCluster:
                 if dealt is not None:
                     self._lose(worker, f"does not get on with {dealt.prompt.label}")
 
-    def _check_start(self, worker: _Worker, seconds: float) -> None:
+    def _check_start(self, worker: _HiredEngine, seconds: float) -> None:
         if worker.node is None and not self._ready() and seconds > PLACE_SECONDS:
             raise ClusterError(
                 f"The cluster has found no room for an engine in {seconds:.0f} s: each needs "
@@ -746,7 +753,7 @@ def _init(engines: int | None) -> None:
         return
 
 
-def _end(worker: _Worker, *, stuck: bool = False) -> None:
+def _end(worker: _HiredEngine, *, stuck: bool = False) -> None:
     """End an engine's process, also one that was stopped and takes no message."""
     ray = _ray()
     with contextlib.suppress(Exception):

@@ -28,7 +28,7 @@ PATIENCE = 4
 
 
 @dataclass(frozen=True)
-class Prompt:
+class EnginePrompt:
     """Token ids, and what is asked of them.
 
     Attributes:
@@ -59,7 +59,7 @@ class DealtPrompt:
     """A prompt and its place in the order of the run."""
 
     place: int
-    prompt: Prompt
+    prompt: EnginePrompt
 
 
 @dataclass
@@ -105,7 +105,7 @@ class EngineLoad:
         self.answers += dealt.prompt.answers
         self.tokens += own
 
-    def finish(self, place: int) -> Prompt:
+    def finish(self, place: int) -> EnginePrompt:
         """Count a finished prompt out."""
         prompt = self.flying.pop(place).prompt
         self.answers -= prompt.answers
@@ -138,7 +138,7 @@ class Dealer(Generic[Name]):
         loads: what each engine works on.
     """
 
-    def __init__(self, prompts: Iterable[Prompt], engines: Callable[[], int]) -> None:
+    def __init__(self, prompts: Iterable[EnginePrompt], engines: Callable[[], int]) -> None:
         """Takes only the first prompts."""
         self.loads: dict[Name, EngineLoad] = {}
         self._deaths: Counter[int] = Counter()
@@ -211,7 +211,7 @@ class Dealer(Generic[Name]):
                 load.alone = True
                 handed[engine] = [dealt]
 
-    def finish(self, engine: Name, place: int) -> Prompt:
+    def finish(self, engine: Name, place: int) -> EnginePrompt:
         """Count a finished prompt out, and give it back."""
         return self.loads[engine].finish(place)
 

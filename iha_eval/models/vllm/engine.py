@@ -18,7 +18,7 @@ from iha_eval.errors import UserError
 from iha_eval.models.provenance import processor
 from iha_eval.models.run_stats import KVCache
 from iha_eval.models.vllm import engine_arguments
-from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt
 from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.engine_arguments import MISSING
 from iha_eval.util.installation import installed_version
@@ -96,7 +96,7 @@ def set_environment(tensor_parallel_size: int, *, batch_invariant: bool | None =
     return cpu
 
 
-def vllm_params(prompt: Prompt) -> Any:
+def vllm_params(prompt: EnginePrompt) -> Any:
     """What is asked of a prompt, as vLLM takes it."""
     from vllm import SamplingParams
 
@@ -216,10 +216,10 @@ class Engine:
 
     def run(
         self,
-        prompts: Iterable[Prompt],
+        prompts: Iterable[EnginePrompt],
         finished: Callable[[int, Output], None],
         beat: Callable[[], None],
-        params: Callable[[Prompt], Any] = vllm_params,
+        params: Callable[[EnginePrompt], Any] = vllm_params,
     ) -> None:
         """Work through prompts; returns when all are finished.
 
@@ -255,7 +255,7 @@ class Engine:
         """Answers that are asked for at once: those that run, and some that wait."""
         return int(self._config.scheduler_config.max_num_seqs) + AHEAD
 
-    def put(self, prompt: Prompt, params: Callable[[Prompt], Any] = vllm_params) -> int:
+    def put(self, prompt: EnginePrompt, params: Callable[[EnginePrompt], Any] = vllm_params) -> int:
         """Hand a prompt over; gives the number that its output will have."""
         ids = {"prompt_token_ids": list(prompt.ids)}
         (name,) = self._llm.enqueue([ids], params(prompt), use_tqdm=False)
@@ -295,7 +295,7 @@ class Engine:
         return KVCache(tokens, sum(sizes) if sizes else None)
 
     def prefix_hits(self) -> int:
-        """Prompt tokens that the prefix cache has spared since vLLM was loaded."""
+        """EnginePrompt tokens that the prefix cache has spared since vLLM was loaded."""
         counters = self._llm.get_metrics()
         return sum(
             int(counter.value) for counter in counters if counter.name == "vllm:prefix_cache_hits"

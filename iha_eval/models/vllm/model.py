@@ -20,7 +20,7 @@ from iha_eval.models.requests import NO_SCORE, Answer, GenerateRequest, Score, S
 from iha_eval.models.run_stats import CallStats, KVCache, Progress
 from iha_eval.models.vllm import engine_arguments
 from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
-from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt
 from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.engine import Engine, Output, start_engine
 from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
@@ -129,7 +129,7 @@ class IHAVLLM(HarnessModel):
                 progress.finish(len(job.prompt), len(made.token_ids))
 
         prompts = (
-            Prompt(
+            EnginePrompt(
                 group.first.prompt,
                 self._drawn(group.first),
                 len(group.members),
@@ -159,12 +159,12 @@ class IHAVLLM(HarnessModel):
             done(job, _read_score(job, output))
             progress.finish(len(job.context) + len(job.continuation), 0)
 
-        prompts = (Prompt(job.context + job.continuation, label=_label(job)) for job in order)
+        prompts = (EnginePrompt(job.context + job.continuation, label=_label(job)) for job in order)
         self._run(prompts, finished, call, progress)
 
     def _run(
         self,
-        prompts: Iterator[Prompt],
+        prompts: Iterator[EnginePrompt],
         finished: Callable[[int, Output], None],
         call: CallStats,
         progress: Progress,

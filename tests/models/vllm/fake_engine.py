@@ -14,7 +14,7 @@ from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.run_stats import KVCache
-from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt
 from iha_eval.models.vllm.devices import EnginePlan
 
 # First token of a prompt: what the engine does when it meets it.
@@ -42,8 +42,8 @@ class FakeEngine:
             os._exit(5)
         if self.arguments.get("fails_at_start"):
             raise RuntimeError("no kernel image is available")
-        self.waiting: list[tuple[int, Prompt]] = []
-        self.passed_over: tuple[int, Prompt] | None = None
+        self.waiting: list[tuple[int, EnginePrompt]] = []
+        self.passed_over: tuple[int, EnginePrompt] | None = None
         self.number = self.steps = 0
         (self.notes / f"started-{os.getpid()}").touch()
 
@@ -60,7 +60,7 @@ class FakeEngine:
     def prefix_hits(self) -> int:
         return self.number
 
-    def put(self, prompt: Prompt) -> int:
+    def put(self, prompt: EnginePrompt) -> int:
         self.waiting.append((self.number, prompt))
         if prompt.ids[0] == PASSED_OVER_ONCE and self.first_time("passed over"):
             self.passed_over = self.waiting[-1]

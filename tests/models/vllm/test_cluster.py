@@ -1,7 +1,8 @@
 """Prompts dealt over the nodes of a simulated cluster, with engines of a few lines.
 
 Ray listens on every address of the machine. So this file runs itself once more in a network of its
-own, which has nothing but 127.0.0.1, and the tests below run there alone.
+own, which has nothing but 127.0.0.1, and the tests below run there alone. All are `long`, since
+Ray's own processes give up where a machine is busy; test_cluster_driver.py does without Ray.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import cluster as cluster_module
 from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
-from iha_eval.models.vllm.dealing import PoisonPromptError, Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt, PoisonPromptError
 from iha_eval.models.vllm.devices import EnginePlan
 from tests.models.vllm import fake_engine
 
@@ -34,15 +35,14 @@ Start = Callable[..., EngineCluster]
 
 
 @pytest.mark.skipif(INSIDE, reason="runs the others")
-@pytest.mark.slow
-@pytest.mark.parametrize("chosen", ["not long", pytest.param("long", marks=pytest.mark.long)])
-def test_in_a_network_of_its_own(chosen: str) -> None:
+@pytest.mark.long
+def test_in_a_network_of_its_own() -> None:
     """Runs the tests of this file that need Ray."""
     pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rn", "true"], check=False).returncode:
         pytest.skip("this machine does not allow a network of one's own (unshare -n)")
-    options = ["-q", "-rs", "-m", chosen, "-p", "no:cacheprovider"]
+    options = ["-q", "-rs", "-p", "no:cacheprovider"]
     script = 'ip link set lo up 2>/dev/null || ifconfig lo up; exec "$@"'
     command = ["sh", "-c", script, "sh", sys.executable, "-m", "pytest", *options, __file__]
     done = subprocess.run(
@@ -123,17 +123,19 @@ def start(nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         engines.close()
 
 
-def prompt(first: int, length: int = 1, seed: int = 0, answers: int = 1) -> Prompt:
+def prompt(first: int, length: int = 1, seed: int = 0, answers: int = 1) -> EnginePrompt:
     sampling = Sampling(max_tokens=8, seed=seed)
-    return Prompt([first] * length, sampling, answers, label=f"document {first}")
+    return EnginePrompt([first] * length, sampling, answers, label=f"document {first}")
 
 
-def work(count: int) -> list[Prompt]:
+def work(count: int) -> list[EnginePrompt]:
     """Prompts of mixed lengths, the longest first, each with a seed of its own."""
     return [prompt(1 + n, count - n, 100 + n, 1 + n % 3) for n in range(count)]
 
 
-def run(engines: EngineCluster, prompts: list[Prompt], beat: Any = lambda: None) -> dict[int, Any]:
+def run(
+    engines: EngineCluster, prompts: list[EnginePrompt], beat: Any = lambda: None
+) -> dict[int, Any]:
     outputs: dict[int, Any] = {}
 
     def finished(place: int, output: Any) -> None:
@@ -149,7 +151,7 @@ def answers(outputs: dict[int, Any]) -> list[list[list[int]]]:
     return [[list(made.token_ids[1:]) for made in outputs[n].outputs] for n in sorted(outputs)]
 
 
-def expected(prompts: list[Prompt]) -> list[list[list[int]]]:
+def expected(prompts: list[EnginePrompt]) -> list[list[list[int]]]:
     """What one engine answers."""
     return [
         [[one.ids[0], (one.sampling.seed or 0) + n] for n in range(one.answers)]
@@ -218,9 +220,9 @@ def loses_a_node_and_gets_one(pool: EngineCluster, nodes: Any) -> None:
     wait_for(pool, 3)
     changed: list[Any] = []
     outputs: dict[int, Any] = {}
-    asked: list[Prompt] = []
+    asked: list[EnginePrompt] = []
 
-    def prompts() -> Iterator[Prompt]:
+    def prompts() -> Iterator[EnginePrompt]:
         """As many as it takes until the new node has an engine."""
         while len(asked) < 100 or pool.alive < 3 or len(changed) < 2:
             asked.append(prompt(1 + len(asked) % 50, 1, len(asked)))
@@ -254,7 +256,6 @@ def test_a_refusal_is_vllms_sentence(start: Start) -> None:
 
 
 @inside
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "how"),
     [("dies_at_start", "died"), ("fails_at_start", r"failed \(no kernel image is available\)")],
@@ -267,7 +268,6 @@ def test_three_failed_starts_end_the_run(start: Start, fault: str, how: str) -> 
 
 
 @inside
-@pytest.mark.long
 def test_engines_that_are_not_alike_are_refused(start: Start) -> None:
     def both() -> None:
         pool = start(2, differ=True)
@@ -290,7 +290,6 @@ def test_a_cluster_without_room_is_a_sentence(
 
 
 @inside
-@pytest.mark.long
 def test_after_an_error_in_between_the_engines_are_empty_again(start: Start) -> None:
     pool = start(2)
     handed = []
@@ -307,7 +306,6 @@ def test_after_an_error_in_between_the_engines_are_empty_again(start: Start) -> 
 
 
 @inside
-@pytest.mark.long
 def test_engines_of_vllm_answer_as_one_does_whatever_happens(
     nodes: Any, llama: Path, ask: Callable[..., Any], weigh: Callable[..., Any]
 ) -> None:
@@ -344,7 +342,6 @@ def test_engines_of_vllm_answer_as_one_does_whatever_happens(
 
 
 @inside
-@pytest.mark.long
 def test_ranks_that_no_node_has_room_for_go_over_nodes(
     nodes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,7 +362,6 @@ def test_ranks_that_no_node_has_room_for_go_over_nodes(
 
 
 @inside
-@pytest.mark.long
 def test_all_engines_are_gone_after_the_driver_is_killed(nodes: Any, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"

@@ -15,7 +15,7 @@ from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import cluster as cluster_module
 from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
-from iha_eval.models.vllm.dealing import PoisonPromptError, Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt, PoisonPromptError
 from iha_eval.models.vllm.devices import BIND, THREADS, EnginePlan
 from tests.models.vllm import fake_engine
 from tests.models.vllm.fake_ray import FakeRay, Killed, Stopped
@@ -44,16 +44,15 @@ def make(plan: EnginePlan) -> InProcessEngine:
 
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    """Three nodes with room for one engine each, and deadlines of moments."""
+    """Three nodes with room for one engine each, and a clock that only waiting moves."""
     fake = FakeRay(3)
     # No worker is on the driver's own node, where stopped ones are killed by their number.
     places = itertools.count()
     fake.util = SimpleNamespace(get_node_ip_address=lambda: f"node {next(places)}")
     monkeypatch.setattr(cluster_module, "_ray", lambda: fake)
+    monkeypatch.setattr(cluster_module, "time", fake.clock)
+    monkeypatch.setattr(cluster_module, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(fake_engine, "STEP_SECONDS", 0.0)
-    for name, seconds in (("STEP", 0.3), ("LOOK", 0.0), ("REPORT", 0.01), ("STEP_SECONDS_A", 0.0)):
-        suffix = "_TOKEN" if name == "STEP_SECONDS_A" else "_SECONDS"
-        monkeypatch.setattr(cluster_module, name + suffix, seconds)
     for name in ("RAY_ADDRESS", BIND, THREADS):
         monkeypatch.setenv(name, "1")
     return fake
@@ -65,17 +64,19 @@ def pool(ray: FakeRay, tmp_path: Path) -> EngineCluster:
     return EngineCluster(plan, None, make=make)
 
 
-def prompt(first: int, length: int = 1, seed: int = 0, answers: int = 1) -> Prompt:
-    return Prompt([first] * length, Sampling(8, seed=seed), answers, label=f"document {first}")
+def prompt(first: int, length: int = 1, seed: int = 0, answers: int = 1) -> EnginePrompt:
+    return EnginePrompt(
+        [first] * length, Sampling(8, seed=seed), answers, label=f"document {first}"
+    )
 
 
-def work(count: int) -> list[Prompt]:
+def work(count: int) -> list[EnginePrompt]:
     """Prompts of mixed lengths, the longest first, each with a seed of its own."""
     return [prompt(1 + n, count - n, 100 + n, 1 + n % 3) for n in range(count)]
 
 
 def run(
-    pool: EngineCluster, prompts: list[Prompt], beat: Callable[[], None] = lambda: None
+    pool: EngineCluster, prompts: list[EnginePrompt], beat: Callable[[], None] = lambda: None
 ) -> list[list[list[int]]]:
     outputs: dict[int, Any] = {}
 
@@ -87,7 +88,7 @@ def run(
     return [[list(made.token_ids[1:]) for made in outputs[n].outputs] for n in sorted(outputs)]
 
 
-def expected(prompts: list[Prompt]) -> list[list[list[int]]]:
+def expected(prompts: list[EnginePrompt]) -> list[list[list[int]]]:
     """What one engine answers."""
     return [
         [[each.ids[0], (each.sampling.seed or 0) + n] for n in range(each.answers)]
@@ -109,7 +110,7 @@ def test_everything_is_answered_once_as_one_engine_answers_it(pool: EngineCluste
     [
         (fake_engine.KILLED_ONCE, "died (The actor died.)"),
         (fake_engine.FAILS_ONCE, "failed (CUDA error: an illegal memory access)"),
-        (fake_engine.STOPS_ONCE, "was silent for"),
+        (fake_engine.STOPS_ONCE, "was silent for 6"),
         (fake_engine.PASSED_OVER_ONCE, "does not get on with document 1005"),
     ],
     ids=["killed", "fails", "stopped", "passes a prompt over"],
@@ -137,10 +138,10 @@ def test_three_deaths_under_one_prompt_name_it(pool: EngineCluster) -> None:
 
 
 def test_nodes_that_go_and_come_cost_no_answer(pool: EngineCluster, ray: FakeRay) -> None:
-    asked: list[Prompt] = []
+    asked: list[EnginePrompt] = []
     seen: list[int] = []
 
-    def prompts() -> Iterator[Prompt]:
+    def prompts() -> Iterator[EnginePrompt]:
         while len(asked) < 300 or len(seen) < 60:
             asked.append(prompt(1 + len(asked) % 50, 1, len(asked)))
             yield asked[-1]
@@ -167,6 +168,14 @@ def test_an_engine_that_comes_later_must_be_like_the_first(ray: FakeRay, tmp_pat
     ray.alive -= {0}
     with pytest.raises(ClusterError, match=r"^Engine 2 on .* has torch 2\.0, and Engine 1 on .* 1"):
         run(pool, work(10))
+
+
+def test_after_they_are_closed_a_run_is_refused(pool: EngineCluster, ray: FakeRay) -> None:
+    pool.close()
+    pool.close()
+    with pytest.raises(ClusterError, match=r"^The engines are closed\.$"):
+        run(pool, work(2))
+    assert not any(actor.alive for actor in ray.actors)
 
 
 def test_logits_that_are_not_finite_are_counted_over_engines(pool: EngineCluster) -> None:

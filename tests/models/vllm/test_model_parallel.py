@@ -14,7 +14,7 @@ from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import engine, engine_arguments
 from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.cluster import ClusterError
-from iha_eval.models.vllm.dealing import Prompt
+from iha_eval.models.vllm.dealing import EnginePrompt
 from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.model import IHAVLLM
 from model_adapters import default_checkpoint
@@ -31,7 +31,7 @@ class Recorded:
         self.arguments = plan.arguments.engine
         self.wanted = 5 if engines is None else engines
         self.closed = False
-        self.asked: list[Prompt] = []
+        self.asked: list[EnginePrompt] = []
 
     def prefix_hits(self) -> int:
         return 0
