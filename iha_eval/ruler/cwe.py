@@ -10,7 +10,7 @@ common_words_extraction.py.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -112,9 +112,19 @@ class WordListMaterial(Material):
         return WordListDraft(self, definition, length, index)
 
 
+@cache
+def _numbers(count: int) -> list[str]:
+    """The first numbers of a list: `1.`, `2.` and so on."""
+    return [f"{number}." for number in range(1, count + 1)]
+
+
 def _numbered(words: Sequence[str]) -> str:
     """Words as a list: `1. word 2. word`."""
-    return " ".join([f"{number}. {word}" for number, word in enumerate(words, 1)])
+    entries = [""] * (2 * len(words))
+    # Powers of two, so that few lists of numbers are kept.
+    entries[::2] = _numbers(1 << len(words).bit_length())[: len(words)]
+    entries[1::2] = words
+    return " ".join(entries)
 
 
 class WordListDraft(Draft):
@@ -133,13 +143,14 @@ class WordListDraft(Draft):
         self.title = task.name
         self._frequencies = task.frequencies(length)
         self.minimum = task.common + 1
-        stream = Stream(*self._parts)
+        # The document's words and the example's are drawn from all.
+        stream = Stream(*self._parts, expected=16 * len(material.units))
         # Each further word takes two tokens at least, each time it stands in the list.
         most = self.minimum + length // (2 * self._frequencies.others)
         self._words = stream.sample(len(material.units), min(most, len(material.units)))
         self.outputs = [material.units[i] for i in self._words[: task.common]]
         self.query = ""
-        self._stream = stream
+        self._stream, self._list = stream, Stream(*self._parts, "list")
 
     @cached_property
     def _example(self) -> str:
@@ -158,10 +169,9 @@ class WordListDraft(Draft):
         keys = Stream(*self._parts, purpose).words64(count)
         return drawn_order(keys, count, self._material.settings)
 
-    @cached_property
-    def _keys(self) -> npt.NDArray[np.uint64]:
-        """A number for each entry of the longest list; a list is in the order of its numbers."""
-        return Stream(*self._parts, "list").words64(self._entries(len(self._words)))
+    def _keys(self, size: int) -> npt.NDArray[np.uint64]:
+        """A number for each entry of a list; the list is in the order of its numbers."""
+        return self._list.first(self._entries(size))
 
     def _entries(self, size: int) -> int:
         """Entries of the list of `size` different words."""
@@ -171,21 +181,21 @@ class WordListDraft(Draft):
     def _order(self, size: int) -> npt.NDArray[np.int64]:
         """The places in `_words` of a whole list, in its order, as an array [entries]."""
         common, often = self._task.common, self._task.common * self._frequencies.common
-        order = drawn_order(self._keys, self._entries(size), self._material.settings)
+        order = drawn_order(self._keys(size), self._entries(size), self._material.settings)
         rarely = common + (order - often) % max(size - common, 1)
         return np.where(order < often, order % common, rarely)
 
     def _last(self, size: int) -> str:
         """The last word of the list."""
         common, often = self._task.common, self._task.common * self._frequencies.common
-        last = drawn_last(self._keys, self._entries(size), self._material.settings)
+        last = drawn_last(self._keys(size), self._entries(size), self._material.settings)
         place = last % common if last < often else common + (last - often) % (size - common)
         return self._material.units[self._words[place]]
 
     def context(self, size: int) -> str:
         """The list of `size` different words."""
-        words = [self._material.units[i] for i in self._words[:size]]
-        return _numbered([words[i] for i in self._order(size).tolist()])
+        words = np.array([self._material.units[i] for i in self._words[:size]], dtype=object)
+        return _numbered(words[self._order(size)].tolist())
 
     def edges(self, size: int) -> str:
         """The first number and the last word."""

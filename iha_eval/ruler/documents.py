@@ -55,8 +55,10 @@ class RulerCell:
 
 def document_sha256(document: Document) -> str:
     """Hash of a document's texts, as 64 hex digits."""
-    parts = (document["input"], document["gen_prefix"], *document["outputs"])
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256(document["input"].encode())
+    parts = ("", document["gen_prefix"], *document["outputs"])
+    digest.update("\0".join(parts).encode())
+    return digest.hexdigest()
 
 
 class Documents(Sequence[Document]):

@@ -169,7 +169,14 @@ class Draft(ABC):
 
     @abstractmethod
     def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
-        """Tokens of the inner units for sizes `minimum`, `minimum` + 1, and so on."""
+        """Tokens of the inner units for sizes `minimum`, `minimum` + 1, and so on, past the length.
+
+        They may end there, although there are larger sizes (`largest`).
+        """
+
+    def largest(self, counter: TokenCounter) -> int:
+        """The largest size there is."""
+        return self.minimum + len(self.inner_tokens(counter)) - 1
 
     @abstractmethod
     def texts(self, context: str) -> tuple[str, str]:

@@ -24,10 +24,10 @@ _SMALLEST, _NUMBERS = 1_000_000, 9_000_000
 class Stream:
     """Random numbers named by `parts`; a longer draw starts with what a shorter one gives."""
 
-    def __init__(self, *parts: str | int) -> None:
-        """Open the stream named by `parts`."""
+    def __init__(self, *parts: str | int, expected: int = 1024) -> None:
+        """Open the stream named by `parts`; about `expected` bytes will be taken."""
         self._source = hashlib.shake_256("/".join(map(str, parts)).encode())
-        self._buffer = b""
+        self._buffer, self._expected = b"", expected
         self._position = 0
 
     def take(self, count: int) -> bytes:
@@ -35,13 +35,20 @@ class Stream:
         end = self._position + count
         if end > len(self._buffer):
             # A digest is always computed from its start, so doubling keeps the sum linear.
-            self._buffer = self._source.digest(max(end, 2 * len(self._buffer), 1024))
+            self._buffer = self._source.digest(max(end, 2 * len(self._buffer), self._expected))
         start, self._position = self._position, end
         return self._buffer[start:end]
 
     def words64(self, count: int) -> npt.NDArray[np.uint64]:
         """The next `count` numbers of 64 bits, as an array [count]."""
         return np.frombuffer(self.take(8 * count), dtype="<u8")
+
+    def first(self, count: int) -> npt.NDArray[np.uint64]:
+        """The first `count` numbers of 64 bits, whatever was taken before, as an array [count]."""
+        if 8 * count > len(self._buffer):
+            # Little more, since who asks for the first ones often asks for some more next.
+            self._buffer = self._source.digest(8 * (count + count // 64))
+        return np.frombuffer(self._buffer, dtype="<u8", count=count)
 
     def integers(self, limit: int, count: int) -> list[int]:
         """`count` integers in [0, limit); the bias of the remainder is below limit / 2**64."""

@@ -155,7 +155,7 @@ def fit_all(
         fit = sums.largest(draft, room)
         if not exact:
             # TokenCounter's sums cost next to nothing beside whole encodings.
-            largest = draft.minimum + len(draft.inner_tokens(counter)) - 1
+            largest = draft.largest(counter)
             fit = _by_encoding(draft, room, fit.size, counter, render, largest)
         if draft.supply and fit.tokens < LEAST_FILL * draft.length - budget:
             _refuse_where_supply_ends(draft, fit, budget, counter)
@@ -184,7 +184,8 @@ def _sums_are_exact(
         draft = draft_of(index)
         fit = sums.largest(draft, room)
         document = draft.document(fit.size)
-        if not counter.additive_on(document["input"]):
+        # A tokenizer cuts all documents of a task alike.
+        if index == 0 and not counter.additive_on(document["input"]):
             return False
         if counter.prompt(render(document)) != fit.tokens:
             return False
@@ -194,7 +195,7 @@ def _sums_are_exact(
 def _refuse_where_supply_ends(
     draft: Draft, fit: FittedSize, budget: int, counter: TokenCounter
 ) -> None:
-    if fit.size < draft.minimum + len(draft.inner_tokens(counter)) - 1:
+    if fit.size < draft.largest(counter):
         return
     most = fit.tokens + budget
     raise UserError(

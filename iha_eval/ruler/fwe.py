@@ -8,6 +8,7 @@ freq_words_extraction.py.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +35,9 @@ QUESTION = (
     "most frequently appeared words in the above coded text?"
 )
 PREFIX = "Answer: According to the coded text above, the three most frequently appeared words are:"
+#: Sizes that are counted past the length, since an estimate of the size may be off by some.
+_SPARE = 8
+
 #: The word of rank 1, which does not count.
 DOTS = "..."
 
@@ -88,7 +92,7 @@ class CodedMaterial(Material):
         Raises:
             UserError: There are too few words to ask for three of them.
         """
-        self.settings = settings
+        self.settings, self._length = settings, length
         words = task.vocabulary(length)
         if words <= task.answers:
             least = (task.answers + 1) * task.tokens_per_word + task.new_tokens
@@ -100,6 +104,7 @@ class CodedMaterial(Material):
         # A word takes a token at least, so that no text has more of them than the length.
         self.largest = 2 * length
         self._steps = self._all_steps()
+        self._enough = length // 2
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -112,21 +117,33 @@ class CodedMaterial(Material):
         return counts[counts > 0]
 
     def _all_steps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(rank, size from which on it stands there once more), for each such step."""
+        """(rank, size from which on it stands there once more), for each such step, by size."""
         most = self.counts(self.largest)
         ranks = np.repeat(np.arange(len(most)), most)
         nth = np.arange(len(ranks)) - np.repeat(np.cumsum(most) - most, most) + 1
-        return ranks, np.ceil(nth * _ZETA * (ranks + 1.0) ** 2).astype(np.int64)
+        sizes = np.ceil(nth * _ZETA * (ranks + 1.0) ** 2).astype(np.int64)
+        order = np.argsort(sizes, kind="stable")
+        return ranks[order], sizes[order]
 
-    def running(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Tokens of all words for sizes 0, 1, 2 and so on.
+    def running(self, words: Sequence[str], counter: TokenCounter) -> npt.NDArray[np.int64]:
+        """Tokens of all words for sizes 0, 1, 2 and so on, up to more than the length.
 
         Args:
-            costs: Tokens of the word of each rank, as an array [ranks or more].
+            words: The word of each rank; those of the ranks that stand in the text are encoded.
+            counter: Counts tokens.
         """
         ranks, sizes = self._steps
-        added = np.bincount(sizes, weights=costs[ranks], minlength=self.largest + 1)
-        return np.cumsum(added[: self.largest + 1]).astype(np.int64)
+        while True:
+            # One more than stand there, since sizes of steps are rounded.
+            costs = counter.costs(words[: len(self.counts(self._enough)) + 1])
+            steps = int(np.searchsorted(sizes, self._enough, side="right"))
+            weights = costs[ranks[:steps]]
+            added = np.bincount(sizes[:steps], weights=weights, minlength=self._enough + 1)
+            tokens: npt.NDArray[np.int64] = np.cumsum(added).astype(np.int64)
+            if tokens[-_SPARE] > self._length or self._enough == self.largest:
+                return tokens
+            # The next documents are about as large, so that this is seldom.
+            self._enough = min(self._enough + self._length // 16, self.largest)
 
     def draft(self, definition: CodedTask, length: int, index: int) -> "CodedDraft":
         """The draft of document `index`."""
@@ -145,16 +162,18 @@ class CodedDraft(Draft):
         self._material, self.length, self.index = material, length, index
         self.title, self._parts = task.name, ("ruler", task.name, length, index)
         self.minimum = task.smallest
-        words = self._drawn(task, len(material.shares))
+        used = len(material.counts(material.largest))
         if material.settings.layout == "nvidia":
-            words.sort()
+            words = sorted(self._drawn(task, len(material.shares)))
             words = [words[i] for i in nvidia_order(len(words))]
-        self._words = [DOTS, *words[1 : len(material.counts(material.largest))]]
+        else:
+            words = self._drawn(task, used)
+        self._words = [DOTS, *words[1:used]]
         self.outputs = self._words[1 : 1 + task.answers]
-        self._keys = Stream(*self._parts, "text").words64(length)
+        self._text = Stream(*self._parts, "text")
 
     def _drawn(self, task: CodedTask, count: int) -> list[str]:
-        """Different words of small letters."""
+        """Different words of small letters; fewer are the first of more."""
         stream, words = Stream(*self._parts), dict[str, None]()
         while len(words) < count:
             numbers = stream.words64(task.letters * (count - len(words))) % np.uint64(26)
@@ -166,15 +185,21 @@ class CodedDraft(Draft):
     def _last(self, counts: npt.NDArray[np.int64]) -> str:
         """The last word of a text with these counts."""
         total = int(counts.sum())
-        last = drawn_last(self._keys, total, self._material.settings)
+        last = drawn_last(self._text.first(total), total, self._material.settings)
         return self._words[int(np.searchsorted(np.cumsum(counts), last, side="right"))]
 
     def context(self, size: int) -> str:
         """A text of size `size`, which is a little more than the number of its words."""
         counts = self._material.counts(size)
         ranks = np.repeat(np.arange(len(counts)), counts)
-        order = drawn_order(self._keys, len(ranks), self._material.settings)
-        return " ".join([self._words[rank] for rank in ranks[order].tolist()])
+        keys = self._text.first(len(ranks))
+        order = drawn_order(keys, len(ranks), self._material.settings)
+        return " ".join(np.array(self._words, dtype=object)[ranks[order]].tolist())
+
+    def largest(self, counter: TokenCounter) -> int:
+        """The largest size there is, with many more words than fit."""
+        del counter
+        return self._material.largest
 
     def edges(self, size: int) -> str:
         """The last word."""
@@ -182,7 +207,7 @@ class CodedDraft(Draft):
 
     def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
         """Tokens of all words."""
-        return self._material.running(counter.costs(self._words))[self.minimum :]
+        return self._material.running(self._words, counter)[self.minimum :]
 
     def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""

@@ -371,6 +371,10 @@ class LinesMaterial(Material):
         """All keys and values."""
         return frozenset(self.keys + self.values)
 
+    def least(self, counter: TokenCounter) -> int:
+        """Tokens of the shortest line."""
+        return int(self.costs(counter).min())
+
     def clashes(self, line: int, key: str, value: str) -> bool:
         """Whether a line has this key or this value."""
         return self.keys[line] == key or self.values[line] == value
@@ -395,6 +399,8 @@ class LinesDraft(NeedleDraft):
         self.outputs = [value]
         self._needle = variant.needle(key, value)
         self._place = stream.integer(2**32)
+        self._known: list[int] = []
+        self._draws = 0
 
     def _drawn(self, draws: int) -> list[int]:
         """The lines of the first `draws` draws, in the order of the document's haystack."""
@@ -406,15 +412,13 @@ class LinesDraft(NeedleDraft):
             lines = [i for i in lines if not material.clashes(i, self.key, self.value)]
         return lines
 
-    @cached_property
-    def _order(self) -> list[int]:
-        return self._drawn(self._material.draws)
-
     def _lines(self, count: int) -> list[int]:
-        """The first `count` lines, drawing little more than that where it is enough."""
+        """The first `count` lines, or all there are; little more than that is drawn."""
         draws = min(count + count // 4 + 16, self._material.draws)
-        lines = self._drawn(draws)
-        return (lines if len(lines) >= count else self._order)[:count]
+        while len(self._known) < count and self._draws < self._material.draws:
+            self._known, self._draws = self._drawn(draws), draws
+            draws = self._material.draws
+        return self._known[:count]
 
     def _position(self, size: int) -> int:
         """Lines before the needle, 0 to `size` - 1; RULER never puts it last."""
@@ -428,11 +432,18 @@ class LinesDraft(NeedleDraft):
 
     def edges(self, size: int) -> str:
         """The needle and the last line."""
-        return f"{self._needle}\n{self._material.lines[self._order[size - 1]]}"
+        return f"{self._needle}\n{self._material.lines[self._lines(size)[-1]]}"
 
     def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
         """Tokens of all lines but the needle and the last."""
-        return np.concatenate(([0], np.cumsum(self._material.costs(counter)[self._order[:-1]])))
+        costs = self._material.costs(counter)
+        most = self.length // max(self._material.least(counter), 1) + 8
+        return np.concatenate(([0], np.cumsum(costs[self._lines(most)[:-1]])))
+
+    def largest(self, counter: TokenCounter) -> int:
+        """All lines that are drawn."""
+        del counter
+        return len(self._lines(self._material.draws))
 
     def depth(self, size: int) -> float:
         """Lines before the needle in percent of all others, to one decimal."""

@@ -146,8 +146,8 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
     def _draw(self, render: Render) -> None:
         tokenizer = resolve_tokenizer(self.config.metadata)
         documents = load_documents(self.cell, tokenizer, render, self.budget)
-        # The results file shows the metadata of each task.
-        self.config.metadata.update(documents.provenance)
+        # The results file shows the metadata of each task; cwe, fwe and qa have no haystack.
+        self.config.metadata.update({"haystack": None, **documents.provenance})
         self._documents = documents
 
     def build_all_requests(

@@ -29,6 +29,9 @@ _FIRST_SPACE = re.compile(r"(?<! ) ")
 #: Pieces encoded at a time; bounds the memory that their encodings take.
 _BATCH = 4096
 
+#: Characters in which the places where a tokenizer cuts are looked at.
+_LOOK = 8192
+
 #: A word put before and after a piece, so that it is encoded as in the middle of a text.
 _ANCHOR = "a"
 
@@ -125,11 +128,13 @@ class TokenCounter:
         """Whether `pieces` is exact: no token of texts like `sample` can reach across a space.
 
         That is so if the tokenizer cuts a text at every space before it forms tokens, or if its
-        vocabulary has no token that reaches across one. Either way the sum is also compared with
-        the count of `sample` as a whole.
+        vocabulary has no token that reaches across one. The first is seen at the begin of
+        `sample`. Either way the sum is also compared with the count of `sample` as a whole.
         """
         backend = self._backend
-        if backend is None or not (_cuts_at_spaces(backend, sample) or _no_token_crosses(backend)):
+        if backend is None:
+            return False
+        if not (_cuts_at_spaces(backend, sample[:_LOOK]) or _no_token_crosses(backend)):
             return False
         whole = self._counts([f"{_ANCHOR} {sample} {_ANCHOR}"])[0]
         return whole == self._anchors + self.pieces(sample)

@@ -116,11 +116,14 @@ def test_the_report_is_of_the_newer_run(tmp_path: Path) -> None:
     ("metadata", "note"),
     [
         ({"documents_sha256": "d", "haystack": "essays"}, None),
+        ({"documents_sha256": "d", "haystack": "noise"}, None),
+        ({"documents_sha256": "d", "haystack": None}, None),
         ({"documents_sha256": "d", "haystack": "kjv (1)"}, "another haystack than RULER's essays"),
+        ({"documents_sha256": "d", "data_known": False}, "not the published data"),
         ({"dataset": {"source": "x", "sha256": "y", "known": False}}, "not the published data"),
         ({}, None),
     ],
-    ids=["essays", "offline", "changed", "unknown"],
+    ids=["essays", "noise", "words", "offline", "questions", "changed", "unknown"],
 )
 def test_data_that_is_not_the_published_one_is_told(
     report: Report, metadata: dict[str, Any], note: str | None

@@ -168,20 +168,20 @@ def test_a_longer_supply_begins_with_a_shorter_one(name: str) -> None:
 def test_there_are_more_lines_than_any_tokenizer_can_fit(name: str, length: int) -> None:
     """A line has ten pieces between spaces and takes a token for each at least."""
     for index in range(3):
-        assert len(draft(name, index, length)._order) > length // 10
+        assert len(draft(name, index, length)._lines(length)) > length // 10
 
 
 @pytest.mark.parametrize("taken", ["key", "value"])
 def test_lines_that_would_make_the_answer_ambiguous_are_left_out(taken: str) -> None:
     plain = draft("multikey_2")
     material = LinesMaterial(VARIANTS["multikey_2"], 4096)
-    clash = plain._order[3]
+    clash = plain._lines(4)[3]
     if taken == "key":
         material.keys[clash] = plain.key
     else:
         material.values[clash] = plain.value
-    order = material.draft(VARIANTS["multikey_2"], 4096, 0)._order
-    assert order == [i for i in plain._order if i != clash]
+    lines = material.draft(VARIANTS["multikey_2"], 4096, 0)._lines(4096)
+    assert lines == [i for i in plain._lines(4096) if i != clash]
 
 
 def test_edges_are_the_needle_and_the_last_line() -> None:
@@ -191,10 +191,12 @@ def test_edges_are_the_needle_and_the_last_line() -> None:
 
 @pytest.mark.parametrize("name", LINES)
 def test_drawing_as_many_lines_as_needed_is_drawing_them_all(name: str) -> None:
-    drawn = draft(name, length=1024)
-    for size in (1, 7, 60, 100, len(drawn._order)):
-        assert drawn._lines(size) == drawn._order[:size]
-    assert drawn._lines(10**6) == drawn._order
+    every = draft(name, length=1024)._lines(10**6)
+    for size in (1, 7, 60, 100, len(every)):
+        drawn = draft(name, length=1024)
+        assert drawn._lines(size) == every[:size]
+        assert drawn._lines(2) == every[:2]
+    assert drawn._lines(10**6) == every
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ FAMILIES = (
 )
 
 #: The texts that RULER itself uses.
-_PUBLISHED = ("essays", "needles")
+_PUBLISHED = ("essays", "needles", "noise")
 
 _UNKNOWN = "not recorded"
+
+_NOT_PUBLISHED = "not the published data, not comparable with published numbers"
 
 
 def provenance(
@@ -96,13 +98,17 @@ def _dataset(run: Run, task: str) -> dict[str, Any]:
     source: object
     note = None
     if "documents_sha256" in metadata:
-        source, sha256 = f"haystack: {metadata.get('haystack')}", metadata["documents_sha256"]
-        if metadata.get("haystack") not in _PUBLISHED:
+        # cwe, fwe and qa have no haystack.
+        haystack, sha256 = metadata.get("haystack"), metadata["documents_sha256"]
+        source = f"haystack: {haystack}" if haystack else metadata.get("data_source", "drawn words")
+        if haystack and haystack not in _PUBLISHED:
             note = "another haystack than RULER's essays, not comparable with published numbers"
+        elif metadata.get("data_known") is False:
+            note = _NOT_PUBLISHED
     elif loaded:
         source, sha256 = loaded.get("source"), loaded.get("sha256")
         if loaded.get("known") is False:
-            note = "not the published data, not comparable with published numbers"
+            note = _NOT_PUBLISHED
     else:
         named = [config.get("dataset_path"), config.get("dataset_name")]
         source = " ".join(str(name) for name in named if name) or None
