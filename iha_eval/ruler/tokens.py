@@ -98,10 +98,9 @@ class TokenCounter:
     def _anchors(self) -> int:
         return self._counts([f"{_ANCHOR} {_ANCHOR}"])[0]
 
-    def learn(self, texts: Iterable[str]) -> None:
-        """Encode all pieces of `texts` that are not known yet, in batches."""
-        pieces = {piece for text in texts for piece in _pieces(text)}
-        missing = sorted(piece for piece in pieces if piece not in self._known)
+    def _learn(self, texts: Iterable[list[str]]) -> None:
+        """Encode all pieces of texts that are not known yet, in batches."""
+        missing = sorted(set().union(*texts).difference(self._known))
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
             self._known.update(zip(batch, self.fresh(batch).tolist(), strict=True))
@@ -116,13 +115,18 @@ class TokenCounter:
         try:
             return sum(map(self._known.__getitem__, _pieces(text)))
         except KeyError:
-            self.learn([text])
+            self._learn([_pieces(text)])
             return self.pieces(text)
 
     def costs(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """`pieces` of each text, as an array [len(texts)]."""
-        self.learn(texts)
-        return np.fromiter(map(self.pieces, texts), dtype=np.int64, count=len(texts))
+        costs = np.empty(len(texts), dtype=np.int64)
+        for start in range(0, len(texts), _BATCH):
+            batch = [_pieces(text) for text in texts[start : start + _BATCH]]
+            self._learn(batch)
+            sums = (sum(map(self._known.__getitem__, pieces)) for pieces in batch)
+            costs[start : start + len(batch)] = np.fromiter(sums, dtype=np.int64, count=len(batch))
+        return costs
 
     def additive_on(self, sample: str) -> bool:
         """Whether `pieces` is exact: no token of texts like `sample` can reach across a space.
