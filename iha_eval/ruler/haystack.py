@@ -109,8 +109,8 @@ def _default() -> Haystack:
         return essays
     bible = _bible()
     logger.warning(
-        "The essays that RULER hides its needles in (%s) cannot be reached. multikey_1 uses the "
-        "King James Bible instead (%s): do not compare its scores with published ones. Set "
+        "The essays that RULER hides its needles in (%s) cannot be reached. The tasks use the "
+        "King James Bible instead (%s): do not compare their scores with published ones. Set "
         "metadata 'haystack' to choose a text.",
         ESSAYS,
         bible.name,

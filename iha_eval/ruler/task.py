@@ -248,7 +248,8 @@ class RulerGroup(Group):  # type: ignore[misc]
                 missing[title] = reason
         left = [title for title in leaves if title not in missing]
         if not left:
-            raise UserError(" ".join(missing.values()))
+            # What a length lacks says more than what data is missing.
+            raise UserError(missing[next((t for t in missing if t not in QA), titles[0])])
         for reason in missing.values():
             logger.warning(
                 "%s goes on with %d of %d tasks. %s", config["task"], len(left), len(titles), reason

@@ -200,7 +200,7 @@ def resolve_tokenizer(metadata: Mapping[str, Any]) -> Any:
         return published.tokenizer
     if name is None:
         raise UserError(
-            "ruler_mk needs a tokenizer to size its documents, and this model does not say which "
+            "RULER needs a tokenizer to size its documents, and this model does not say which "
             'it uses: name one with --metadata \'{"tokenizer": "NAME OR PATH"}\'.'
         )
     if not isinstance(name, str):
@@ -236,6 +236,6 @@ def _load(name: str, revision: str, trust_remote_code: bool) -> Any:
     except Exception as error:  # transformers raises whatever the files make it raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"ruler_mk cannot load the tokenizer {name!r} ({reason}): give another with "
+            f"RULER cannot load the tokenizer {name!r} ({reason}): give another with "
             '--metadata \'{"tokenizer": "NAME OR PATH"}\'.'
         ) from error

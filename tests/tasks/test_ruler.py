@@ -138,6 +138,12 @@ def test_what_has_no_room_in_a_length_is_left_out_of_its_groups(sets: Path) -> N
         run("ruler_cwe_4k")
 
 
+def test_where_no_task_has_room_one_sentence_says_what_the_length_lacks(tmp_path: Path) -> None:
+    sentence = "^A length of 60 tokens is too short for niah_single_1: [^.]*[.]$"
+    with pytest.raises(UserError, match=sentence):
+        manager(lengths=[60], data=str(tmp_path)).load("ruler_all_lengths")
+
+
 def test_families_and_several_lengths(sets: Path) -> None:
     loaded = manager(data=str(sets)).load(["ruler_all_qa", "ruler_all_vt"])
     assert loaded["group_map"]["ruler_all_qa"] == [f"ruler_all_qa_{n}k" for n in (4, 8, 16)]
@@ -161,6 +167,12 @@ def test_settings_stand_in_the_results() -> None:
     metadata = results["configs"]["ruler_vt_4k"]["metadata"]
     assert (metadata["layout"], metadata["spelling"]) == ("nvidia", "old")
     assert len(metadata["documents_sha256"]) == 64
+    assert metadata["haystack"] == "noise"
+
+
+def test_results_name_no_haystack_of_a_task_that_has_none() -> None:
+    results = run("ruler_fwe_8k", haystack="kjv", documents=2)
+    assert results["configs"]["ruler_fwe_8k"]["metadata"]["haystack"] is None
 
 
 def test_a_qa_task_by_itself_says_what_it_lacks(tmp_path: Path) -> None:
