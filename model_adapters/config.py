@@ -27,6 +27,8 @@ QK_NORMS = (
     "projection_before_mixing",
     "pseudo_head_after_rope",
 )
+# More is damage, and would take minutes to build.
+MOST_EXPERTS = 10_000
 BLOCK_NORMS = ("before", "after")
 COLLAPSES = ("full", "per_head")
 # Types whose frequencies depend on the running length have no meaning at virtual positions.
@@ -45,6 +47,10 @@ VARIANT_FIELDS = (
     "head_gate_channels",
     "block_norm",
     "window_rope_parameters",
+    "num_experts",
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "norm_topk_prob",
 )
 
 
@@ -199,6 +205,10 @@ class IHAConfig(LlamaConfig):
         block_norm: "before" norms what attention and MLP take in, as Llama does; "after" norms what
             they give back (`post_attention_layernorm`, `post_feedforward_layernorm`), as OLMo 2.
         window_rope_parameters: `rope_parameters` of windowed layers; None where all have the same.
+        num_experts: gated MLPs a layer, of which a token takes some, as Qwen3-MoE; None for one.
+        num_experts_per_tok: how many it takes: those to which the router gives most.
+        moe_intermediate_size: width of each.
+        norm_topk_prob: whether their shares are made to add up to 1.
 
     Raises:
         ConfigError: a field has a value that cannot be meant; the text says which and what to do.
@@ -220,6 +230,10 @@ class IHAConfig(LlamaConfig):
     head_gate_channels: int | None = None
     block_norm: str = "before"
     window_rope_parameters: dict[str, Any] | None = None
+    num_experts: int | None = None
+    num_experts_per_tok: int | None = None
+    moe_intermediate_size: int | None = None
+    norm_topk_prob: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
@@ -473,6 +487,15 @@ def _check_norm(config: IHAConfig) -> None:
 
 def _check_numbers(config: IHAConfig) -> None:
     _check_positive("rms_norm_eps", config.rms_norm_eps)
+    names = ("num_experts", "num_experts_per_tok", "moe_intermediate_size")
+    experts = [getattr(config, name) for name in names]
+    counts = all(map(_is_count, experts)) and experts[1] <= experts[0] <= MOST_EXPERTS
+    if experts != [None] * 3 and not counts:
+        raise ConfigError(
+            f"{', '.join(names)} are {', '.join(map(repr, experts))}: set all three to whole "
+            f"numbers, with at most {MOST_EXPERTS:,} experts and no more for a token than there "
+            "are, or all to null."
+        )
     if not _is_count(config.max_position_embeddings):
         raise ConfigError(
             f"max_position_embeddings is {config.max_position_embeddings!r}: set it to the longest "

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
-from model_adapters.bases import BASES
+from model_adapters.bases import BASES, plain_as_iha
 from model_adapters.config import IHAConfig
 from model_adapters.hf.modeling import IHALlamaForCausalLM
 
@@ -23,14 +23,17 @@ IGNORED = (".rotary_emb.inv_freq",)
 def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | None:
     """Name and shape of every tensor, or None where that does not follow from a known layout."""
     kinds = {base.model_type: base.causal_lm for base in BASES.values() if base.is_written}
-    kinds[IHAConfig.model_type] = IHALlamaForCausalLM
     # Quantized weights have other names and types, which their own loader knows.
-    if config.model_type not in kinds or getattr(config, "quantization_config", None):
+    if getattr(config, "quantization_config", None):
+        return None
+    # What the format describes has the same names in it; a base's own class may stack experts.
+    own = plain_as_iha(config)
+    if own is None and (config.model_type not in kinds or hasattr(config, "num_experts")):
         return None
     with torch.device("meta"):
         # Any: Transformers types a model by the configuration of its own.
-        kind: Any = kinds[config.model_type]
-        model = kind(config)
+        kind: Any = kinds[config.model_type] if own is None else IHALlamaForCausalLM
+        model = kind(config if own is None else own)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 

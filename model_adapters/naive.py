@@ -267,20 +267,39 @@ def logits(weights: Mapping[str, Tensor], config: IHAConfig, token_ids: list[int
             made = layer_attention(weights, config, layer, hidden)
             hidden = hidden + _rms_norm(second, config, made)
             last = weights[f"{prefix}post_feedforward_layernorm.weight"]
-            hidden = hidden + _rms_norm(last, config, _mlp(weights, prefix, hidden))
+            hidden = hidden + _rms_norm(
+                last, config, _mlp(weights, config, f"{prefix}mlp.", hidden)
+            )
         else:
             normed = _rms_norm(weights[f"{prefix}input_layernorm.weight"], config, hidden)
             hidden = hidden + layer_attention(weights, config, layer, normed)
-            hidden = hidden + _mlp(weights, prefix, _rms_norm(second, config, hidden))
+            normed = _rms_norm(second, config, hidden)
+            hidden = hidden + _mlp(weights, config, f"{prefix}mlp.", normed)
     hidden = _rms_norm(weights["model.norm.weight"], config, hidden)
     tied = config.tie_word_embeddings or "lm_head.weight" not in weights
     return hidden @ weights["model.embed_tokens.weight" if tied else "lm_head.weight"].T
 
 
-def _mlp(weights: Mapping[str, Tensor], prefix: str, states: Tensor) -> Tensor:
-    gate = torch.nn.functional.silu(_linear(weights, f"{prefix}mlp.gate_proj", states))
-    up = _linear(weights, f"{prefix}mlp.up_proj", states)
-    return _linear(weights, f"{prefix}mlp.down_proj", gate * up)
+def _mlp(weights: Mapping[str, Tensor], config: IHAConfig, prefix: str, states: Tensor) -> Tensor:
+    """The gated MLP under a prefix, or the chosen ones of its experts, each with its share."""
+    if config.num_experts is None or config.num_experts_per_tok is None:
+        return _gated(weights, prefix, states)
+    shares = _linear(weights, f"{prefix}gate", states).softmax(-1)
+    least = shares.topk(config.num_experts_per_tok).values[:, -1:]
+    shares = shares.where(shares >= least, 0)
+    if config.norm_topk_prob:
+        shares = shares / shares.sum(-1, True)
+    made = torch.zeros_like(states)
+    for expert in range(config.num_experts):
+        own = _gated(weights, f"{prefix}experts.{expert}.", states)
+        made = made + shares[:, expert, None] * own
+    return made
+
+
+def _gated(weights: Mapping[str, Tensor], prefix: str, states: Tensor) -> Tensor:
+    gate = torch.nn.functional.silu(_linear(weights, f"{prefix}gate_proj", states))
+    up = _linear(weights, f"{prefix}up_proj", states)
+    return _linear(weights, f"{prefix}down_proj", gate * up)
 
 
 def _linear(weights: Mapping[str, Tensor], name: str, states: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ Not for: running them plain: both libraries do that with classes of their own.
 
 from transformers import PretrainedConfig
 
-from model_adapters.bases import llama, mistral, olmo2, olmo3, qwen3
+from model_adapters.bases import llama, mistral, olmo2, olmo3, qwen3, qwen3_moe
 from model_adapters.bases.plain import PlainBase
 from model_adapters.config import WINDOWED_KINDS, IHAConfig
 from model_adapters.errors import AdapterError
 
 BASES = {
-    base.model_type: base for base in (llama.BASE, mistral.BASE, qwen3.BASE, olmo2.BASE, olmo3.BASE)
+    base.model_type: base
+    for base in (llama.BASE, mistral.BASE, qwen3.BASE, qwen3_moe.BASE, olmo2.BASE, olmo3.BASE)
 }
 
 

@@ -37,6 +37,7 @@ class PlainBase:
         causal_lm: Transformers' language model of it.
         variant: fields of the IHA format that make the rest; of `VARIANT_FIELDS`.
         unfit: why a model cannot be converted, or None; of its stored fields and its configuration.
+        shared: fields of the IHA format that its own configuration has too.
         has_windows: whether layers have windows and rotary embeddings of their own, told by
             Transformers' `layer_types`, `sliding_window` and `rope_parameters` of each kind.
         is_written: whether IHA checkpoints go back to it; one that another base also describes
@@ -47,6 +48,7 @@ class PlainBase:
     causal_lm: type[PreTrainedModel]
     variant: Mapping[str, Any] = field(default_factory=dict)
     unfit: Callable[[Mapping[str, Any], PretrainedConfig], str | None] = _nothing
+    shared: tuple[str, ...] = ()
     has_windows: bool = False
     is_written: bool = True
 
@@ -69,7 +71,8 @@ class PlainBase:
         kept = {name: raw[name] for name in ("dtype", "torch_dtype") if name in raw}
         own = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
         windows = _windows(config) if self.has_windows else {}
-        return {**stated, **kept, **own, **self.variant, **windows}
+        shared = {name: getattr(config, name) for name in self.shared}
+        return {**stated, **kept, **own, **self.variant, **shared, **windows}
 
     def plain_fields(self, fields: Mapping[str, Any], config: IHAConfig) -> dict[str, Any]:
         """The way back.
@@ -79,13 +82,17 @@ class PlainBase:
             config: the same checkpoint's.
         """
         own = {"model_type": self.model_type, "architectures": [self.architecture]}
-        return {**fields, **own, **(_layer_types(config) if self.has_windows else {})}
+        shared = {name: getattr(config, name) for name in self.shared}
+        return {**fields, **own, **shared, **(_layer_types(config) if self.has_windows else {})}
 
     def describes(self, config: IHAConfig) -> bool:
         """Whether the plain layers of an IHA model are this architecture's, windows aside."""
         usual = {name: getattr(IHAConfig, name) for name in VARIANT_FIELDS} | dict(self.variant)
-        return self.is_written and all(
-            getattr(config, name) == value for name, value in usual.items() if name not in FREE
+        free = {*FREE, *self.shared}
+        return (
+            self.is_written
+            and (config.num_experts is not None) == ("num_experts" in self.shared)
+            and all(getattr(config, name) == usual[name] for name in usual if name not in free)
         )
 
 

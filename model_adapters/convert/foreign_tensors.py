@@ -143,7 +143,8 @@ def _part(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:
     """One of the projections that are stacked along the outputs."""
     heads, groups, width = config.num_attention_heads, config.kv_heads, config.head_width
     rows = {"q": heads * width, "k": groups * width, "v": groups * width}
-    rows |= dict.fromkeys(("gate", "up"), config.intermediate_size)
+    own = config.moe_intermediate_size if ".experts." in move.target else config.intermediate_size
+    rows |= dict.fromkeys(("gate", "up"), own or 0)
     sizes = [rows[part] for part in move.rule.split]
     if tensor.shape[0] != sum(sizes):
         names = " + ".join(f"{part} {rows[part]}" for part in move.rule.split)

@@ -88,6 +88,8 @@ class ModelShape:
         layers: One entry a layer.
         collapse: "full" or "per_head".
         head_parameters: Parameters of a layer's norms of heads and its gates.
+        experts: Gated MLPs a layer behind a router; 0 for one MLP without.
+        experts_taken: How many of them a token takes.
     """
 
     hidden: int
@@ -102,6 +104,8 @@ class ModelShape:
     layers: tuple[LayerShape, ...]
     collapse: str = "full"
     head_parameters: int = 0
+    experts: int = 0
+    experts_taken: int = 0
 
     @property
     def baseline(self) -> "ModelShape":
@@ -117,7 +121,11 @@ class ModelShape:
 
     @property
     def mlp_parameters(self) -> int:
-        """Parameters of a layer's gated MLP."""
+        """Parameters of a layer's gated MLP, or of all its experts and their router."""
+        return max(1, self.experts) * self._one_mlp + self.experts * self.hidden
+
+    @property
+    def _one_mlp(self) -> int:
         bias = 2 * self.intermediate + self.hidden if self.mlp_bias else 0
         return 3 * self.hidden * self.intermediate + bias
 
@@ -149,8 +157,12 @@ class ModelShape:
 
     @property
     def parameters_read(self) -> int:
-        """Parameters that a decoding step reads: an embedding that is not the output is not."""
-        return self.parameters - (0 if self.tied else self.embedding_parameters)
+        """Parameters that a decoding step reads at least.
+
+        An embedding that is not the output is not read, nor are experts that no token takes.
+        """
+        idle = (self.experts - self.experts_taken) * self._one_mlp * len(self.layers)
+        return self.parameters - idle - (0 if self.tied else self.embedding_parameters)
 
     def state_bytes(self, item: int) -> int:
         """Bytes of one KV state of one layer: key and value of every key head.
@@ -183,12 +195,13 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
             f"model_type is {config.model_type!r}, whose costs are not known: inspect a checkpoint "
             f"of model_type {names} or 'iha_llama'."
         )
+    experts = getattr(config, "num_experts", None) or 0
     return ModelShape(
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         head_dim=_head_dim(config),
-        intermediate=config.intermediate_size,
+        intermediate=(config.moe_intermediate_size if experts else config.intermediate_size),
         vocabulary=config.vocab_size,
         tied=bool(config.tie_word_embeddings),
         attention_bias=bool(config.attention_bias),
@@ -196,6 +209,8 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         layers=tuple(_layers(config)),
         collapse=getattr(config, "collapse", "full"),
         head_parameters=_head_parameters(config),
+        experts=experts,
+        experts_taken=config.num_experts_per_tok if experts else 0,
     )
 
 
@@ -232,7 +247,7 @@ class Flops:
         projections: Query, key, value and output.
         mixing: Alpha and collapse.
         attention: Scores and weighted values, over the pairs that a query may see.
-        mlp: The gated MLP's three products.
+        mlp: The gated MLP's three products, or those of the experts taken, and the router's.
         head: Logits of one token; an engine computes them for a prompt's last token alone.
     """
 
@@ -267,12 +282,13 @@ def layer_flops(model: ModelShape, layer: LayerShape, pairs: float) -> Flops:
     """
     width = model.heads * model.head_dim
     kv_width = model.kv_heads * model.head_dim
+    mlps = max(1, model.experts_taken)
     return Flops(
         projections=4 * model.hidden * (width + kv_width),
         # Each weight of alpha and collapse multiplies d numbers.
         mixing=2 * model.mixing_parameters(layer) * model.head_dim,
         attention=4 * width * pairs,
-        mlp=6 * model.hidden * model.intermediate,
+        mlp=2 * model.hidden * (3 * model.intermediate * mlps + model.experts),
     )
 
 

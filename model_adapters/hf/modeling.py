@@ -4,6 +4,7 @@ For: training, fine-tuning, small-scale generation, and checking what the served
 Not for: serving (see `vllm/model.py`) and not the definition (see `naive.py`).
 """
 
+import copy
 import inspect
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers.models.llama.modeling_llama import (
     LlamaAttention,
     LlamaDecoderLayer,
     LlamaForCausalLM,
+    LlamaMLP,
     LlamaModel,
     LlamaPreTrainedModel,
     LlamaRMSNorm,
@@ -151,12 +153,42 @@ class IHALlamaAttention(LlamaAttention):
         return Span(first * pseudo, first_key, self.recipe.mask, padding)
 
 
+class Experts(nn.Module):
+    """Gated MLPs of which each token takes those that a router gives most, each with its share."""
+
+    def __init__(self, config: IHAConfig) -> None:
+        super().__init__()
+        assert config.num_experts is not None
+        assert config.moe_intermediate_size is not None
+        own = copy.copy(config)
+        own.intermediate_size = config.moe_intermediate_size
+        self.config = config
+        self.gate = nn.Linear(config.hidden_size, config.num_experts, bias=False)
+        self.experts = nn.ModuleList(LlamaMLP(own) for _ in range(config.num_experts))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[B, T, D] to the same."""
+        tokens = hidden_states.flatten(0, 1)
+        shares = self.gate(tokens).softmax(-1, dtype=torch.float32)
+        shares, chosen = shares.topk(self.config.num_experts_per_tok)
+        if self.config.norm_topk_prob:
+            shares = shares / shares.sum(-1, True)
+        made = torch.zeros_like(tokens)
+        for index, expert in enumerate(self.experts):
+            rows, places = torch.where(chosen == index)
+            own = expert(tokens[rows]) * shares[rows, places, None]
+            made = made.index_add(0, rows, own.to(made.dtype))
+        return made.view_as(hidden_states)
+
+
 class IHALlamaDecoderLayer(LlamaDecoderLayer):
     """Llama's decoder layer around `IHALlamaAttention`, its norms where `block_norm` says."""
 
     def __init__(self, config: IHAConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.self_attn = IHALlamaAttention(config, layer_idx)
+        if config.num_experts is not None:
+            self.mlp = Experts(config)  # type: ignore[assignment]
         self.norms_come_after = config.block_norm == "after"
         if self.norms_come_after:
             del self.input_layernorm

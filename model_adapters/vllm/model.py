@@ -16,6 +16,7 @@ from vllm.model_executor.layers.attention import Attention
 from vllm.model_executor.layers.layernorm import RMSNorm
 from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
 from vllm.model_executor.models.llama import LlamaDecoderLayer, LlamaForCausalLM
+from vllm.model_executor.models.qwen3_moe import Qwen3MoeModel, Qwen3MoeSparseMoeBlock
 from vllm.model_executor.models.utils import extract_layer_index
 from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from vllm.v1.attention.selector import get_attn_backend
@@ -282,6 +283,8 @@ class IHADecoderLayer(LlamaDecoderLayer):
     def __init__(self, vllm_config: VllmConfig, prefix: str = "", **kwargs: Any) -> None:
         super().__init__(vllm_config, prefix=prefix, attn_layer_type=IHAAttention, **kwargs)
         config: IHAConfig = vllm_config.model_config.hf_config
+        if config.num_experts is not None:
+            self.mlp = Qwen3MoeSparseMoeBlock(vllm_config, prefix=f"{prefix}.mlp")
         self.norms_come_after = config.block_norm == "after"
         if self.norms_come_after:
             del self.input_layernorm
@@ -314,6 +317,9 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
             decode_context=parallel.decode_context_parallel_size,
         )
         super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=IHADecoderLayer)
+        if config.num_experts is not None:
+            # Experts are stacked otherwise than the one MLP.
+            self.model.hf_to_vllm_mapper = Qwen3MoeModel.hf_to_vllm_mapper
         tokens = vllm_config.model_config.max_model_len
         # By theta and scaling. Kept from torch.nn, which would list them as modules of the model's.
         self._rotary: dict[str, VirtualRotaryEmbedding] = {}

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from model_adapters import IHALlamaForCausalLM, checkpoint, naive
 from model_adapters.bases import BASES, plain_as_iha
 from model_adapters.convert import ConversionError, Recipe, to_plain, upcycle
-from model_adapters.cost import model_shape
+from model_adapters.cost import model_shape, prefill_flops
 
 IDS = torch.randint(1, VOCABULARY, (1, 40), generator=torch.Generator().manual_seed(1))
 
@@ -38,7 +38,8 @@ def qwen3(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "pseudo"), [("qwen3", 1), ("qwen3", 3), ("olmo2", 2), ("olmo3", 1), ("olmo3", 3)]
+    ("kind", "pseudo"),
+    [("qwen3", 1), ("qwen3", 3), ("qwen3_moe", 2), ("olmo2", 2), ("olmo3", 1), ("olmo3", 3)],
 )
 def test_a_base_becomes_iha_and_goes_back_to_its_own_bytes(
     kind: str, pseudo: int, tmp_path: Path
@@ -113,6 +114,22 @@ def test_a_qwen3_with_windows_of_its_own_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ConversionError, match=r"use_sliding_window is True.*set it to false"):
         upcycle(folder, tmp_path / "iha", Recipe(2))
+
+
+def test_experts_that_a_token_does_not_take_cost_memory_alone(tmp_path: Path) -> None:
+    base = save_base("qwen3_moe", tmp_path / "base")
+    config = checkpoint.read_config(base)
+    shape = model_shape(config)
+    one = 3 * config.hidden_size * config.moe_intermediate_size
+    assert shape.mlp_parameters == 6 * one + 6 * config.hidden_size
+    assert shape.parameters_read < shape.parameters
+    assert prefill_flops(shape, 64).mlp == 2 * (2 * 2 * one + 2 * 6 * config.hidden_size)
+
+
+def test_experts_in_some_layers_only_are_refused(tmp_path: Path) -> None:
+    base = save_base("qwen3_moe", tmp_path / "base", mlp_only_layers=[1])
+    with pytest.raises(ConversionError, match=r"mlp_only_layers is \[1\]"):
+        upcycle(base, tmp_path / "iha", Recipe(2))
 
 
 @pytest.mark.long

@@ -50,6 +50,15 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"pseudo_causal": "both"}, ["pseudo_causal is 'both'", "'virtual' or 'token'"]),
     ({"pseudo_window": None}, ["pseudo_window is None", "'virtual' or 'token'"]),
     ({"pseudo_causal": "token"}, ["pseudo_window is 'virtual'", "set pseudo_window to 'token'"]),
+    (
+        {"num_experts": 4, "moe_intermediate_size": 8},
+        ["num_experts_per_tok", "are 4, None, 8", "all to null"],
+    ),
+    ({"block_norm": "both"}, ["block_norm is 'both'", "'before' or 'after'"]),
+    (
+        {"window_rope_parameters": {"rope_type": "dynamic", "rope_theta": 1.0}},
+        ["window_rope_parameters has rope_type 'dynamic'"],
+    ),
     ({"qk_norm": True}, ["qk_norm is True", "'head_before_mixing'"]),
     ({"qk_norm": "head_before_mixing"}, ["qk_norm_weight is None", "'shared' or 'per_head'"]),
     ({"qk_norm_weight": "shared"}, ["qk_norm is 'none'", "null"]),

@@ -69,6 +69,12 @@ YARN = {
 # What each base has that the others have not.
 BASE_FIELDS: dict[str, dict[str, Any]] = {
     "qwen3": {"tie_word_embeddings": True, "attention_bias": True},
+    "qwen3_moe": {
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "norm_topk_prob": True,
+    },
     "olmo2": {"hidden_size": 128},
     "olmo3": {
         "hidden_size": 128,
