@@ -480,7 +480,11 @@ def _check_finite(folder: Path, name: str, tensor: torch.Tensor) -> None:
 def _canonical(folder: Path) -> str:
     # The file, not the parsed configuration: that one gains fields with every transformers release.
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return json.dumps({k: v for k, v in raw.items() if k not in VOLATILE}, sort_keys=True)
+    left: tuple[str, ...] = VOLATILE
+    if raw["model_type"] == IHAConfig.model_type:
+        # Only a copy of the code that is here anyway (`iha-eval export-remote-code`).
+        left += ("auto_map",)
+    return json.dumps({k: v for k, v in raw.items() if k not in left}, sort_keys=True)
 
 
 def _first_line(error: BaseException) -> str:

@@ -214,7 +214,9 @@ def _no_plain_form(layer: int, reason: str) -> ConversionError:
 
 
 def _plain_fields(source: Path, base: PlainBase, config: IHAConfig) -> dict[str, object]:
-    kept = {k: v for k, v in stored_fields(source).items() if k not in IHA_FIELDS + VARIANT_FIELDS}
+    # `auto_map` is of code for IHA.
+    own = (*IHA_FIELDS, *VARIANT_FIELDS, "auto_map")
+    kept = {name: value for name, value in stored_fields(source).items() if name not in own}
     return base.plain_fields(kept, config)
 
 
