@@ -104,7 +104,8 @@ class VirtualMask:
         mask = (tokens if self.causal == TOKEN else query - key) >= 0
         if slots is not None:
             limit = slots // pseudo if self.edge == TOKEN else slots
-            mask &= (tokens if self.edge == TOKEN else query - key) < limit
+            # Not in place, which FlexAttention's kernels would refuse.
+            mask = mask & ((tokens if self.edge == TOKEN else query - key) < limit)
         return mask
 
     def reach(self, query: int) -> range:

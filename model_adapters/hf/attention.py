@@ -1,16 +1,20 @@
-"""Attention over virtual tokens for the Transformers model: whole at once, or in blocks of queries.
+"""Attention over virtual tokens for the Transformers model, by all of its implementations.
 
-For: `modeling.py`, both of its attention implementations, with padding, caches and windows; and its
-cache. A token's P states lie side by side in the last dimension, so that Transformers' own cache
-layers, which count one entry per token, can hold, crop and reorder them unchanged.
+For: `modeling.py`, with padding, packed sequences, caches and windows; and its cache. A token's P
+states lie side by side in the last dimension, so that Transformers' own cache layers, which count
+one entry per token, can hold, crop and reorder them unchanged.
 Not for: paged caches (see `vllm/backend.py`) and not the definition (see `naive.py`).
 """
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import flex_attention as torch_flex
 from transformers.cache_utils import (
     Cache,
     CacheLayerMixin,
@@ -18,6 +22,7 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
     LinearAttentionCacheLayerMixin,
 )
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from model_adapters.config import VIRTUAL, IHAConfig, VirtualMask
 
@@ -26,6 +31,10 @@ BLOCK = 1024
 # A windowed layer's block of queries reads window + block keys, so that half a window wastes a
 # third; below this many queries the calls themselves cost more than they leave out.
 SMALLEST_BLOCK = 64
+
+
+#: For each row of a batch the lengths of its sequences.
+Packed = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -37,18 +46,33 @@ class Span:
         first_key: index of the first key that is at hand, a token's first.
         sight: which of them a query sees.
         padding: boolean [B, keys], True where the key is a real token; None without padding.
+        packed: for each row the lengths of the sequences that lie in it one after another, which
+            do not see each other; None where each row is one.
     """
 
     first_query: int
     first_key: int
     sight: VirtualMask
     padding: Tensor | None
+    packed: Packed | None = None
+
+    def of_last(self, queries: int, keys: int) -> "Span":
+        """The same of the newest keys, where a cache has dropped the others."""
+        first = self.first_query + queries - keys
+        padding = None if self.padding is None else self.padding[:, first:]
+        return replace(self, first_key=first, padding=padding)
 
     def mask(self, queries: range, keys: range, device: torch.device) -> Tensor:
         """Boolean [B or 1, 1, queries, keys] for a block, given by indices within this call."""
         query = torch.arange(queries.start, queries.stop, device=device)[:, None] + self.first_query
         key = torch.arange(keys.start, keys.stop, device=device)[None, :] + self.first_key
         mask = self.sight.visible(query, key)[None, None]
+        if self.packed is not None:
+            rows = torch.stack([_numbered(lengths) for lengths in self.packed]).to(device)
+            own = (
+                rows[:, queries.start : queries.stop, None] == rows[:, None, keys.start : keys.stop]
+            )
+            mask = mask & own[:, None]
         if self.padding is not None:
             mask = mask & self.padding[:, None, None, keys.start : keys.stop]
             # A padded query sees itself, because a softmax over nothing is not a number.
@@ -61,6 +85,135 @@ class Span:
             self.sight.reach(query + self.first_query) for query in (queries.start, queries[-1])
         )
         return range(max(0, first.start - self.first_key), last.stop - self.first_key)
+
+    def pieces(self) -> Iterator[tuple[int, slice]]:
+        """Rows and what of them is one of the packed sequences."""
+        for row, lengths in enumerate(self.packed or ()):
+            start = 0
+            for length in lengths:
+                yield row, slice(start, start + length)
+                start += length
+
+
+def _numbered(lengths: tuple[int, ...]) -> Tensor:
+    return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    span: Span,
+    dropout: float,
+) -> tuple[Tensor, Tensor | None]:
+    """By the implementation that the model is set to.
+
+    | set to | mask, window and edge virtual | token mask, or a token's edge |
+    |---|---|---|
+    | eager | `eager` | `eager` |
+    | sdpa | `sdpa` | `sdpa`, in blocks with a mask each |
+    | flex_attention | `flex` (training on a CPU, or with dropout: `sdpa`) | the same |
+    | flash_attention_2 and others | the kernel, causal on virtual tokens | `sdpa` |
+
+    Args:
+        module: the attention layer, with `config` and `scaling`.
+        query: [B, H, Lq, d].
+        key: [B, G, Lk, d].
+        value: [B, G, Lk, d].
+        span: what may be seen.
+        dropout: probability with which a weight is dropped.
+
+    Returns:
+        Attended values [B, H, Lq, d] and, of `eager`, weights [B, H, Lq, Lk].
+    """
+    name, scale = module.config._attn_implementation, module.scaling
+    if name == "eager":
+        return eager(query, key, value, span, scale, dropout)
+    # It has no dropout, and on a CPU no backward pass.
+    trains_on_cpu = query.device.type == "cpu" and query.requires_grad
+    if name == "flex_attention" and not dropout and not trains_on_cpu:
+        return flex(query, key, value, span, scale), None
+    if "flash" in name and span.sight.causal == span.sight.edge == VIRTUAL:
+        return _kernel(module, name, query, key, value, span, dropout), None
+    return sdpa(query, key, value, span, scale, dropout), None
+
+
+def _kernel(
+    module: Any, name: str, query: Tensor, key: Tensor, value: Tensor, span: Span, dropout: float
+) -> Tensor:
+    """Transformers' call of a kernel; [B, H, Lq, d].
+
+    It is not handed positions: those of the token RoPE repeat, which it would take for packing.
+    """
+    call = ALL_ATTENTION_FUNCTIONS[name]
+    given: dict[str, Any] = {
+        "dropout": dropout,
+        "scaling": module.scaling,
+        "sliding_window": span.sight.kernel_window,
+    }
+    if span.packed is None:
+        attended: Tensor = call(module, query, key, value, span.padding, **given)[0]
+        return attended.transpose(1, 2)
+    rows = []
+    for row, lengths in enumerate(span.packed):
+        ends = torch.tensor((0, *lengths)).cumsum(0).to(query.device, torch.int32)
+        given |= {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends}
+        given |= {"max_length_q": max(lengths), "max_length_k": max(lengths)}
+        own = (states[row : row + 1] for states in (query, key, value))
+        rows.append(call(module, *own, None, **given)[0])
+    return torch.cat(rows).transpose(1, 2)
+
+
+def flex(query: Tensor, key: Tensor, value: Tensor, span: Span, scale: float) -> Tensor:
+    """The same as `eager` by FlexAttention, which leaves out blocks that a mask hides.
+
+    Args:
+        query: [B, H, Lq, d].
+        key: [B, G, Lk, d].
+        value: [B, G, Lk, d].
+        span: what may be seen.
+        scale: factor on the scores.
+
+    Returns:
+        [B, H, Lq, d].
+    """
+    blocks = _block_mask(span, query.shape[0], query.shape[2], key.shape[2], query.device)
+    call: Any = torch_flex.flex_attention
+    if query.device.type != "cpu":
+        # Elsewhere it would form all scores.
+        call = _compiled_flex()
+    grouped = query.shape[1] != key.shape[1]
+    made: Tensor = call(query, key, value, block_mask=blocks, scale=scale, enable_gqa=grouped)
+    return made
+
+
+@functools.cache
+def _compiled_flex() -> Any:
+    return torch.compile(torch_flex.flex_attention, dynamic=False)
+
+
+def _block_mask(span: Span, rows: int, queries: int, keys: int, device: torch.device) -> Any:
+    if span.padding is None and span.packed is None:
+        return _usual_block_mask(span, queries, keys, device)
+    whole = span.mask(range(queries), range(keys), device).expand(rows, -1, -1, -1)[:, 0]
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        del head
+        return whole[row, query, key]
+
+    return torch_flex.create_block_mask(seen, rows, None, queries, keys, device=str(device))
+
+
+@functools.lru_cache(maxsize=16)
+def _usual_block_mask(span: Span, queries: int, keys: int, device: torch.device) -> Any:
+    """Without padding; all layers of a kind share one, step after step."""
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        del row, head
+        return span.sight.visible(query + span.first_query, key + span.first_key)
+
+    return torch_flex.create_block_mask(seen, None, None, queries, keys, device=str(device))
 
 
 def eager(
@@ -108,6 +261,14 @@ def sdpa(
         [B, H, Lq, d].
     """
     total = query.shape[2]
+    if span.packed is not None:
+        # Each by itself, which needs no mask where only the future is hidden.
+        alone = replace(span, packed=None)
+        rows: list[list[Tensor]] = [[] for _ in span.packed]
+        for row, at in span.pieces():
+            q, k, v = (states[row : row + 1, :, at] for states in (query, key, value))
+            rows[row].append(sdpa(q, k, v, alone, scale, dropout))
+        return torch.cat([torch.cat(pieces, dim=2) for pieces in rows])
     if _only_causal(span, query, key.shape[2], dropout):
         # No mask to make or read, and half of the scores left out.
         return functional.scaled_dot_product_attention(

@@ -6,11 +6,13 @@ Not for: serving (see `vllm/model.py`) and not the definition (see `naive.py`).
 
 import copy
 import inspect
+import itertools
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.llama.modeling_llama import (
@@ -28,7 +30,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from model_adapters.config import TOKEN, IHAConfig
-from model_adapters.hf.attention import Span, eager, make_cache, pack, sdpa, unpack
+from model_adapters.hf.attention import Packed, Span, attend, make_cache, pack, unpack
 from model_adapters.mixing import HeadGate, HeadNorm, head_norm
 
 # What Transformers calls a cache; its name changed in 5.24, and the old one is to go.
@@ -50,6 +52,7 @@ class IHALlamaAttention(LlamaAttention):
     def __init__(self, config: IHAConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.recipe = recipe = config.recipe(layer_idx)
+        self.recomputes = False
         self.scaling, heads, kv_heads = recipe.scale, config.num_attention_heads, config.kv_heads
         pseudo = recipe.pseudo_heads
         self.q_norm = head_norm(recipe, heads, config.head_width, config.rms_norm_eps)
@@ -86,6 +89,7 @@ class IHALlamaAttention(LlamaAttention):
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         first_token: int = 0,
+        packed: Packed | None = None,
         cache: Cache | None = None,
         **_: Any,
     ) -> tuple[Tensor, Tensor | None]:
@@ -97,35 +101,66 @@ class IHALlamaAttention(LlamaAttention):
             attention_mask: boolean [B, tokens so far and now], False on padding; None without.
             past_key_values: cache to read and extend, or None.
             first_token: index of this call's first token on the sequence axis.
+            packed: for each row the lengths of its sequences in tokens; None where it is one.
             cache: another name of `past_key_values`.
             **_: what Llama's layers pass and IHA has no use for.
 
         Returns:
             [B, T, D], and the weights [B, H, T*P, keys*P] in eager mode.
         """
-        recipe, pseudo = self.recipe, self.recipe.pseudo_heads
-        query, key, value = self._pseudo_heads(hidden_states)
-        if recipe.rope != "none":
-            query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
-        if recipe.qk_norm == "pseudo_head_after_rope":
-            query, key = self._normed(query, key)
         cache = past_key_values if cache is None else cache
-        if cache is not None:
-            entries = cache.update(pack(key, pseudo), pack(value, pseudo), self.layer_idx)
-            key, value = (unpack(states, pseudo) for states in entries)
-        span = self._span(first_token, hidden_states.shape[1], key.shape[2], attention_mask)
-        dropout = float(self.attention_dropout or 0.0) if self.training else 0.0
-        if self.config._attn_implementation == "eager":
-            attended, weights = eager(query, key, value, span, self.scaling, dropout)
+        span = self._span(first_token, attention_mask, packed)
+        given = (*self._projected(hidden_states), position_embeddings, span)
+        if self.recomputes and self.training and cache is None:
+            heads, weights = checkpoint(self._mixed, *given, None, use_reentrant=False)
         else:
-            attended, weights = sdpa(query, key, value, span, self.scaling, dropout), None
-        heads = self._collapse(attended)
+            heads, weights = self._mixed(*given, cache)
         if self.head_gate is not None:
             heads = self.head_gate(heads, hidden_states)
         return self.o_proj(heads.flatten(2)), weights
 
-    def _pseudo_heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, T, D] to [B, H, T*P, d] and twice [B, G, T*P, d]."""
+    def _mixed(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        span: Span,
+        cache: Cache | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What lies between the projections: mix, rotate, norm, attend, collapse.
+
+        Args:
+            query: [B, T, H, d].
+            key: [B, T, G, d].
+            value: [B, T, G, d].
+            position_embeddings: see `forward`.
+            span: what the queries see, of keys that begin with the cache's first.
+            cache: to read and extend, or None.
+
+        Returns:
+            [B, T, H, d] and, in eager mode, the weights.
+        """
+        recipe, pseudo = self.recipe, self.recipe.pseudo_heads
+        alphas = (self.alpha_q, self.alpha_k, self.alpha_v) if recipe.is_iha else (None,) * 3
+        query, key, value = (
+            self._virtual(states, alpha)
+            for states, alpha in zip((query, key, value), alphas, strict=True)
+        )
+        if recipe.rope != "none":
+            query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
+        if recipe.qk_norm == "pseudo_head_after_rope":
+            query, key = self._normed(query, key)
+        if cache is not None:
+            entries = cache.update(pack(key, pseudo), pack(value, pseudo), self.layer_idx)
+            key, value = (unpack(states, pseudo) for states in entries)
+        span = span.of_last(query.shape[2], key.shape[2])
+        dropout = float(self.attention_dropout or 0.0) if self.training else 0.0
+        attended, weights = attend(self, query, key, value, span, dropout)
+        return self._collapse(attended), weights
+
+    def _projected(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, T, D] to [B, T, H, d] and twice [B, T, G, d], normed where that comes first."""
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
         query, key, value = (
             project(hidden_states).view(shape)
@@ -133,11 +168,6 @@ class IHALlamaAttention(LlamaAttention):
         )
         if self.recipe.norm_comes_first:
             query, key = self._normed(query, key)
-        alphas = (self.alpha_q, self.alpha_k, self.alpha_v) if self.recipe.is_iha else (None,) * 3
-        query, key, value = (
-            self._virtual(states, alpha)
-            for states, alpha in zip((query, key, value), alphas, strict=True)
-        )
         return query, key, value
 
     def _normed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,12 +175,14 @@ class IHALlamaAttention(LlamaAttention):
         assert self.k_norm is not None
         return self.q_norm(query), self.k_norm(key)
 
-    def _span(self, first: int, tokens: int, keys: int, padding: Tensor | None) -> Span:
+    def _span(self, first: int, padding: Tensor | None, packed: Packed | None) -> Span:
+        """What the queries of a call see of all tokens so far."""
         pseudo = self.recipe.pseudo_heads
-        first_key = (first + tokens) * pseudo - keys
         if padding is not None:
-            padding = padding.repeat_interleave(pseudo, dim=1)[:, first_key:]
-        return Span(first * pseudo, first_key, self.recipe.mask, padding)
+            padding = padding.repeat_interleave(pseudo, dim=1)
+        if packed is not None:
+            packed = tuple(tuple(length * pseudo for length in lengths) for lengths in packed)
+        return Span(first * pseudo, 0, self.recipe.mask, padding, packed)
 
 
 class Experts(nn.Module):
@@ -211,14 +243,24 @@ class IHALlamaPreTrainedModel(LlamaPreTrainedModel):
     config: IHAConfig
     config_class = IHAConfig
     _no_split_modules = ["IHALlamaDecoderLayer"]  # noqa: RUF012
-    _supports_flash_attn = False
-    _supports_flex_attn = False
+    _supports_flash_attn = True
+    _supports_flex_attn = True
     _supports_sdpa = True
     _supports_attention_backend = False
     _can_record_outputs = {  # noqa: RUF012
         "hidden_states": IHALlamaDecoderLayer,
         "attentions": IHALlamaAttention,
     }
+
+    def recompute_mixing(self, enabled: bool = True) -> None:
+        """Keep of each attention layer, for the backward pass of training, only its projections.
+
+        Mixing, attention and collapse are then computed twice. Virtual tokens, P times as many as
+        tokens, are not kept. `gradient_checkpointing_enable()` recomputes whole layers instead.
+        """
+        for module in self.modules():
+            if isinstance(module, IHALlamaAttention):
+                module.recomputes = enabled
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -277,12 +319,15 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         Args:
             input_ids: [B, T] token ids, or None with `inputs_embeds`.
             attention_mask: [B, tokens so far and now], 0 on padding, or None.
-            position_ids: [B or 1, T] positions in tokens; by default they count real tokens.
+            position_ids: [B or 1, T] positions in tokens; by default they count real tokens. Where
+                they start again in a row, another sequence begins, which does not see the one
+                before, as with `DataCollatorWithFlattening`.
             past_key_values: a cache, by default `make_cache(config)` when `use_cache`.
             inputs_embeds: [B, T, D], or None with `input_ids`.
             use_cache: whether to return a cache.
             cache: another name of `past_key_values`, the only one from Transformers 5.24 on.
-            **kwargs: passed on to the layers.
+            **kwargs: passed on to the layers; `cu_seq_lens_q` of one row says too, in tokens, where
+                its sequences begin.
 
         Returns:
             `last_hidden_state` [B, T, D] and the cache.
@@ -294,11 +339,15 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         cache = past_key_values if cache is None else cache
-        if use_cache and cache is None:
+        # Training reads no cache, and one would keep what is to be computed again.
+        if use_cache and cache is None and not self._recomputes():
             cache = make_cache(self.config)
         first = cache.get_seq_length() if cache is not None else 0
         first, tokens = int(first), hidden.shape[1]
         padding = _padding(attention_mask, first + tokens)
+        packed = None
+        if first == 0 and padding is None:
+            packed = _packed(position_ids, kwargs.get("cu_seq_lens_q"), len(hidden))
         if position_ids is None:
             position_ids = _positions(padding, first, tokens, hidden.device)
         shapes = [
@@ -315,11 +364,16 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
                 attention_mask=padding,
                 position_embeddings=rotary[shape],
                 first_token=first,
+                packed=packed,
                 **{CACHE: cache},
                 **kwargs,
             )
         outputs: Any = {"last_hidden_state": self.norm(hidden), CACHE: cache}
         return BaseModelOutputWithPast(**outputs)
+
+    def _recomputes(self) -> bool:
+        layers = (module for module in self.modules() if isinstance(module, IHALlamaAttention))
+        return self.training and any(layer.recomputes for layer in layers)
 
     def _rotary_of(self, layer: int) -> nn.Module:
         has_window = self.config.window(layer) is not None
@@ -400,6 +454,29 @@ def _padding(attention_mask: Tensor | None, tokens: int) -> Tensor | None:
         )
     mask = attention_mask.bool()
     return None if bool(mask.all()) else mask
+
+
+def _packed(positions: Tensor | None, ends: Tensor | None, rows: int) -> Packed | None:
+    """Lengths of the sequences in each row; None where each row is one.
+
+    Args:
+        positions: [B or 1, T], or None.
+        ends: where the sequences of a single row begin, and its length; or None.
+        rows: B.
+    """
+    if ends is not None and rows == 1:
+        return (tuple(ends.diff().tolist()),)
+    if positions is None:
+        return None
+    begins = positions.diff(dim=1) != 1
+    if not bool(begins.any()):
+        return None
+    tokens = positions.shape[1]
+    made = []
+    for row in begins.expand(rows, -1):
+        edges = [0, *(torch.where(row)[0] + 1).tolist(), tokens]
+        made.append(tuple(end - start for start, end in itertools.pairwise(edges)))
+    return tuple(made)
 
 
 def _positions(padding: Tensor | None, first: int, tokens: int, device: torch.device) -> Tensor:
