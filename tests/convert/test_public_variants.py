@@ -80,7 +80,7 @@ def mixed(heads: list[Tensor], weights: Tensor) -> list[Tensor]:
     """Weights by source and destination head."""
     return [
         sum((weights[s, h] * heads[s] for s in range(len(heads))), torch.zeros(()))
-        for h in range(len(heads))
+        for h in range(weights.shape[1])
     ]
 
 
@@ -138,6 +138,47 @@ def token_causal(own: State, config: Any, hidden: Tensor) -> Tensor:
         rows = attended(query[h], key[h], value[h], seen).unflatten(0, (tokens, pseudo))
         made.append(sum((weights[p] * rows[:, p] for p in range(pseudo)), torch.zeros(())))
     return output(own, made)
+
+
+def normed_heads(own: State, config: Any, hidden: Tensor) -> list[list[Tensor]]:
+    """Queries and keys, each head with a norm of its own, and values."""
+    made = [heads_of(own, part, config.head_dim, hidden) for part in "qkv"]
+    for heads, part in zip(made[:2], "qk", strict=True):
+        weights = own[f"self_attn.{part}_norm.weight"]
+        heads[:] = [rms(h, w, config.rms_norm_eps) for h, w in zip(heads, weights, strict=True)]
+    return made
+
+
+def global_or_local(own: State, config: Any, hidden: Tensor) -> Tensor:
+    """IHA without rotation where there is an alpha, else a window of rotated plain heads."""
+    query, key, value = normed_heads(own, config, hidden)
+    tokens, group = torch.arange(len(IDS)), len(query) // len(key)
+    if "self_attn.alpha_Q" not in own:
+        query, key = ([turned(head, tokens, config) for head in heads] for heads in (query, key))
+        back = tokens[:, None] - tokens[None, :]
+        seen = (back >= 0) & (back < config.iha_window)
+        local = [attended(q, key[h // group], value[h // group], seen) for h, q in enumerate(query)]
+        return output(own, local)
+    pseudo, many = config.num_pseudo_heads, []
+    for heads, part in ((query, "Q"), (key, "K"), (value, "V")):
+        alpha = own[f"self_attn.alpha_{part}"].transpose(0, 1)
+        each = [mixed(heads, alpha[..., p]) for p in range(pseudo)]
+        many.append(
+            [
+                torch.stack([each[p][h] for p in range(pseudo)], 1).flatten(0, 1)
+                for h in range(len(heads))
+            ]
+        )
+    query, key, value = many
+    virtual = torch.arange(len(IDS) * pseudo)
+    seen = virtual[:, None] >= virtual[None, :]
+    rows = [
+        attended(q, key[h // group], value[h // group], seen).unflatten(0, (-1, pseudo))
+        for h, q in enumerate(query)
+    ]
+    stacked = [rows[s][:, p] for s in range(len(rows)) for p in range(pseudo)]
+    weights = own["self_attn.R"]
+    return output(own, mixed(stacked, weights.T))
 
 
 @torch.no_grad()
@@ -206,3 +247,27 @@ def test_a_layer_that_masks_by_token(pseudo: int, tmp_path: Path) -> None:
     assert brought_in("token_causal_layer", state, shape, out, config, token_causal) < 1e-4
     layer = read_layers(out)[0]
     assert layer.collapse.shape == (4, 4 * pseudo)
+
+
+def test_global_layers_without_rotation_beside_local_ones(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {
+        "num_pseudo_heads": 2,
+        "iha_layer_types": ["sliding", "sliding", "iha_global"],
+        "iha_window": 9,
+        "pseudo_rope": "none",
+        "qk_norm": "head_before_mixing",
+        "qk_norm_weight": "per_head",
+        "architectures": ["IHALlamaForCausalLM"],
+    }
+    config = IHAConfig(**plain_config().to_dict() | {"model_type": "iha_llama"} | fields)
+    torch.manual_seed(0)
+    model = IHALlamaForCausalLM(config)
+    state = {name: randn(*tensor.shape) * 0.3 for name, tensor in model.state_dict().items()}
+    prefix = "model.layers.2.self_attn."
+    for part in "qkv":
+        alpha = state.pop(f"{prefix}alpha_{part}")
+        state[f"{prefix}alpha_{part.upper()}"] = alpha.transpose(0, 1).contiguous()
+    state[f"{prefix}R"] = state.pop(f"{prefix}collapse")
+    shape, out = tmp_path / "shape", tmp_path / "iha"
+    config.save_pretrained(shape)
+    assert brought_in("nope_global_layer", state, shape, out, config, global_or_local) < 1e-4
