@@ -27,7 +27,7 @@ def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | No
     if getattr(config, "quantization_config", None):
         return None
     # What the format describes has the same names in it; a base's own class may stack experts.
-    own = plain_as_iha(config)
+    own = config if isinstance(config, IHAConfig) else plain_as_iha(config)
     if own is None and (config.model_type not in kinds or hasattr(config, "num_experts")):
         return None
     with torch.device("meta"):
