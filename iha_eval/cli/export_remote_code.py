@@ -24,7 +24,12 @@ def main(arguments: Sequence[str]) -> int:
     # Slow to import, and not needed for the help.
     from iha_eval.cli._remote_code import export
 
-    command = ["iha-eval", "export-remote-code", *arguments]
+    # For a card that others read: names of files, not where they lie here.
+    command = ["iha-eval", "export-remote-code", options.checkpoint.resolve().name]
+    if options.report:
+        command += ["--report", options.report.name]
+    if options.data:
+        command += ["--data", options.data]
     for line in export(options.checkpoint, options.report, options.data, command):
         print(line)
     return 0

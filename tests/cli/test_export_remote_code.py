@@ -139,7 +139,8 @@ def test_the_card_has_data_results_and_the_command(folder: Path, tmp_path: Path)
     assert "| GSM8K | exact_match | 1319 | 0.432 | 0.400 to 0.460 |" in card
     assert "Fairy tales." in card
     assert "- gsm8k_maj: openai/gsm8k, sha256 5b73" in card
-    assert f"iha-eval export-remote-code {folder}" in card
+    assert "iha-eval export-remote-code made --report report.json --data 'Fairy tales.'" in card
+    assert str(tmp_path) not in card
     assert "lm_eval --tasks gsm8k_maj" in card
     [entry] = yaml.safe_load((folder / ".eval_results" / "iha-eval.yaml").read_text())
     assert entry["dataset"] == {"id": "openai/gsm8k", "task_id": "gsm8k"}
