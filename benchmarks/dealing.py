@@ -4,12 +4,13 @@ Prints, for 4,500 documents of 128k tokens and for 1,319 questions with 16 sampl
 of their time that engines are idle before the last answer is there, the processor time of the
 driver's dealing for each second of the run, and its memory.
 
-The cost model is that of one engine with continuous batching: a step takes up to 8,192 tokens of
-prompts, or one token of each running answer; prompts are computed at a rate, and a step has a least
-time. Lengths of answers are drawn (geometric, cut by the budget), the same for every number of
-engines. The clock is simulated; Ray, processes and the network are not in it.
+The cost model is that of one engine with continuous batching: prompts are read at a rate, then each
+step draws a token of every running answer, in a least time and a little more for each. Lengths of
+answers are drawn (even for documents, exponential for questions, cut by the budget). Engines report
+as `cluster.py` has them report. The clock is simulated; Ray, processes and the network are not in
+it, nor are the prompts' token ids in the memory.
 
-    python benchmarks/dealing.py [--engines 64] [--out FILE.json]
+    python benchmarks/dealing.py [--engines 64] [--seed 0] [--out FILE.json]
 """
 
 import argparse
@@ -26,7 +27,8 @@ from typing import Any
 
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.requests import GenerateRequest
-from iha_eval.models.vllm.dealing import Dealer, DealtPrompt, EnginePrompt
+from iha_eval.models.vllm.cluster import REPORT_ANSWERS
+from iha_eval.models.vllm.dealing import Dealer, EnginePrompt
 from iha_eval.models.vllm.engine import AHEAD
 from iha_eval.models.vllm.sample_groups import grouped, split_over_engines
 
@@ -53,7 +55,7 @@ class SimulatedEngine:
         self.clock = self.busy = 0.0
         self.finished: list[int] = []
         # Prompts of which answers wait for room, with the lengths of those answers.
-        self._waiting: deque[tuple[DealtPrompt, list[int]]] = deque()
+        self._waiting: deque[tuple[int, list[int]]] = deque()
         # At which step each running answer ends, and its prompt.
         self._running: list[tuple[int, int]] = []
         self._left: dict[int, tuple[EnginePrompt, int]] = {}
@@ -64,10 +66,15 @@ class SimulatedEngine:
         """Whether anything waits or runs."""
         return bool(self._left)
 
-    def put(self, dealt: DealtPrompt, lengths: list[int]) -> None:
+    @property
+    def unfinished(self) -> int:
+        """Answers that run or wait."""
+        return sum(left for _, left in self._left.values())
+
+    def put(self, place: int, prompt: EnginePrompt, lengths: list[int]) -> None:
         """Take a prompt whose answers will have these lengths, in tokens."""
-        self._waiting.append((dealt, list(lengths)))
-        self._left[dealt.place] = dealt.prompt, len(lengths)
+        self._waiting.append((place, list(lengths)))
+        self._left[place] = prompt, len(lengths)
 
     def advance(self) -> None:
         """Work until an answer ends; each step draws a token of each that runs."""
@@ -91,14 +98,14 @@ class SimulatedEngine:
         """Begin the answers for which there is room; gives the tokens of prompts to read."""
         prefill = 0
         while self._waiting and len(self._running) < MOST:
-            dealt, lengths = self._waiting[0]
-            prompt = dealt.prompt
+            place, lengths = self._waiting[0]
+            prompt = self._left[place][0]
             if len(lengths) == prompt.answers:
                 if self._running and self._tokens + prompt.weight > CACHE_TOKENS:
                     break
                 prefill += len(prompt.ids)
                 self._tokens += prompt.weight
-            heapq.heappush(self._running, (self._steps + lengths.pop(), dealt.place))
+            heapq.heappush(self._running, (self._steps + lengths.pop(), place))
             if not lengths:
                 self._waiting.popleft()
         return prefill
@@ -124,12 +131,14 @@ def simulate(
     events: list[tuple[float, int]] = []
     active: set[int] = set()
     ended: int | None = None
+    told = [0] * engines
     while not dealer.done:
         handed = dealer.deal()
         begin = time.process_time()
-        for number, dealt in handed.items():
-            for item in dealt:
-                simulated[number].put(item, lengths[item.place])
+        for number, share in handed.items():
+            for place, prompt in share:
+                simulated[number].put(place, prompt, lengths[place])
+                told[number] += prompt.answers
         for number in {*handed} | ({ended} if ended is not None else set()):
             engine = simulated[number]
             if number not in active and engine.has_work:
@@ -140,8 +149,11 @@ def simulate(
         in_engines += time.process_time() - begin
         now, ended = heapq.heappop(events)
         active.discard(ended)
-        for place in simulated[ended].finished:
-            dealer.finish(ended, place)
+        engine = simulated[ended]
+        if engine.finished or told[ended] - engine.unfinished >= REPORT_ANSWERS:
+            for place in engine.finished:
+                dealer.loads[ended].finish(place)
+            dealer.loads[ended].answers = told[ended] = engine.unfinished
     seconds = time.process_time() - began - in_engines
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -158,21 +170,25 @@ def simulate(
     }
 
 
-def documents(count: int, tokens: int, budget: int) -> tuple[list[EnginePrompt], list[list[int]]]:
+def documents(
+    count: int, tokens: int, budget: int, seed: int
+) -> tuple[list[EnginePrompt], list[list[int]]]:
     """RULER-like documents: long prompts of about one length, short answers.
 
     Ranges stand for token ids: equal to nothing but themselves, and without memory of their own.
     """
-    draw = random.Random(0)
+    draw = random.Random(seed)
     sampling = Sampling(max_tokens=budget)
     sizes = sorted((tokens - draw.randrange(tokens // 50) for _ in range(count)), reverse=True)
     prompts = [EnginePrompt(range(n, n + size), sampling) for n, size in enumerate(sizes)]
     return prompts, [[1 + draw.randrange(budget)] for _ in range(count)]
 
 
-def questions(count: int, samples: int, engines: int) -> tuple[list[EnginePrompt], list[list[int]]]:
+def questions(
+    count: int, samples: int, engines: int, seed: int
+) -> tuple[list[EnginePrompt], list[list[int]]]:
     """GSM8K-like questions: short prompts, many answers of very unequal lengths."""
-    draw = random.Random(0)
+    draw = random.Random(seed)
     sizes = sorted((60 + draw.randrange(120) for _ in range(count)), reverse=True)
     requests = [
         GenerateRequest(
@@ -201,11 +217,12 @@ def main() -> None:
     """Simulate both, print and perhaps write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engines", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0, help="of lengths of documents and answers")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows = {
-        "4,500 documents of 128k": documents(4500, 128 * 1024, 128),
-        "1,319 questions, 16 samples": questions(1319, 16, options.engines),
+        "4,500 documents of 128k": documents(4500, 128 * 1024, 128, options.seed),
+        "1,319 questions, 16 samples": questions(1319, 16, options.engines, options.seed),
     }
     figures = {
         name: simulate(prompts, lengths, options.engines)

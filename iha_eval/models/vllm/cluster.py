@@ -10,16 +10,16 @@ over a network.
 import contextlib
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count as counting
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 from iha_eval.errors import UserError
 from iha_eval.models.run_stats import KVCache
-from iha_eval.models.vllm.dealing import Dealer, DealtPrompt, EnginePrompt
+from iha_eval.models.vllm.dealing import Dealer, EnginePrompt, Share
 from iha_eval.models.vllm.devices import (
     BIND,
     THREADS,
@@ -32,15 +32,12 @@ from iha_eval.models.vllm.devices import (
 from iha_eval.util.log import logger
 from iha_eval.util.process import end_with_me
 
-# An actor says where it is before it imports torch and vLLM, which may take minutes over a network.
-if TYPE_CHECKING:
-    from iha_eval.models.vllm.engine import Output
-
 MISSING = (
     "data_parallel_size above 1 runs on Ray, which is not installed: pip install "
     "'iha-eval[cluster]', or leave data_parallel_size out."
 )
 ADDRESS = "RAY_ADDRESS"
+RESOURCES = ("GPU", "CPU")
 # Times that Ray may try to start here: its own processes are slow where all cores are busy.
 STARTS = 3
 # Engines that may fail to start one after the other.
@@ -48,13 +45,14 @@ FAILED_STARTS = 3
 # Seconds that the cluster has to find a place for the first engine, and an engine to start.
 PLACE_SECONDS = 120.0
 START_SECONDS = 3600.0
-# An engine is silent while it works on one step: seconds that any step may take, seconds a token of
-# a step before its own speed is known, and how many times its slowest step so far a step may take.
+# An engine is silent while it works on one step. Seconds that any step may take, and how many times
+# its slowest step so far; before that is known, seconds for each token of a step.
 STEP_SECONDS = 60.0
-STEP_SECONDS_A_TOKEN = 0.05
 SLOWEST_STEPS = 20
-# Seconds after which an engine reports even if nothing is finished.
+TOKEN_SECONDS = 0.05
+# Seconds, and answers that ended, after which an engine reports even if no prompt is finished.
 REPORT_SECONDS = 1.0
+REPORT_ANSWERS = 16
 # Reports asked for ahead, so that no engine waits for this process between two of them.
 REPORTS_AHEAD = 2
 # Seconds between two looks at what the cluster has.
@@ -62,12 +60,7 @@ LOOK_SECONDS = 5.0
 # Seconds that engines have to end by themselves.
 CLOSE_SECONDS = 20.0
 
-
-def start_engine(plan: EnginePlan) -> Any:
-    """Start vLLM in this process; see `engine.start_engine`."""
-    from iha_eval.models.vllm.engine import start_engine
-
-    return start_engine(plan)
+Take = Callable[[int, Any, EnginePrompt], None]
 
 
 class ClusterError(UserError):
@@ -75,73 +68,11 @@ class ClusterError(UserError):
 
 
 @dataclass(frozen=True)
-class FinishedAnswer:
-    """One answer; see vLLM's `CompletionOutput`."""
-
-    token_ids: Sequence[int]
-    finish_reason: str | None
-
-
-@dataclass(frozen=True)
-class RequestTimes:
-    """When a prompt got on, in seconds of its machine's clock; see vLLM's `RequestStateStats`."""
-
-    scheduled_ts: float
-    first_token_ts: float
-    last_token_ts: float
-
-
-@dataclass
-class FinishedPrompt:
-    """What is read of a finished request, in plain types where it can be; an `engine.Output`.
-
-    Attributes:
-        request_id: its number in its own engine.
-        prompt_token_ids: empty on the way; the driver has them.
-        prompt_logprobs: as vLLM gave them.
-        outputs: the answers.
-        metrics: its times, where vLLM tells.
-        finished: always.
-    """
-
-    request_id: str
-    prompt_token_ids: Sequence[int]
-    prompt_logprobs: Any
-    outputs: Sequence[FinishedAnswer]
-    metrics: RequestTimes | None
-    finished: bool = True
-
-
-def plain(output: "Output") -> FinishedPrompt:
-    """An engine's output, without what nobody reads."""
-    stats = output.metrics
-    return FinishedPrompt(
-        request_id=output.request_id,
-        prompt_token_ids=(),
-        prompt_logprobs=output.prompt_logprobs,
-        outputs=[
-            FinishedAnswer(list(answer.token_ids), answer.finish_reason)
-            for answer in output.outputs
-        ],
-        metrics=None
-        if stats is None
-        else RequestTimes(stats.scheduled_ts, stats.first_token_ts, stats.last_token_ts),
-    )
-
-
-@dataclass(frozen=True)
 class StartedEngine:
-    """What an engine tells of itself once it runs.
+    """What an engine tells of itself once it runs; see `engine.Engine` for each.
 
     Attributes:
-        most: answers that it is asked for at once.
-        max_model_len: longest sequence it takes, in tokens.
-        arguments: of `vllm.LLM`.
-        facts: what it runs on and with.
-        kv_cache: of the engine.
         identity: what must be equal over all engines, such as versions and fingerprint.
-        pid: its process.
-        step_tokens: most tokens that it works on in one step.
     """
 
     most: int
@@ -150,21 +81,21 @@ class StartedEngine:
     facts: Mapping[str, Any]
     kv_cache: KVCache
     identity: Mapping[str, Any]
-    pid: int
-    step_tokens: int
 
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What an engine finished since its last report.
+    """What an engine did since its last report.
 
     Attributes:
         finished: place and output of each finished prompt.
+        unfinished: answers that are asked of it still.
         slowest: seconds that its slowest step took.
         non_finite: at how many places logits were not finite.
     """
 
-    finished: Sequence[tuple[int, FinishedPrompt]]
+    finished: Sequence[tuple[int, Any]]
+    unfinished: int
     slowest: float
     non_finite: int
 
@@ -181,11 +112,16 @@ class EngineActor:
         self._engine: Any = None
 
     def node(self) -> str:
-        """Where it runs, as soon as it has a place."""
-        return _here()
+        """Where it runs, before vLLM is imported, which may take minutes over a network."""
+        address: str = _ray().util.get_node_ip_address()
+        return address
 
-    def start(self, plan: EnginePlan, make: Callable[[EnginePlan], Any]) -> StartedEngine:
-        """Start the engine."""
+    def start(self, plan: EnginePlan, make: Callable[[EnginePlan], Any] | None) -> StartedEngine:
+        """Start the engine: vLLM, or what `make` makes."""
+        if make is None:
+            from iha_eval.models.vllm.engine import start_engine
+
+            make = start_engine
         self._engine = engine = make(plan)
         return StartedEngine(
             engine.most,
@@ -194,25 +130,25 @@ class EngineActor:
             engine.facts(),
             engine.kv_cache(),
             engine.identity(),
-            os.getpid(),
-            int(engine.facts().get("max_num_batched_tokens") or 0),
         )
 
-    def work(self, prompts: Sequence[tuple[int, EnginePrompt]]) -> EngineReport:
-        """Take prompts, and work until something is finished or a second has passed."""
+    def work(self, prompts: Share) -> EngineReport:
+        """Take prompts, and work until there is something to report."""
+        engine, before, slowest = self._engine, self._engine.non_finite, 0.0
         for place, prompt in prompts:
-            self._flying[self._engine.put(prompt)] = place
-        end = time.monotonic() + REPORT_SECONDS
-        slowest, before = 0.0, self._engine.non_finite
-        while self._flying:
-            start = time.monotonic()
-            outputs = self._engine.step()
+            self._flying[engine.put(prompt)] = place
+        enough = engine.unfinished - REPORT_ANSWERS
+        begin = now = time.monotonic()
+        outputs: list[Any] = []
+        while self._flying and not outputs and now - begin < REPORT_SECONDS:
+            start = now
+            outputs = engine.step()
             now = time.monotonic()
             slowest = max(slowest, now - start)
-            if outputs or now >= end:
-                finished = [(self._flying.pop(number), plain(output)) for number, output in outputs]
-                return EngineReport(finished, slowest, self._engine.non_finite - before)
-        return EngineReport((), slowest, self._engine.non_finite - before)
+            if engine.unfinished <= enough:
+                break
+        finished = [(self._flying.pop(number), plain(output)) for number, output in outputs]
+        return EngineReport(finished, engine.unfinished, slowest, engine.non_finite - before)
 
     def drop(self) -> None:
         """Forget all prompts that are not finished."""
@@ -220,13 +156,32 @@ class EngineActor:
         self._flying.clear()
 
     def prefix_hits(self) -> int:
-        """EnginePrompt tokens that the prefix cache has spared."""
+        """Prompt tokens that the prefix cache has spared."""
         return int(self._engine.prefix_hits())
 
     def close(self) -> None:
         """Stop the engine."""
-        if self._engine is not None:
-            self._engine.close()
+        self._engine.close()
+
+
+def plain(output: Any) -> SimpleNamespace:
+    """An `engine.Output` without vLLM's classes, which the driver need not import.
+
+    Token ids of the prompt are empty: the driver has them.
+    """
+    stats = output.metrics
+    times = ("scheduled_ts", "first_token_ts", "last_token_ts")
+    return SimpleNamespace(
+        request_id=output.request_id,
+        finished=True,
+        prompt_token_ids=(),
+        prompt_logprobs=output.prompt_logprobs,
+        outputs=[
+            SimpleNamespace(token_ids=list(made.token_ids), finish_reason=made.finish_reason)
+            for made in output.outputs
+        ],
+        metrics=stats and SimpleNamespace(**{name: getattr(stats, name) for name in times}),
+    )
 
 
 @dataclass
@@ -235,15 +190,14 @@ class _HiredEngine:
 
     Attributes:
         name: for messages.
-        place: which part of the machine it has.
+        place: which part of the cluster it has.
         actor: Ray's handle.
         group: what Ray keeps for its ranks over nodes; None where it is on one.
-        placed: result of its `node`.
-        starting: result of its `start`.
-        hired: when it was asked for.
+        pending: results that are not there yet, in order: of `node`, `start`, then `work`, each
+            with the number of answers that went with it.
+        heard: when it was last heard of, or was handed work after a pause.
+        node: where it is; None before it has a place.
         started: what it told; None before it runs.
-        reports: results of its `work` that are not there yet, in order.
-        heard: when it last reported, or was handed work after a pause.
         slowest: seconds of its slowest step so far.
         prefix_hits: at the last count.
     """
@@ -252,13 +206,10 @@ class _HiredEngine:
     place: int
     actor: Any
     group: Any
-    placed: Any
-    starting: Any
-    hired: float
+    pending: list[tuple[Any, int]]
+    heard: float
     node: str | None = None
     started: StartedEngine | None = None
-    reports: list[Any] = field(default_factory=list)
-    heard: float = 0.0
     slowest: float = 0.0
     prefix_hits: int = 0
 
@@ -267,10 +218,11 @@ class _HiredEngine:
 
     @property
     def patience(self) -> float:
-        """Seconds that it may stay silent while it has work."""
-        tokens = 0 if self.started is None else self.started.step_tokens
-        known = self.slowest or tokens * STEP_SECONDS_A_TOKEN / SLOWEST_STEPS
-        return STEP_SECONDS + SLOWEST_STEPS * known
+        """Seconds that it may be silent while something is expected of it."""
+        if self.started is None:
+            return PLACE_SECONDS if self.node is None else START_SECONDS
+        tokens = self.started.facts.get("max_num_batched_tokens") or 0
+        return STEP_SECONDS + (SLOWEST_STEPS * self.slowest or tokens * TOKEN_SECONDS)
 
 
 class ClusterRoom:
@@ -283,7 +235,6 @@ class ClusterRoom:
     Attributes:
         parts: what each engine gets.
         fits_a_node: whether a node has a GPU for each rank of an engine.
-        need: what an engine needs, in words.
 
     Raises:
         UserError: this machine has too few GPUs.
@@ -293,17 +244,15 @@ class ClusterRoom:
         """Looks at once."""
         self._engines, self._ranks = engines, ranks
         self._joined = bool(os.environ.get(ADDRESS))
-        self._on_gpus = _total("GPU") > 0
+        self._on_gpus = max(_sizes("GPU"), default=0) > 0
+        self.fits_a_node = not self._on_gpus or max(_sizes("GPU")) >= ranks
         self.parts: list[Slice] = []
         self.look()
-        sizes = [int(node["Resources"].get("GPU", 0)) for node in _nodes()]
-        self.fits_a_node = not self._on_gpus or max(sizes) >= ranks
-        self.need = f"{ranks} GPUs" if self._on_gpus else f"{self._cores} CPUs"
 
     def look(self) -> None:
         """See what there is now; a cluster grows and shrinks."""
         if self._joined:
-            self.parts = [self._part()] * self._count()
+            self.parts = [self._part()] * (self._engines or self._fitting())
         elif not self.parts and self._on_gpus:
             visible = visible_gpus()
             engines = self._engines or max(1, len(visible) // self._ranks)
@@ -314,44 +263,26 @@ class ClusterRoom:
             cores = sorted(os.sched_getaffinity(0))
             self.parts = core_slices(self._engines or 1, self._ranks, cores, os.environ)
 
+    def __str__(self) -> str:
+        """What an engine needs."""
+        return f"{self._ranks} GPUs" if self._on_gpus else "a CPU"
+
     def options(self) -> dict[str, Any]:
         """What Ray is asked for one engine."""
         if not self.fits_a_node:
             return self._over_nodes()
-        strategy = {"scheduling_strategy": "SPREAD"} if self._joined else {}
+        options: dict[str, Any] = {"num_cpus": 1}
         if self._on_gpus:
             # On this machine alone nothing else runs that would have to be kept off.
-            return {"num_gpus": self._ranks, "num_cpus": int(self._joined), **strategy}
-        return {"num_cpus": self._cores, **strategy}
-
-    @property
-    def _cores(self) -> int:
-        """CPUs of one engine where there are no GPUs."""
-        if not self._joined:
-            return 1
-        sizes = [int(size) for node in _nodes() if (size := node["Resources"].get("CPU", 0)) >= 1]
-        if self._engines is None:
-            return min(sizes, default=1)
-        # As many each as leave room for all of them.
-        return next(
-            (
-                cores
-                for cores in range(max(sizes, default=1), 0, -1)
-                if sum(size // cores for size in sizes) >= self._engines
-            ),
-            1,
-        )
-
-    def _count(self) -> int:
-        return self._fitting() if self._engines is None else self._engines
+            options = {"num_cpus": int(self._joined), "num_gpus": self._ranks}
+        return options | ({"scheduling_strategy": "SPREAD"} if self._joined else {})
 
     def _fitting(self) -> int:
-        """Engines for which there is room; at least one is waited for."""
+        """Engines for which there is room, one a node without GPUs; one at least is waited for."""
         if not self._on_gpus:
-            return max(1, sum(1 for node in _nodes() if node["Resources"].get("CPU", 0)))
-        sizes = [int(node["Resources"].get("GPU", 0)) for node in _nodes()]
-        whole = sum(size // self._ranks for size in sizes)
-        return max(1, whole or sum(sizes) // self._ranks)
+            return max(1, len(_sizes("CPU")))
+        whole = sum(size // self._ranks for size in _sizes("GPU"))
+        return max(1, whole or sum(_sizes("GPU")) // self._ranks)
 
     def _part(self) -> Slice:
         """What of the driver's environment an engine on another node needs too."""
@@ -359,7 +290,9 @@ class ClusterRoom:
         if not self._on_gpus:
             # Two engines of a node would bind to the same cores.
             environment.setdefault(BIND, "nobind")
-            environment[THREADS] = os.environ.get(THREADS, str(max(1, self._cores // self._ranks)))
+            processes = (self._engines or self._fitting()) * self._ranks
+            threads = max(1, sum(_sizes("CPU")) // processes)
+            environment[THREADS] = os.environ.get(THREADS, str(threads))
         return Slice(environment)
 
     def _over_nodes(self) -> dict[str, Any]:
@@ -381,7 +314,7 @@ class EngineCluster:
         plan: what each engine is started with.
         engines: how many; None is as many as the cluster has room for, now and later.
         ranks: processes of each, on a GPU each where there are GPUs.
-        make: starts an engine in the actor's process.
+        make: starts an engine in the actor's process, if that is not to be vLLM.
 
     Attributes:
         arguments: of the first engine.
@@ -399,36 +332,32 @@ class EngineCluster:
         engines: int | None,
         ranks: int = 1,
         *,
-        make: Callable[[EnginePlan], Any] = start_engine,
+        make: Callable[[EnginePlan], Any] | None = None,
     ) -> None:
         """Hires all engines, and waits for the first."""
-        self._plan, self._engines, self._ranks, self._make = plan, engines, ranks, make
-        self._workers: dict[str, _HiredEngine] = {}
+        self._plan, self._make = plan, make
+        self._engines: dict[str, _HiredEngine] = {}
         self._numbers = counting(1)
-        self._failed = 0
+        self._failed = self._lost_hits = self.non_finite = 0
         self._closed = False
-        self._looked = self._checked = 0.0
-        self._dealer: Dealer[str] | None = None
-        self._lost_hits = self.non_finite = 0
-        # Of the first engine that ran.
-        self._identity: tuple[str, Mapping[str, Any]] | None = None
+        self._looked = 0.0
+        # Set by the first engine that runs.
+        self._first: tuple[str, StartedEngine]
+        self._dealer: Dealer[str] = Dealer([], lambda: 1)
         start = time.perf_counter()
-        ray = _ray()
-        if not ray.is_initialized():
+        self._ray = _ray()
+        if not self._ray.is_initialized():
             _init(engines)
         self._room = ClusterRoom(engines, ranks)
         try:
-            while not self._ready():
+            while not self._running():
                 self._tend(lambda *_: None)
         except BaseException:
             self.close()
             raise
         self.start_seconds = time.perf_counter() - start
-        first = self._ready()[0].started
-        assert first is not None
-        self.arguments = dict(first.arguments)
-        self.max_model_len = first.max_model_len
-        self._facts = first.facts
+        self.arguments = dict(self._first[1].arguments)
+        self.max_model_len = self._first[1].max_model_len
 
     def run(
         self,
@@ -444,33 +373,35 @@ class EngineCluster:
         """
         if self._closed:
             raise ClusterError("The engines are closed.")
-        dealer: Dealer[str] = Dealer(prompts, lambda: max(1, self.wanted))
-        self._dealer = dealer
-        for worker in self._ready():
+        self._dealer = Dealer(prompts, lambda: max(1, self.wanted))
+        for engine in self._running():
             # What is left to come of the last run came long ago.
-            worker.heard = time.monotonic()
-            self._join(worker)
+            engine.heard = time.monotonic()
+            self._join(engine)
 
-        def take(place: int, output: FinishedPrompt, prompt: EnginePrompt) -> None:
+        def take(place: int, output: Any, prompt: EnginePrompt) -> None:
             output.prompt_token_ids = prompt.ids
             finished(place, output)
 
         try:
-            while not dealer.done:
-                for name, dealt in dealer.deal().items():
-                    self._send(self._workers[name], dealt)
+            while not self._dealer.done:
+                for name, share in self._dealer.deal().items():
+                    self._send(self._engines[name], share)
                 self._tend(take)
                 beat()
-        except BaseException:
-            self._forget()
-            raise
         finally:
-            self._dealer = None
+            if not self._dealer.done:
+                # What is left of a run must not turn up in the next one.
+                for engine in self._running():
+                    engine.actor.drop.remote()
+            for engine in self._running():
+                engine.pending.clear()
+            self._dealer = Dealer([], lambda: 1)
 
     @property
     def alive(self) -> int:
         """Engines that run now."""
-        return len(self._ready())
+        return len(self._running())
 
     @property
     def wanted(self) -> int:
@@ -479,212 +410,189 @@ class EngineCluster:
 
     def kv_cache(self) -> KVCache:
         """Size of the KV caches together."""
-        caches = [worker.started.kv_cache for worker in self._ready() if worker.started]
+        caches = [engine.started.kv_cache for engine in self._running() if engine.started]
         sizes = [cache.bytes for cache in caches if cache.bytes is not None]
         return KVCache(sum(cache.tokens or 0 for cache in caches), sum(sizes) if sizes else None)
 
     def prefix_hits(self) -> int:
-        """EnginePrompt tokens that the prefix caches have spared since the start."""
-        for worker in self._ready():
-            with contextlib.suppress(_ray().exceptions.RayError):
-                worker.prefix_hits = _ray().get(
-                    worker.actor.prefix_hits.remote(), timeout=worker.patience
-                )
-        return self._lost_hits + sum(worker.prefix_hits for worker in self._workers.values())
+        """Prompt tokens that the prefix caches have spared since the start."""
+        counts = {engine.actor.prefix_hits.remote(): engine for engine in self._running()}
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            for count, engine in counts.items():
+                engine.prefix_hits = self._ray.get(count, timeout=engine.patience)
+        return self._lost_hits + sum(engine.prefix_hits for engine in self._engines.values())
 
     def facts(self) -> dict[str, Any]:
         """What the engines run on and with, by the first; all are alike."""
         return {
-            **self._facts,
+            **self._first[1].facts,
             "data_parallel_size": self.wanted,
             "engine_start_seconds": self.start_seconds,
         }
 
     def close(self) -> None:
         """Stop the engines; Ray stays for the next ones. May be called twice."""
-        ray = _ray()
         self._closed = True
-        workers, self._workers = list(self._workers.values()), {}
-        closing = [worker.actor.close.remote() for worker in workers if worker.started]
+        engines, self._engines = list(self._engines.values()), {}
+        closing = [engine.actor.close.remote() for engine in engines if engine.started]
         if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
-        for worker in workers:
-            _end(worker)
+            self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
+        for engine in engines:
+            self._end(engine)
 
-    def _ready(self) -> list[_HiredEngine]:
-        return [worker for worker in self._workers.values() if worker.started is not None]
+    def _running(self) -> list[_HiredEngine]:
+        return [engine for engine in self._engines.values() if engine.started is not None]
 
-    def _join(self, worker: _HiredEngine) -> None:
+    def _join(self, engine: _HiredEngine) -> None:
         """Let the dealer deal to an engine that runs."""
-        if self._dealer is not None and worker.started is not None:
-            self._dealer.join(worker.name, worker.started.most, worker.started.kv_cache.tokens)
+        assert engine.started is not None
+        self._dealer.join(engine.name, engine.started.most, engine.started.kv_cache.tokens)
 
-    def _send(self, worker: _HiredEngine, dealt: Sequence[DealtPrompt] = ()) -> None:
+    def _send(self, engine: _HiredEngine, share: Share) -> None:
         """Hand prompts over, and ask for the next report."""
-        if not worker.reports:
-            worker.heard = time.monotonic()
-        prompts = [(item.place, item.prompt) for item in dealt]
-        worker.reports.append(worker.actor.work.remote(prompts))
+        if not engine.pending:
+            engine.heard = time.monotonic()
+        answers = sum(prompt.answers for _, prompt in share)
+        engine.pending.append((engine.actor.work.remote(share), answers))
 
-    def _forget(self) -> None:
-        """Empty the engines: what is left of a run must not turn up in the next one."""
-        for worker in self._ready():
-            worker.reports.clear()
-            worker.actor.drop.remote()
-
-    def _tend(self, take: Callable[[int, FinishedPrompt, EnginePrompt], None]) -> None:
+    def _tend(self, take: Take) -> None:
         """One round: hire who is missing, ask for reports, take what is there, find who hangs."""
         self._hire()
-        if self._dealer is not None:
-            for name, load in self._dealer.loads.items():
-                worker = self._workers[name]
-                while load.flying and len(worker.reports) < REPORTS_AHEAD:
-                    self._send(worker)
-        for worker, result in self._arrived():
+        for name, load in self._dealer.loads.items():
+            while load.flying and len(self._engines[name].pending) < REPORTS_AHEAD:
+                self._send(self._engines[name], [])
+        for engine, result in self._arrived():
             try:
-                self._take(worker, _ray().get(result), take)
-            except _ray().exceptions.RayTaskError as error:
+                self._take(engine, self._ray.get(result), take)
+            except self._ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, UserError):
                     raise error.cause from error
-                self._lose(worker, f"failed ({_line(error.cause)})")
-            except _ray().exceptions.RayError as error:
-                self._lose(worker, f"died ({_line(error)})")
-        self._end_the_stuck()
+                self._lose(engine, f"failed ({_line(error.cause)})")
+            except self._ray.exceptions.RayError as error:
+                self._lose(engine, f"died ({_line(error)})")
+        for engine in list(self._engines.values()):
+            self._check(engine)
 
     def _arrived(self) -> list[tuple[_HiredEngine, Any]]:
         """Results that are there, waiting for the first for a moment; the first of each engine."""
-        results = {}
-        for worker in self._workers.values():
-            if worker.started is None:
-                results[worker.placed if worker.node is None else worker.starting] = worker
-            elif worker.reports:
-                results[worker.reports[0]] = worker
-        if not results:
+        waiting = {e.pending[0][0]: e for e in self._engines.values() if e.pending}
+        if not waiting:
             time.sleep(REPORT_SECONDS / 10)
             return []
-        ready, _ = _ray().wait(list(results), num_returns=1, timeout=REPORT_SECONDS / 2)
-        if len(results) > 1:
-            ready, _ = _ray().wait(list(results), num_returns=len(results), timeout=0)
-        return [(results[result], result) for result in ready]
+        self._ray.wait(list(waiting), num_returns=1, timeout=REPORT_SECONDS / 2)
+        ready, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+        return [(waiting[result], result) for result in ready]
 
-    def _take(
-        self,
-        worker: _HiredEngine,
-        said: Any,
-        take: Callable[[int, FinishedPrompt, EnginePrompt], None],
-    ) -> None:
+    def _take(self, engine: _HiredEngine, result: Any, take: Take) -> None:
         """What an engine says: where it is, that it runs, or what it finished."""
-        if isinstance(said, str):
-            worker.node = said
-        elif isinstance(said, StartedEngine):
-            self._check_equal(worker, said)
-            worker.started = said
+        engine.pending.pop(0)
+        engine.heard = time.monotonic()
+        if isinstance(result, str):
+            engine.node = result
+        elif isinstance(result, StartedEngine):
+            self._check_equal(engine, result)
+            engine.started = result
             self._failed = 0
-            logger.info("%s runs (%s).", worker, said.facts.get("device"))
-            self._join(worker)
+            logger.info("%s runs (%s).", engine, result.facts.get("device"))
+            self._join(engine)
         else:
-            worker.reports.pop(0)
-            worker.heard = time.monotonic()
-            worker.slowest = max(worker.slowest, said.slowest)
-            self.non_finite += said.non_finite
-            assert self._dealer is not None, "reports of an ended run are forgotten"
-            for place, output in said.finished:
-                take(place, output, self._dealer.finish(worker.name, place))
+            engine.slowest = max(engine.slowest, result.slowest)
+            self.non_finite += result.non_finite
+            load = self._dealer.loads[engine.name]
+            for place, output in result.finished:
+                take(place, output, load.finish(place))
+            # Of a prompt's many answers most end before the last does.
+            load.answers = result.unfinished + sum(answers for _, answers in engine.pending)
 
-    def _check_equal(self, worker: _HiredEngine, started: StartedEngine) -> None:
+    def _check_equal(self, engine: _HiredEngine, started: StartedEngine) -> None:
         """Refuse an engine that is not like the first that ran.
 
         Raises:
             ClusterError: versions, device or checkpoint differ.
         """
-        if self._identity is None:
-            self._identity = (str(worker), started.identity)
-        first, identity = self._identity
-        for name, value in identity.items():
+        if not hasattr(self, "_first"):
+            self._first = str(engine), started
+        first, like = self._first
+        for name, value in like.identity.items():
             if started.identity.get(name) != value:
                 raise ClusterError(
-                    f"{worker} has {name} {started.identity.get(name)}, and {first} has {value}: "
+                    f"{engine} has {name} {started.identity.get(name)}, and {first} has {value}: "
                     "answers may depend on it, so use nodes that are alike."
                 )
 
     def _hire(self) -> None:
         """Start an engine for each that is missing: at the start, after a death, after growth."""
-        now = time.monotonic()
-        if now - self._looked > LOOK_SECONDS:
-            self._looked = now
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
             self._room.look()
-        taken = {worker.place for worker in self._workers.values()}
-        for place in range(self.wanted):
-            if place not in taken:
-                worker = self._hired(place)
-                self._workers[worker.name] = worker
+        taken = {engine.place for engine in self._engines.values()}
+        for place in {*range(self.wanted)} - taken:
+            options = self._room.options()
+            remote = self._ray.remote(EngineActor).options(max_restarts=0, **options)
+            actor = remote.remote(self._room.parts[place])
+            plan = self._plan if self._room.fits_a_node else self._plan.over_nodes()
+            pending = [(actor.node.remote(), 0), (actor.start.remote(plan, self._make), 0)]
+            group = getattr(options.get("scheduling_strategy"), "placement_group", None)
+            name = f"Engine {next(self._numbers)}"
+            self._engines[name] = _HiredEngine(
+                name, place, actor, group, pending, heard=time.monotonic()
+            )
 
-    def _hired(self, place: int) -> _HiredEngine:
-        options = self._room.options()
-        remote = _ray().remote(EngineActor).options(max_restarts=0, **options)
-        actor = remote.remote(self._room.parts[place])
-        name = f"Engine {next(self._numbers)}"
-        plan = self._plan if self._room.fits_a_node else self._plan.over_nodes()
-        placed, starting = actor.node.remote(), actor.start.remote(plan, self._make)
-        group = getattr(options.get("scheduling_strategy"), "placement_group", None)
-        return _HiredEngine(name, place, actor, group, placed, starting, time.monotonic())
+    def _check(self, engine: _HiredEngine) -> None:
+        """End an engine that neither starts, nor answers, nor gets on with one of its prompts.
 
-    def _lose(self, worker: _HiredEngine, how: str) -> None:
+        Raises:
+            ClusterError: there is no place for the first engine.
+        """
+        silent = time.monotonic() - engine.heard if engine.pending else 0.0
+        load = self._dealer.loads.get(engine.name)
+        if silent <= engine.patience:
+            prompt = None if load is None else load.overdue()
+            if prompt is not None:
+                self._lose(engine, f"does not get on with {prompt.label}")
+        elif engine.node is not None:
+            self._lose(engine, f"was silent for {silent:.0f} s")
+        elif not self._running():
+            free, total = self._ray.available_resources(), self._ray.cluster_resources()
+            free = ", ".join(f"{free.get(n, 0):g} of {total.get(n, 0):g} {n}s" for n in RESOURCES)
+            raise ClusterError(
+                f"The cluster has found no room for an engine in {silent:.0f} s: each needs "
+                f"{self._room}, and {free} are free. Wait until other work has ended, add nodes, "
+                "or use a smaller tensor_parallel_size."
+            )
+
+    def _lose(self, engine: _HiredEngine, how: str) -> None:
         """Go on without an engine; its prompts are dealt again.
 
         Raises:
             ClusterError: three engines failed to start one after the other.
             PoisonPromptError: three engines died under one prompt.
         """
-        del self._workers[worker.name]
-        _end(worker, stuck=True)
-        if worker.started is None:
+        del self._engines[engine.name]
+        self._end(engine)
+        load = self._dealer.loads.get(engine.name)
+        prompts = len(load.flying) if load else 0
+        logger.warning(
+            "%s %s: another is started, and %d prompts are dealt again.", engine, how, prompts
+        )
+        self._lost_hits += engine.prefix_hits
+        if load:
+            self._dealer.leave(engine.name)
+        if engine.started is None:
             self._failed += 1
             if self._failed >= FAILED_STARTS:
                 raise ClusterError(
                     f"{FAILED_STARTS} engines failed to start one after the other; the last, "
-                    f"{worker}, {how}. What it printed above says why; with --output_path the "
+                    f"{engine}, {how}. What it printed above says why; with --output_path the "
                     "same command goes on."
                 )
-            logger.warning("%s %s before it ran: another is started.", worker, how)
-            return
-        self._lost_hits += worker.prefix_hits
-        dealing = self._dealer is not None and worker.name in self._dealer.loads
-        prompts = len(self._dealer.loads[worker.name].flying) if self._dealer and dealing else 0
-        logger.warning(
-            "%s %s: its %d prompts are dealt again, and another engine is started.",
-            worker,
-            how,
-            prompts,
-        )
-        if self._dealer is not None and dealing:
-            self._dealer.leave(worker.name)
 
-    def _end_the_stuck(self) -> None:
-        """End engines that neither start, nor answer, nor get on with one of their prompts."""
-        now = time.monotonic()
-        if now - self._checked < REPORT_SECONDS:
-            return
-        self._checked = now
-        for worker in list(self._workers.values()):
-            if worker.started is None:
-                self._check_start(worker, now - worker.hired)
-            elif worker.reports and now - worker.heard > worker.patience:
-                self._lose(worker, f"was silent for {now - worker.heard:.0f} s")
-            elif self._dealer is not None and worker.name in self._dealer.loads:
-                dealt = self._dealer.loads[worker.name].overdue()
-                if dealt is not None:
-                    self._lose(worker, f"does not get on with {dealt.prompt.label}")
-
-    def _check_start(self, worker: _HiredEngine, seconds: float) -> None:
-        if worker.node is None and not self._ready() and seconds > PLACE_SECONDS:
-            raise ClusterError(
-                f"The cluster has found no room for an engine in {seconds:.0f} s: each needs "
-                f"{self._room.need}, and {_free()}. Wait until other work has ended, add nodes, or "
-                "use a smaller tensor_parallel_size."
-            )
-        if worker.node is not None and seconds > START_SECONDS:
-            self._lose(worker, f"did not start in {seconds:.0f} s")
+    def _end(self, engine: _HiredEngine) -> None:
+        """End an engine's process; Ray does so within seconds, also where it was stopped."""
+        with contextlib.suppress(Exception):
+            self._ray.kill(engine.actor, no_restart=True)
+            if engine.group is not None:
+                self._ray.util.remove_placement_group(engine.group)
 
 
 def describe() -> str:
@@ -695,11 +603,11 @@ def describe() -> str:
     """
     _init(None)
     room = ClusterRoom(None, 1)
-    nodes = len(_nodes())
-    has = ", ".join(f"{_total(name):g} {name}s" for name in ("GPU", "CPU") if _total(name))
+    nodes = sum(bool(node["Alive"]) for node in _ray().nodes())
+    has = ", ".join(f"{sum(_sizes(name))} {name}s" for name in RESOURCES if _sizes(name))
     return (
         f"{nodes} node{'s' if nodes > 1 else ''} with {has or 'nothing for engines'}; "
-        f"data_parallel_size=auto runs {len(room.parts)} engines, with {room.need} each"
+        f"data_parallel_size=auto runs {len(room.parts)} engines, with {room} each"
     )
 
 
@@ -728,8 +636,6 @@ def _init(engines: int | None) -> None:
     address = os.environ.get(ADDRESS)
     options: dict[str, Any] = {"logging_level": "ERROR"}
     if not address:
-        # Without "local" Ray joins whatever cluster of the user it finds a record of.
-        address = "local"
         options |= {"include_dashboard": False, "num_cpus": engines or 1}
         # Ray's own processes too, should this one be killed.
         end_with_me()
@@ -738,53 +644,26 @@ def _init(engines: int | None) -> None:
         os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
         # Else Ray leaves a token in the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    for attempt in range(STARTS):
+    for attempts in reversed(range(1 if address else STARTS)):
         try:
-            ray.init(address=address, **options)
+            # Without "local" Ray joins whatever cluster of the user it finds a record of.
+            ray.init(address=address or "local", **options)
+            return
         # A node that does not start is a plain Exception of Ray's.
         except Exception as error:
-            if address == "local" and attempt + 1 < STARTS:
+            if attempts:
                 continue
-            where = "on this machine" if address == "local" else f"at {ADDRESS}={address!r}"
+            where = f"at {ADDRESS}={address!r}" if address else "on this machine"
             raise UserError(
                 f"Ray does not run {where} ({_line(error)}): start a cluster and name it in "
                 f"{ADDRESS}, or unset {ADDRESS} to use this machine alone."
             ) from error
-        return
 
 
-def _end(worker: _HiredEngine, *, stuck: bool = False) -> None:
-    """End an engine's process, also one that was stopped and takes no message."""
-    ray = _ray()
-    with contextlib.suppress(Exception):
-        ray.kill(worker.actor, no_restart=True)
-        if worker.group is not None:
-            ray.util.remove_placement_group(worker.group)
-    if stuck and worker.started is not None and worker.node == _here():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(worker.started.pid, signal.SIGKILL)
-
-
-def _here() -> str:
-    address: str = _ray().util.get_node_ip_address()
-    return address
-
-
-def _nodes() -> list[dict[str, Any]]:
-    return [node for node in _ray().nodes() if node["Alive"]]
-
-
-def _total(resource: str) -> float:
-    return sum(float(node["Resources"].get(resource, 0)) for node in _nodes())
-
-
-def _free() -> str:
-    free, total = _ray().available_resources(), _ray().cluster_resources()
-    return ", ".join(
-        f"{free.get(name, 0):g} of {total[name]:g} {name}s are free"
-        for name in ("GPU", "CPU")
-        if name in total
-    )
+def _sizes(resource: str) -> list[int]:
+    """How many of a resource each node has that has any."""
+    nodes = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+    return [int(node[resource]) for node in nodes if node.get(resource)]
 
 
 def _line(error: BaseException | None) -> str:

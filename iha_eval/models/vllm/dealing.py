@@ -5,8 +5,9 @@ For: `cluster.py`, which carries out what is decided here, and the simulation of
 Not for: how samples of one document are put together (see `sample_groups.py`).
 """
 
+import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -54,12 +55,8 @@ class EnginePrompt:
         return len(self.ids) + self.answer_tokens
 
 
-@dataclass(frozen=True)
-class DealtPrompt:
-    """A prompt and its place in the order of the run."""
-
-    place: int
-    prompt: EnginePrompt
+# Prompts that one engine gets together, with their places.
+Share = list[tuple[int, EnginePrompt]]
 
 
 @dataclass
@@ -68,8 +65,8 @@ class EngineLoad:
 
     Attributes:
         most_answers: answers that it is asked for at once.
-        most_tokens: tokens that it is given at once; None is any number.
-        flying: its prompts by place.
+        most_tokens: tokens that it is given at once.
+        flying: its prompts by place, which is a prompt's number in the order of the run.
         answers: how many answers are asked of it now.
         tokens: weight of what it works on.
         finished_tokens: weight of what it has finished so far.
@@ -77,8 +74,8 @@ class EngineLoad:
     """
 
     most_answers: int
-    most_tokens: int | None
-    flying: dict[int, DealtPrompt] = field(default_factory=dict)
+    most_tokens: float = math.inf
+    flying: dict[int, EnginePrompt] = field(default_factory=dict)
     answers: int = 0
     tokens: int = 0
     finished_tokens: int = 0
@@ -88,26 +85,21 @@ class EngineLoad:
     @property
     def has_room(self) -> bool:
         """Whether it takes one more share now."""
-        if self.alone:
-            return False
-        if len(self.flying) < LEAST_PROMPTS:
-            return True
-        full = self.most_tokens is not None and self.tokens >= self.most_tokens
-        return self.answers < self.most_answers and not full
+        full = self.answers >= self.most_answers or self.tokens >= self.most_tokens
+        return not self.alone and (len(self.flying) < LEAST_PROMPTS or not full)
 
-    def take(self, dealt: DealtPrompt) -> None:
+    def take(self, place: int, prompt: EnginePrompt) -> None:
         """Count a prompt in."""
-        own = dealt.prompt.weight
         # While it runs, as many others as run at once may each finish as many tokens.
-        ahead = self.tokens + own * max(1, self.most_answers)
-        self._overdue_at[dealt.place] = self.finished_tokens + PATIENCE * ahead
-        self.flying[dealt.place] = dealt
-        self.answers += dealt.prompt.answers
-        self.tokens += own
+        ahead = self.tokens + prompt.weight * max(1, self.most_answers)
+        self._overdue_at[place] = self.finished_tokens + PATIENCE * ahead
+        self.flying[place] = prompt
+        self.answers += prompt.answers
+        self.tokens += prompt.weight
 
     def finish(self, place: int) -> EnginePrompt:
         """Count a finished prompt out."""
-        prompt = self.flying.pop(place).prompt
+        prompt = self.flying.pop(place)
         self.answers -= prompt.answers
         self.tokens -= prompt.weight
         self.finished_tokens += prompt.weight
@@ -115,7 +107,7 @@ class EngineLoad:
         self.alone = False
         return prompt
 
-    def overdue(self) -> DealtPrompt | None:
+    def overdue(self) -> EnginePrompt | None:
         """A prompt that this engine has passed over: it did four times the work before it."""
         for place, limit in self._overdue_at.items():
             if self.finished_tokens > limit:
@@ -142,14 +134,13 @@ class Dealer(Generic[Name]):
         """Takes only the first prompts."""
         self.loads: dict[Name, EngineLoad] = {}
         self._deaths: Counter[int] = Counter()
-        self._again: deque[list[DealtPrompt]] = deque()
-        self._alone: deque[DealtPrompt] = deque()
-        dealt = (DealtPrompt(place, prompt) for place, prompt in enumerate(prompts))
-        self._shares: Iterator[list[DealtPrompt]] = shares_for_engines(
-            dealt,
+        self._again: deque[Share] = deque()
+        self._alone: deque[tuple[int, EnginePrompt]] = deque()
+        self._shares = shares_for_engines(
+            enumerate(prompts),
             engines,
-            prompt=lambda item: item.prompt.ids,
-            answers=lambda item: item.prompt.answer_tokens,
+            prompt=lambda item: item[1].ids,
+            answers=lambda item: item[1].answer_tokens,
         )
         self._next = next(self._shares, None)
 
@@ -161,8 +152,7 @@ class Dealer(Generic[Name]):
             most_answers: answers that it is asked for at once.
             cache_tokens: what its KV cache holds; None where that is not known.
         """
-        most_tokens = None if not cache_tokens else int(IN_FLIGHT * cache_tokens)
-        self.loads[engine] = EngineLoad(most_answers, most_tokens)
+        self.loads[engine] = EngineLoad(most_answers, IN_FLIGHT * (cache_tokens or math.inf))
 
     def leave(self, engine: Name) -> None:
         """Deal no more to an engine that died; what it worked on is dealt again.
@@ -170,55 +160,50 @@ class Dealer(Generic[Name]):
         Raises:
             PoisonPromptError: it is the third engine that died under one prompt.
         """
-        for dealt in self.loads.pop(engine).flying.values():
-            self._deaths[dealt.place] += 1
-            if self._deaths[dealt.place] >= DEATHS:
+        for place, prompt in self.loads.pop(engine).flying.items():
+            self._deaths[place] += 1
+            if self._deaths[place] >= DEATHS:
                 raise PoisonPromptError(
                     f"{DEATHS} engines died one after the other while they worked on "
-                    f"{dealt.prompt.label or f'prompt {dealt.place}'}, the last of them on "
-                    "nothing else: leave it out (lm_eval --samples), or mend what the engines "
-                    "printed above. With --output_path everything that was finished is kept."
+                    f"{prompt.label or f'prompt {place}'}, the last of them on nothing else: leave "
+                    "it out (lm_eval --samples), or mend what the engines printed above. With "
+                    "--output_path everything that was finished is kept."
                 )
-            if self._deaths[dealt.place] == DEATHS - 1:
-                self._alone.append(dealt)
+            if self._deaths[place] == DEATHS - 1:
+                self._alone.append((place, prompt))
             else:
-                self._again.append([dealt])
+                self._again.append([(place, prompt)])
 
-    def deal(self) -> dict[Name, list[DealtPrompt]]:
-        """What each engine is to be handed now; it is counted as theirs."""
-        handed: dict[Name, list[DealtPrompt]] = {}
-        self._deal_alone(handed)
+    def deal(self) -> dict[Name, Share]:
+        """What each engine is to be handed now, with places; it is counted as theirs."""
+        handed: dict[Name, Share] = {}
         # A share goes whole, though it may be more than an engine runs at once: its prompt is
         # cached there.
         while free := [name for name, load in self.loads.items() if load.has_room]:
-            share = self._take_share()
-            if share is None:
+            if not (self._again or self._next):
+                self._deal_alone(handed)
                 break
             engine = min(free, key=lambda name: self.loads[name].tokens)
-            for dealt in share:
-                self.loads[engine].take(dealt)
-            handed.setdefault(engine, []).extend(share)
+            self._hand(engine, self._take_share(), handed)
         return handed
 
-    def _deal_alone(self, handed: dict[Name, list[DealtPrompt]]) -> None:
-        """Prompts under which engines died go, after all others, to an engine that is idle."""
-        if self._again or self._next:
-            return
+    def _deal_alone(self, handed: dict[Name, Share]) -> None:
+        """Prompts under which engines died go, after all others, to engines that are idle."""
         for engine, load in self.loads.items():
             if self._alone and not load.flying:
-                dealt = self._alone.popleft()
-                load.take(dealt)
+                self._hand(engine, [self._alone.popleft()], handed)
                 load.alone = True
-                handed[engine] = [dealt]
 
-    def finish(self, engine: Name, place: int) -> EnginePrompt:
-        """Count a finished prompt out, and give it back."""
-        return self.loads[engine].finish(place)
+    def _hand(self, engine: Name, share: Share, handed: dict[Name, Share]) -> None:
+        for place, prompt in share:
+            self.loads[engine].take(place, prompt)
+        handed.setdefault(engine, []).extend(share)
 
-    def _take_share(self) -> list[DealtPrompt] | None:
+    def _take_share(self) -> Share:
         if self._again:
             return self._again.popleft()
         share, self._next = self._next, next(self._shares, None)
+        assert share is not None
         return share
 
     @property

@@ -230,21 +230,17 @@ class Engine:
             params: makes vLLM's sampling parameters of a prompt.
         """
         waiting = enumerate(prompts)
-        # Number of the request: its place, and how many answers it is asked for.
-        flying: dict[int, tuple[int, int]] = {}
-        asked, most = 0, self.most
+        # Number of the request: its place.
+        flying: dict[int, int] = {}
         try:
             while True:
-                while asked < most and (following := next(waiting, None)) is not None:
+                while self.unfinished < self.most and (following := next(waiting, None)):
                     place, prompt = following
-                    flying[self.put(prompt, params)] = place, prompt.answers
-                    asked += prompt.answers
+                    flying[self.put(prompt, params)] = place
                 if not flying:
                     return
                 for number, output in self.step():
-                    place, answers = flying.pop(number)
-                    asked -= answers
-                    finished(place, output)
+                    finished(flying.pop(number), output)
                 beat()
         finally:
             # What is left when something went wrong must not turn up in the next run.
@@ -254,6 +250,11 @@ class Engine:
     def most(self) -> int:
         """Answers that are asked for at once: those that run, and some that wait."""
         return int(self._config.scheduler_config.max_num_seqs) + AHEAD
+
+    @property
+    def unfinished(self) -> int:
+        """Answers that run or wait: of a prompt's many answers most end before the last does."""
+        return int(self._llm.llm_engine.get_num_unfinished_requests())
 
     def put(self, prompt: EnginePrompt, params: Callable[[EnginePrompt], Any] = vllm_params) -> int:
         """Hand a prompt over; gives the number that its output will have."""

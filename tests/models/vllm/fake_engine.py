@@ -60,6 +60,10 @@ class FakeEngine:
     def prefix_hits(self) -> int:
         return self.number
 
+    @property
+    def unfinished(self) -> int:
+        return sum(prompt.answers for _, prompt in self.waiting)
+
     def put(self, prompt: EnginePrompt) -> int:
         self.waiting.append((self.number, prompt))
         if prompt.ids[0] == PASSED_OVER_ONCE and self.first_time("passed over"):

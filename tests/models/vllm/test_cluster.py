@@ -284,8 +284,11 @@ def test_a_cluster_without_room_is_a_sentence(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_module, "PLACE_SECONDS", 2.0)
-    monkeypatch.setattr(cluster_module.ClusterRoom, "_cores", 8)
-    with pytest.raises(ClusterError, match=r"no room for an engine in \d+ s: each needs 8 CPUs"):
+    monkeypatch.setattr(cluster_module.ClusterRoom, "options", lambda _: {"num_cpus": 8})
+    with pytest.raises(
+        ClusterError,
+        match=r"no room for an engine in \d+ s: each needs a CPU, and 0 of 0 GPUs, [34]",
+    ):
         start(1)
 
 
@@ -330,7 +333,7 @@ def test_engines_of_vllm_answer_as_one_does_whatever_happens(
         pool = several._engine
         assert isinstance(pool, EngineCluster)
         events: list[Callable[[], Any]] = [
-            lambda: os.kill(pool._ready()[0].started.pid, signal.SIGKILL),  # type: ignore[union-attr]
+            lambda: pool._ray.kill(pool._running()[0].actor),
             lambda: nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False),
             lambda: add_node(nodes, num_cpus=1),
         ]

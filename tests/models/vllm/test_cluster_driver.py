@@ -14,9 +14,9 @@ import pytest
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import cluster as cluster_module
-from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
-from iha_eval.models.vllm.dealing import EnginePrompt, PoisonPromptError
-from iha_eval.models.vllm.devices import BIND, THREADS, EnginePlan
+from iha_eval.models.vllm.cluster import ClusterError, EngineCluster, EngineReport
+from iha_eval.models.vllm.dealing import Dealer, EnginePrompt, PoisonPromptError
+from iha_eval.models.vllm.devices import BIND, THREADS, EnginePlan, Slice
 from tests.models.vllm import fake_engine
 from tests.models.vllm.fake_ray import FakeRay, Killed, Stopped
 
@@ -46,7 +46,6 @@ def make(plan: EnginePlan) -> InProcessEngine:
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     """Three nodes with room for one engine each, and a clock that only waiting moves."""
     fake = FakeRay(3)
-    # No worker is on the driver's own node, where stopped ones are killed by their number.
     places = itertools.count()
     fake.util = SimpleNamespace(get_node_ip_address=lambda: f"node {next(places)}")
     monkeypatch.setattr(cluster_module, "_ray", lambda: fake)
@@ -121,7 +120,7 @@ def test_an_engine_that_ends_is_replaced(
     prompts = [*work(30), prompt(token, 3), *(prompt(2 + n % 7, 1, n) for n in range(2000))]
     assert run(pool, prompts) == expected(prompts)
     assert how in caplog.text
-    assert caplog.text.count("are dealt again") == 1
+    assert caplog.text.count("another is started") == 1
     assert run(pool, work(20)) == expected(work(20))
     assert pool.alive == 3
 
@@ -176,6 +175,43 @@ def test_after_they_are_closed_a_run_is_refused(pool: EngineCluster, ray: FakeRa
     with pytest.raises(ClusterError, match=r"^The engines are closed\.$"):
         run(pool, work(2))
     assert not any(actor.alive for actor in ray.actors)
+
+
+class EngineOfManyAnswers:
+    """Ends five answers of one prompt a step, and never the prompt."""
+
+    non_finite = 0
+    unfinished = 0
+
+    def put(self, prompt: EnginePrompt) -> int:
+        self.unfinished += prompt.answers
+        return 0
+
+    def step(self) -> list[Any]:
+        self.unfinished -= 5
+        return []
+
+
+def test_an_engine_reports_when_many_answers_ended_though_no_prompt_did() -> None:
+    actor = cluster_module.EngineActor(Slice({}))
+    actor._engine = EngineOfManyAnswers()
+    report = actor.work([(0, prompt(1, answers=60))])
+    assert (report.finished, report.unfinished) == ([], 40)
+    assert actor.work([(1, prompt(1, answers=10))]).unfinished == 30
+
+
+def test_an_engine_is_dealt_more_when_most_of_its_answers_ended(pool: EngineCluster) -> None:
+    engine = pool._running()[0]
+    pool._dealer = Dealer([prompt(n, answers=4) for n in range(4)], lambda: 1)
+    pool._join(engine)
+    place = pool._dealer.deal()[engine.name][0][0]
+    pool._dealer.deal()
+    load = pool._dealer.loads[engine.name]
+    assert (place, load.answers, load.has_room) == (0, 8, False)
+    engine.pending = [(None, 0), (None, 2)]
+    pool._take(engine, EngineReport([], 1, 0.0, 0), lambda *_: None)
+    # One that it had, and two that went after that.
+    assert (load.answers, load.has_room) == (3, True)
 
 
 def test_logits_that_are_not_finite_are_counted_over_engines(pool: EngineCluster) -> None:

@@ -25,20 +25,20 @@ def dealer(
 def finish_all(dealt: Dealer[str], engine: str) -> list[int]:
     places = sorted(dealt.loads[engine].flying)
     for place in places:
-        dealt.finish(engine, place)
+        dealt.loads[engine].finish(place)
     return places
 
 
 def test_the_next_prompt_goes_to_whoever_has_the_fewest_tokens_to_do() -> None:
     handed = dealer([prompt(1, 200), prompt(2), prompt(3), prompt(4)], 2).deal()
-    places = {name: [item.place for item in items] for name, items in handed.items()}
+    places = {name: [place for place, _ in items] for name, items in handed.items()}
     assert places == {"engine 0": [0], "engine 1": [1, 2, 3]}
 
 
 def test_samples_of_a_document_stay_together_but_those_of_the_last() -> None:
     prompts = [prompt(doc) for doc in range(7) for _ in range(6)]
     handed = dealer(prompts, 3).deal()
-    engine = {item.place: name for name, items in handed.items() for item in items}
+    engine = {place: name for name, items in handed.items() for place, _ in items}
     sharing = [len({engine[6 * doc + n] for n in range(6)}) for doc in range(7)]
     assert sharing[:5] == [1] * 5
     assert sharing[6] == 3
@@ -54,8 +54,8 @@ def test_no_more_is_in_flight_than_an_engine_runs_at_once() -> None:
         "engine 1": 5,
     }
     assert dealt.deal() == {}
-    dealt.finish("engine 1", 1)
-    assert [item.place for item in dealt.deal()["engine 1"]] == [10]
+    dealt.loads["engine 1"].finish(1)
+    assert [place for place, _ in dealt.deal()["engine 1"]] == [10]
 
 
 def test_no_more_is_in_flight_than_a_cache_holds_and_a_quarter() -> None:
@@ -79,7 +79,7 @@ def test_an_engine_that_joins_later_gets_what_is_left() -> None:
     dealt.join("second", 4)
     assert len(dealt.deal()["second"]) == 4
     finish_all(dealt, "first")
-    assert [item.place for item in dealt.deal()["first"]] == [8]
+    assert [place for place, _ in dealt.deal()["first"]] == [8]
 
 
 def test_without_prompts_there_is_nothing_to_do() -> None:
@@ -89,10 +89,10 @@ def test_without_prompts_there_is_nothing_to_do() -> None:
 def test_a_dead_engines_prompts_are_dealt_first() -> None:
     dealt = dealer([prompt(n) for n in range(20)], 2, most=3)
     dealt.deal()
-    dealt.finish("engine 0", 2)
+    dealt.loads["engine 0"].finish(2)
     dealt.leave("engine 0")
     dealt.join("engine 2", 3)
-    assert [item.place for item in dealt.deal()["engine 2"]] == [0, 4, 6]
+    assert [place for place, _ in dealt.deal()["engine 2"]] == [0, 4, 6]
 
 
 def test_after_two_deaths_a_prompt_runs_alone_and_after_three_it_is_named() -> None:
@@ -103,10 +103,10 @@ def test_after_two_deaths_a_prompt_runs_alone_and_after_three_it_is_named() -> N
     assert len(dealt.deal()["second"]) == 3
     dealt.leave("second")
     dealt.join("third", 10)
-    assert [item.place for item in dealt.deal()["third"]] == [0]
+    assert [place for place, _ in dealt.deal()["third"]] == [0]
     assert dealt.deal() == {}
-    dealt.finish("third", 0)
-    assert [item.place for item in dealt.deal()["third"]] == [1]
+    dealt.loads["third"].finish(0)
+    assert [place for place, _ in dealt.deal()["third"]] == [1]
     with pytest.raises(PoisonPromptError, match=r"^3 engines died .* on document 1, the last of"):
         dealt.leave("third")
 
@@ -118,11 +118,11 @@ def test_a_prompt_is_overdue_by_tokens_of_others() -> None:
     finished = 0
     while dealt.loads["engine"].overdue() is None:
         dealt.deal()
-        dealt.finish("engine", max(dealt.loads["engine"].flying))
+        dealt.loads["engine"].finish(max(dealt.loads["engine"].flying))
         finished += 1
     overdue = dealt.loads["engine"].overdue()
     assert overdue is not None
-    assert (overdue.place, finished) == (0, 21)
+    assert (overdue.label, finished) == ("document 0", 21)
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -147,7 +147,7 @@ def test_every_prompt_is_finished_once_whatever_dies(seed: int) -> None:
         elif flying:
             engine = draw.choice(flying)
             place = draw.choice(list(dealt.loads[engine].flying))
-            dealt.finish(engine, place)
+            dealt.loads[engine].finish(place)
             finished.append(place)
         dealt.deal()
     assert sorted(finished) == list(range(len(prompts)))

@@ -199,3 +199,35 @@ def test_samples_of_one_question_are_asked_of_all_engines(
     assert [prompt.answers for prompt in cluster.asked] == parts
     seeds = [prompt.sampling.seed or 0 for prompt in cluster.asked if prompt.sampling]
     assert [seed - seeds[0] for seed in seeds] == [sum(parts[:n]) for n in range(len(parts))]
+
+
+class CountedEngine(engine.Engine):
+    """Ends an answer a step, and a prompt with the last of its eight."""
+
+    most = 8
+    unfinished = 0
+
+    def __init__(self) -> None:
+        self.left: list[int] = []
+
+    def put(self, prompt: EnginePrompt, params: Any = None) -> int:
+        self.left.append(prompt.answers)
+        self.unfinished += prompt.answers
+        return len(self.left) - 1
+
+    def step(self) -> list[Any]:
+        number = next(n for n, left in enumerate(self.left) if left)
+        self.left[number] -= 1
+        self.unfinished -= 1
+        return [] if self.left[number] else [(number, "output")]
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        assert not list(numbers)
+
+
+def test_a_prompt_does_not_wait_for_the_last_answer_of_the_one_before() -> None:
+    counted = CountedEngine()
+    handed = []
+    prompts = (EnginePrompt([1], answers=8) for _ in range(3))
+    counted.run(prompts, lambda *_: handed.append(len(counted.left)), lambda: None)
+    assert handed == [2, 3, 3]
