@@ -23,7 +23,7 @@ help:
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make lint    lint and types only"
 	@echo "make format  let ruff rewrite what it can"
-	@echo "make bench   documents, samples, serving, growth and Transformers, each against what it replaces"
+	@echo "make bench   documents, samples, serving, growth, many engines and Transformers, each against what it replaces"
 	@echo "make bench-gpu  all GPU figures; goes on where it was cut off"
 	@echo "make venv    only the environment"
 	@echo "make clean   remove the environment and what was built"
@@ -67,6 +67,8 @@ bench: $(READY_DEV)
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/end_to_end.py --cases ruler_mk_16k
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/dealing.py
+	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/evidence_step.py
 	$(BIN)/python benchmarks/against_transformers.py --hidden 256 --layers 5 --documents 6 6 --new-tokens 64 64
 

@@ -5,7 +5,7 @@ several samples of short documents. Seconds are of the start (from the first req
 engine that runs) and of the work after it, by the median over repeats; `x` is against one engine.
 Answers must be equal over all of them.
 
-    python benchmarks/engines.py [--repeats 3] [--documents 48] [--samples 4] [--old CHECKOUT]
+    python benchmarks/engines.py [--repeats 3] [--documents 24] [--samples 4] [--old CHECKOUT]
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
     """Measure all in turn, and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--documents", type=int, default=48)
+    parser.add_argument("--documents", type=int, default=24)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--old", type=Path, help="checkout whose two engines are run too")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
@@ -100,7 +100,8 @@ def main() -> None:
     figures: dict[str, list[dict[str, Any]]] = {name: [] for name in runs}
     for _ in range(options.repeats):
         for name, (tree, engines) in runs.items():
-            figures[name].append(child(tree, engines, options))
+            figures[name].append(row := child(tree, engines, options))
+            print(f"{name}: start {row['start']:.2f} s, work {row['work']:.2f} s", flush=True)
     digests = {figure["answers"] for rows in figures.values() for figure in rows}
     print("answers are equal" if len(digests) == 1 else "ANSWERS DIFFER")
     one = statistics.median(row["work"] for row in figures["one engine"])
