@@ -35,6 +35,7 @@ from model_adapters.vllm.cache_spec import CacheShape
 from model_adapters.vllm.serving_rules import check_backend
 from model_adapters.vllm.virtual_batch import (
     APART,
+    ONE_ROW,
     DecodeKernel,
     VirtualCounts,
     first_rows,
@@ -163,15 +164,21 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         if self.shape.window_differs or self.shape.causal == TOKEN:
             # Nor has FlashAttention room for the schedule of more rows than there are requests.
             self.aot_schedule = False
+        self._kernel = self._decode_kernel(kernel_spec, device)
+        self._in_one_row = layout(self.shape, self._kernel, 1, decodes=True) == ONE_ROW
+        if self._in_one_row:
+            for name in ("num_heads_q", "num_heads"):
+                if hasattr(self, name):
+                    setattr(self, name, pseudo_heads * getattr(self, name))
         scheduler = vllm_config.scheduler_config
         self._slots = torch.empty(0)
         self._most_slots = scheduler.max_num_batched_tokens
         self._row_blocks = torch.empty(0)
         self._most_rows = scheduler.max_num_seqs * pseudo_heads
         self._offsets = torch.arange(pseudo_heads, device=device)
-        self._counts = _shared_counts(vllm_config, self.shape, device)
+        rows = 1 if self._in_one_row else pseudo_heads
+        self._counts = _shared_counts(vllm_config, self.shape, device, rows)
         self._may_part = not envs.VLLM_BATCH_INVARIANT and vllm_config.speculative_config is None
-        self._kernel = self._decode_kernel(kernel_spec, device)
         self._widen_scratch()
 
     @classmethod
@@ -199,7 +206,8 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         # Padding included, every request has one token.
         decodes = tokens.max_query_len == 1 and tokens.num_actual_tokens == tokens.num_reqs
         decodes = decodes and self._may_part and not common_prefix_len
-        apart = layout(self.shape, self._kernel, tokens.num_reqs, decodes=decodes) == APART
+        chosen = layout(self.shape, self._kernel, tokens.num_reqs, decodes=decodes)
+        apart = chosen in (APART, ONE_ROW)
         changes = dict(self._counts.of(tokens, id(self), apart=apart))
         changes["slot_mapping"] = self._virtual_slots(tokens.slot_mapping)
         if apart:
@@ -207,7 +215,10 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
             common_prefix_len = 0
             changes["block_table_tensor"] = self._repeated(tokens.block_table_tensor)
         virtual = replace(tokens, **changes)
-        return super().build(common_prefix_len * pseudo_heads, virtual, fast_build)
+        metadata = super().build(common_prefix_len * pseudo_heads, virtual, fast_build)
+        # Its implementation is told by this.
+        metadata.in_one_row = self._in_one_row
+        return metadata
 
     def update_block_table(
         self, metadata: Any, blk_table: torch.Tensor, slot_mapping: torch.Tensor
@@ -234,16 +245,17 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         return kept.flatten()
 
     def _repeated(self, blocks: torch.Tensor) -> torch.Tensor:
-        """[requests, blocks] to [rows, blocks]: each row P times, or once for each of its rows."""
+        """[requests, blocks] to [rows, blocks]: each row once for each of the request's rows."""
         if self._counts.requests_of_rows is not None:
             return blocks[self._counts.requests_of_rows]
-        requests, width = blocks.shape
-        pseudo_heads = self.shape.pseudo_heads
+        (requests, width), each = blocks.shape, self._counts.rows
+        if each == 1:
+            return blocks
         if not len(self._row_blocks):
-            rows = max(requests * pseudo_heads, self._most_rows)
+            rows = max(requests * each, self._most_rows)
             self._row_blocks = blocks.new_empty((rows, width))
-        kept = first_rows(self._row_blocks, requests * pseudo_heads, "block tables")[:, :width]
-        kept.unflatten(0, (requests, pseudo_heads)).copy_(blocks.unsqueeze(1))
+        kept = first_rows(self._row_blocks, requests * each, "block tables")[:, :width]
+        kept.unflatten(0, (requests, each)).copy_(blocks.unsqueeze(1))
         return kept
 
     def _decode_kernel(self, spec: AttentionSpec, device: Any) -> DecodeKernel:
@@ -254,7 +266,7 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         return DecodeKernel(
             backend=self.base_backend.get_name(),
             version=int(getattr(module, "get_flash_attn_version", lambda: 0)() or 0),
-            heads=getattr(self, "num_heads_q", spec.num_kv_heads),
+            heads=getattr(self, "num_heads_q", getattr(self, "num_heads", spec.num_kv_heads)),
             kv_heads=spec.num_kv_heads,
             pseudo_heads=self.shape.pseudo_heads,
             processors=torch.cuda.get_device_properties(device).multi_processor_count
@@ -266,38 +278,40 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         )
 
     def _widen_scratch(self) -> None:
-        """Give the Triton kernel's split decoding a row of scratch for every virtual query.
+        """Give the Triton kernel's split decoding scratch for every row, and all heads of a row.
 
-        It has one for each request up to its limit, and does not split where that is too few.
+        It has a row for each request up to its limit, and does not split where that is too few.
         """
         kernel = self._kernel
         scratch = ("softmax_segm_output", "softmax_segm_max", "softmax_segm_expsum")
         if kernel.pseudo_heads == 1 or not hasattr(self, scratch[0]):
             return
-        rows = kernel.split_limit
-        if kernel.pseudo_heads <= kernel.split_rows:
+        rows, heads = kernel.split_limit, kernel.heads
+        if self._in_one_row:
+            heads *= kernel.pseudo_heads
+        elif kernel.pseudo_heads <= kernel.split_rows:
             rows *= kernel.pseudo_heads
         for name in scratch:
             had = getattr(self, name)
-            if len(had) < rows:
-                setattr(self, name, had.new_empty((rows, *had.shape[1:])))
+            if len(had) < rows or had.shape[1] < heads:
+                setattr(self, name, had.new_empty((rows, heads, *had.shape[2:])))
 
 
 _COUNTS: weakref.WeakValueDictionary[tuple[Any, ...], VirtualCounts] = weakref.WeakValueDictionary()
 
 
-def _shared_counts(vllm_config: Any, shape: CacheShape, device: Any) -> VirtualCounts:
-    """One for all builders of an engine with the same P and kind of mask.
+def _shared_counts(vllm_config: Any, shape: CacheShape, device: Any, rows: int) -> VirtualCounts:
+    """One for all builders of an engine with the same P, kind of mask and rows of a token.
 
     Two halves of a batch under way at once have to have their own.
     """
     scheduler, parallel = vllm_config.scheduler_config, vllm_config.parallel_config
     by_token = shape.causal == TOKEN
-    key = (id(vllm_config), shape.pseudo_heads, by_token, str(device))
+    key = (id(vllm_config), shape.pseudo_heads, by_token, rows, str(device))
     counts = _COUNTS.get(key)
     if counts is None or getattr(parallel, "use_ubatching", False):
         counts = VirtualCounts(
-            shape.pseudo_heads, scheduler.max_num_seqs, device, by_token=by_token
+            shape.pseudo_heads, scheduler.max_num_seqs, device, by_token=by_token, rows=rows
         )
         # Alive as long as the numbers, so that no other configuration gets its identity.
         counts.owner = vllm_config
@@ -334,9 +348,17 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
         if attn_metadata is not None and key is not None and not self.base_writes_cache:
             slots = attn_metadata.slot_mapping
             self.do_kv_cache_update(layer, key, value, kv_cache, slots)
+        pseudo_heads = self.shape.pseudo_heads
+        if getattr(attn_metadata, "in_one_row", False):
+            # [T*P, H, d] as [T, H*P, d], and back: a key head's queries stay side by side.
+            heads = _heads_of_one_row(query, pseudo_heads)
+            inputs = (layer, heads, key, value, kv_cache, attn_metadata)
+            rows = super().forward(*inputs, torch.empty_like(heads), *args, **kwargs)
+            by_head = rows.view(len(heads), -1, pseudo_heads, query.shape[-1])
+            output.view(by_head.transpose(1, 2).shape).copy_(by_head.transpose(1, 2))
+            return output
         inputs = (layer, query, key, value, kv_cache, attn_metadata)
         attended: torch.Tensor = super().forward(*inputs, output, *args, **kwargs)
-        pseudo_heads = self.shape.pseudo_heads
         if self.shape.window_differs and attn_metadata is not None:
             # The last pseudo-head has the whole window, see `virtual_batch.layout`.
             for index in range(pseudo_heads - 1):
@@ -346,6 +368,12 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
                 super(VirtualAttentionImpl, narrow).forward(*inputs, rows, *args, **kwargs)
                 output[index::pseudo_heads] = rows[index::pseudo_heads]
         return attended
+
+
+def _heads_of_one_row(query: torch.Tensor, pseudo_heads: int) -> torch.Tensor:
+    """[T*P, H, d] to [T, H*P, d]."""
+    by_head = query.view(-1, pseudo_heads, *query.shape[1:]).transpose(1, 2)
+    return by_head.flatten(1, 2)
 
 
 def _narrowed(window: Any, less: int) -> Any:

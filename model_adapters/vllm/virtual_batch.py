@@ -3,11 +3,13 @@
 For: `backend.py`, whose metadata builders hand it to vLLM's own.
 Not for: kernels; imports nothing of vLLM.
 
-Two layouts. "Together": the P virtual queries of a decoding token are one request of P query rows,
-as in prefill. "Apart": each is a request of one row with a length of its own over the same blocks:
+Three layouts. "Together": the P virtual queries of a decoding token are one request of P query
+rows, as in prefill. "Apart": each is a request of one row with its own length over the same blocks:
 n*P + p + 1 for the p-th query of token n under the virtual mask, where kernels that split a long
 context among processors only for single rows then do so; (n + 1)*P under the token mask, which a
-kernel's own causal mask cannot express. `layout` chooses.
+kernel's own causal mask cannot express. "One row": under the token mask all P see the same, so that
+a token is a request of one row with P*H query heads, and keys and values are read once for all.
+`layout` chooses.
 """
 
 import math
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from model_adapters.config import TOKEN, VirtualMask
 
-TOGETHER, APART, NARROWED = "together", "apart", "narrowed"
+TOGETHER, APART, NARROWED, ONE_ROW = "together", "apart", "narrowed", "one row"
 
 # What counts tokens in a batch's metadata, over all supported vLLM releases.
 _COUNTS = ("num_actual_tokens", "max_query_len", "max_seq_len")
@@ -34,6 +36,8 @@ _STALE = ("_num_computed_tokens_cache", "_token_to_req_indices_cache", "position
 
 # Rows of a tile in vLLM's unified Triton kernel.
 TRITON_ROWS = 16
+# Query heads of a key head that CPU_ATTN takes at once.
+CPU_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class DecodeKernel:
 
         | backend | layout | reads of K and V | programs |
         |---|---|---|---|
+        | GPU backends | one row | 1, all P*H/G rows of a key head are packed | split to fill |
         | TRITON_ATTN | together | tiles of 16 rows over P*H/G | requests * tiles * G |
         | TRITON_ATTN | apart | P times the tiles over H/G | requests * reads * G |
         | FLASH_ATTN 3, 4 | together | 1, all rows of a key head packed | split to fill |
@@ -125,15 +130,32 @@ def layout(mask: VirtualMask, kernel: DecodeKernel, requests: int, *, decodes: b
     | virtual | virtual or no window | decoding | apart where `decodes_apart`, else together |
     | virtual | virtual or no window | other | together |
     | virtual | token | any | narrowed: together, P times, with a window for each pseudo-head |
-    | token | token or no window | any | apart |
+    | token | token or no window | any | one row, on a CPU only if P*H/G <= 8; else apart |
+
+    All but "narrowed" are one launch of the kernel a layer. Launches beside it: "one row" copies
+    queries and outputs into the order of heads, 2; the rest none. "One row" needs no block table of
+    its own in decoding, "apart" one of P rows a request.
 
     "virtual" with "token": pseudo-head p sees (W - 1)*P + p + 1 virtual tokens, which is another
     window for each; the kernel runs once with each window and the rows of that pseudo-head are
     kept. That costs P times the attention of a windowed layer.
     "token": no row of a request sees less than the row after it of the same token, so that no
-    causal kernel takes them together; P*T requests of one row read keys and values once a row,
-    where a prompt's tiles read them once for many rows. A merge by log-sum-exp with each token's
-    own later keys would keep the tiles: CPU_ATTN and TRITON_ATTN of vLLM 0.32 do not return it.
+    causal kernel takes them together. One row reads keys and values once where "apart" reads them
+    P times. CPU_ATTN takes `CPU_ROWS` query heads of a key head at once and reads again for more:
+    measured in vLLM 0.32, one row took 0.6 to 1.0 of the time of "apart" up to 8, and 2 to 4 times
+    its time above. In prompts one row or P rows a token lose what tiles over tokens would spare.
+
+    Merges by log-sum-exp are not used. What they would win, by reads of K and V:
+
+    - Earlier tokens as one row, and each token's own P x P part: exact for the virtual mask without
+      a window or with one by token, in decoding. Reads 1 instead of H/G or P, for about eight small
+      launches more a layer. FLASH_ATTN 2 with H > G and narrowed windows read more than once.
+    - Together, and each token's own later keys: exact for the token mask without a window, in
+      prompts. Reads once a tile of tokens, not once a token. FLASH_ATTN alone: the prompts of token
+      masks on a GPU are what is still to be won.
+
+    The paper's windows are virtual: their lower edges differ among the P queries of a token, so
+    that the first does not apply to `iha_sliding`. CPU_ATTN and TRITON_ATTN give no log-sum-exp.
 
     Args:
         mask: the layer's.
@@ -142,7 +164,8 @@ def layout(mask: VirtualMask, kernel: DecodeKernel, requests: int, *, decodes: b
         decodes: whether each has one token, and the virtual mask may be taken apart.
     """
     if mask.causal == TOKEN:
-        return APART
+        rows = kernel.pseudo_heads * kernel.heads // kernel.kv_heads
+        return APART if kernel.backend == "CPU_ATTN" and rows > CPU_ROWS else ONE_ROW
     if mask.window_differs:
         return NARROWED
     return APART if decodes and kernel.decodes_apart(requests) else TOGETHER
@@ -159,20 +182,28 @@ class VirtualCounts:
         requests: most requests of a batch.
         device: of the buffers.
         by_token: whether all P queries of a token see as much as its last one.
+        rows: requests that a token is split into, if it is: P, or 1 for one row of all heads.
 
     Attributes:
         owner: what the numbers are shared for; kept alive with them.
-        requests_of_rows: [rows] request of each row; None where the P rows of each follow.
+        requests_of_rows: [rows] request of each row; None where each has as many, in turn.
     """
 
     def __init__(
-        self, pseudo_heads: int, requests: int, device: Any, *, by_token: bool = False
+        self,
+        pseudo_heads: int,
+        requests: int,
+        device: Any,
+        *,
+        by_token: bool = False,
+        rows: int | None = None,
     ) -> None:
         self.pseudo_heads, self.requests = pseudo_heads, requests
+        self.rows = rows or pseudo_heads
         self.owner: Any = None
         self._buffers: dict[str, Tensor] = {}
-        self._rows = torch.arange(requests * pseudo_heads + 1, dtype=torch.int32, device=device)
-        self._offsets = torch.arange(1 - pseudo_heads, 1, dtype=torch.int32, device=device)
+        self._rows = torch.arange(requests * self.rows + 1, dtype=torch.int32, device=device)
+        self._offsets = torch.arange(1 - self.rows, 1, dtype=torch.int32, device=device)
         if by_token:
             self._offsets.zero_()
         self.requests_of_rows: Tensor | None = None
@@ -225,7 +256,7 @@ class VirtualCounts:
         return self._rows_of_prompts(tokens)
 
     def _rows_of_prompts(self, tokens: Any) -> dict[str, Any]:
-        """Each virtual token a request, where requests have any number of tokens.
+        """Each virtual token, or token, a request, where requests have any number of tokens.
 
         No graph is recorded of such batches, so that nothing needs an address that stays.
         """
@@ -239,8 +270,8 @@ class VirtualCounts:
         index = torch.arange(count, device=device) - starts[request]
         seen = (tokens.seq_lens - sizes)[request] + index + 1
         lengths = (seen * pseudo_heads).unsqueeze(1) + self._offsets
-        rows = count * pseudo_heads
-        self.requests_of_rows = request.repeat_interleave(pseudo_heads)
+        rows = count * self.rows
+        self.requests_of_rows = request.repeat_interleave(self.rows)
         made |= {"num_reqs": rows, "num_actual_tokens": rows, "max_query_len": 1}
         made["seq_lens"] = lengths.flatten().to(tokens.seq_lens.dtype)
         made["max_seq_len"] = tokens.max_seq_len * pseudo_heads
@@ -251,21 +282,20 @@ class VirtualCounts:
     def _apart(self, tokens: Any) -> dict[str, Any]:
         """Padded requests, of no token and length 0, stay so: they have rows of length 0."""
         pseudo_heads, requests = self.pseudo_heads, tokens.num_reqs
+        each = self.rows
         made = dict.fromkeys(name for name in (*_STALE, *_CPU_TENSORS) if hasattr(tokens, name))
-        rows = requests * pseudo_heads
+        rows = requests * each
         lengths = self._kept("row_lens", rows, tokens.seq_lens)
-        grid = lengths.view(requests, pseudo_heads)
+        grid = lengths.view(requests, each)
         torch.add(self._offsets, tokens.seq_lens.unsqueeze(1), alpha=pseudo_heads, out=grid)
         lengths.clamp_(min=0)
         starts = self._kept("row_starts", rows + 1, tokens.query_start_loc)
-        torch.minimum(
-            self._rows[: rows + 1], tokens.query_start_loc[-1:] * pseudo_heads, out=starts
-        )
+        torch.minimum(self._rows[: rows + 1], tokens.query_start_loc[-1:] * each, out=starts)
         made |= {"query_start_loc": starts, "seq_lens": lengths, "num_reqs": rows}
-        made |= {"num_actual_tokens": tokens.num_actual_tokens * pseudo_heads, "max_query_len": 1}
+        made |= {"num_actual_tokens": tokens.num_actual_tokens * each, "max_query_len": 1}
         made["max_seq_len"] = tokens.max_seq_len * pseudo_heads
         starts_cpu = torch.arange(rows + 1, dtype=torch.int32)
-        last_cpu = tokens.query_start_loc_cpu[-1:] * pseudo_heads
+        last_cpu = tokens.query_start_loc_cpu[-1:] * each
         made["query_start_loc_cpu"] = torch.minimum(starts_cpu, last_cpu)
         return made
 

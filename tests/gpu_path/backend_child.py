@@ -320,6 +320,12 @@ def mask_cases() -> dict[str, Case]:
         cases[f"{name}-triton"] = Case(
             base="TRITON_ATTN", kv_heads=2, block=8, steps=steps, **kinds[name]
         )
+    for name in ("token", "token-W7"):
+        cases[f"{name}-P4-G1"] = Case(pseudo=4, kv_heads=1, **kinds[name])
+        cases[f"{name}-P4-H4-graph"] = Case(pseudo=4, graphs=(1, 2, 4), block=8, **kinds[name])
+    cases["token-split-triton"] = replace(
+        cases["token-W7-triton"], graphs=(1, 2, 8), processors=132, steps=(PREFILL[0], [(0, 1)])
+    )
     return cases
 
 

@@ -11,6 +11,7 @@ from model_adapters.config import VirtualMask
 from model_adapters.vllm.virtual_batch import (
     APART,
     NARROWED,
+    ONE_ROW,
     TOGETHER,
     DecodeKernel,
     VirtualCounts,
@@ -87,14 +88,47 @@ def test_rows_of_a_chunk_are_those_of_naive_attention_s_token_mask(chunk: int) -
         (VirtualMask(2, 5), False, TOGETHER),
         (VirtualMask(2, 5, edge="token"), True, NARROWED),
         (VirtualMask(2, 5, edge="token"), False, NARROWED),
-        (VirtualMask(2, 5, causal="token", edge="token"), False, APART),
-        (VirtualMask(2, causal="token"), True, APART),
+        (VirtualMask(2, 5, causal="token", edge="token"), False, ONE_ROW),
+        (VirtualMask(2, causal="token"), True, ONE_ROW),
     ],
     ids=str,
 )
 def test_a_layout_for_each_mask(mask: VirtualMask, decodes: bool, wanted: str) -> None:
     """FlashAttention 2 of few requests with grouped heads decodes the virtual mask apart."""
     assert layout(mask, FLASH_2, 1, decodes=decodes) == wanted
+
+
+@pytest.mark.parametrize(
+    ("heads", "pseudo", "wanted"),
+    [(8, 2, ONE_ROW), (8, 8, ONE_ROW), (32, 2, ONE_ROW), (32, 3, APART), (24, 4, APART)],
+)
+def test_a_processor_s_rows_have_up_to_eight_heads_of_a_key_head(
+    heads: int, pseudo: int, wanted: str
+) -> None:
+    kernel = DecodeKernel("CPU_ATTN", 0, heads, 8, pseudo, 0)
+    for decodes in (True, False):
+        assert layout(VirtualMask(pseudo, causal="token"), kernel, 3, decodes=decodes) == wanted
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 63, 129, 1000])
+def test_one_row_a_token_is_as_long_as_the_last_of_its_rows(chunk: int) -> None:
+    pseudo, length = 3, 7 + chunk
+    tokens = batch([0, chunk, chunk + 1], [length, 20])
+    tokens.num_actual_tokens, tokens.max_query_len = chunk + 1, chunk
+    counts = VirtualCounts(pseudo, 4, "cpu", by_token=True, rows=1)
+    made = counts.of(tokens, 1, apart=True)
+    seen = naive.visible(length, pseudo, None, causal="token")[7 * pseudo :].sum(1).tolist()
+    assert made["seq_lens"].tolist() == [*seen[::pseudo], 60]
+    assert made["query_start_loc"].tolist() == list(range(chunk + 2))
+    assert (made["num_reqs"], made["num_actual_tokens"]) == (chunk + 1, chunk + 1)
+    if chunk > 1:
+        assert counts.requests_of_rows is not None
+        assert counts.requests_of_rows.tolist() == [0] * chunk + [1]
+    # Decoding alone, a padded request beside.
+    made = counts.of(batch([0, 1, 2, 2], [5, 1, 0]), 1, apart=True)
+    assert made["seq_lens"].tolist() == [15, 3, 0]
+    assert made["query_start_loc"].tolist() == [0, 1, 2, 2]
+    assert counts.requests_of_rows is None
 
 
 def test_too_many_rows_are_an_error() -> None:
