@@ -75,5 +75,34 @@ def test_a_run_that_failed_ends_the_benchmark(
 ) -> None:
     failing = [sys.executable, "-c", "raise SystemExit('no such task')"]
     monkeypatch.setitem(script["run"].__globals__, "command", lambda *_: failing)
-    with pytest.raises(SystemExit, match="gsm8k_maj with embedded-iha failed:\nno such task"):
+    with pytest.raises(
+        SystemExit, match="gsm8k_maj with embedded-iha by iha-vllm failed:\nno such task"
+    ):
         script["run"]("gsm8k_maj", "embedded-iha")
+
+
+def test_beside_stock_lm_eval_the_whole_command_counts(
+    script: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Turns alternate; a ratio above 1 says that `iha-vllm` takes less."""
+    ran: list[str] = []
+
+    def whole_command(case: str, by: str) -> dict[str, Any]:
+        ran.append(by)
+        return {"wall": 30.0 if by == "vllm" else 20.0, "processors": 40.0, "scores": {}}
+
+    main = script["main"]
+    monkeypatch.setitem(main.__globals__, "whole_command", whole_command)
+    file = tmp_path / "found.json"
+    words = ["--stock", "--cases", "ruler_mk_8k", "--rounds", "2", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", ["end_to_end.py", *words])
+    main()
+    assert ran == ["vllm", "iha-vllm", "iha-vllm", "vllm"]
+    expected = "| ruler_mk_8k | 30 / 20 | 1.50 (1.50 to 1.50) | 40 / 40 | 1.00 (1.00 to 1.00) |"
+    assert expected in capsys.readouterr().out
+    commands = json.loads(file.read_text(encoding="utf-8"))["commands"]
+    assert "vllm" in commands["ruler_mk_8k, vllm"]
+    assert "iha-vllm" in commands["ruler_mk_8k, iha-vllm"]
