@@ -142,6 +142,8 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
 
     shape: ClassVar[CacheShape]
     base_backend: ClassVar[type[AttentionBackend]]
+    # Of CPU_ATTN's builders.
+    isa: str
 
     def __init__(
         self, kv_cache_spec: AttentionSpec, layer_names: list[str], vllm_config: Any, device: Any
@@ -150,6 +152,9 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
         super().__init__(kernel_spec, layer_names, vllm_config, device)
         pseudo_heads = self.shape.pseudo_heads
         self.supports_draft_decode_metadata_update = False
+        if hasattr(self, "isa"):
+            self.isa = cpu_kernel(self.isa, pseudo_heads, kernel_spec.dtype)
+            self._set_isa_to_layers(layer_names)
         # The base compares it with its number of tokens, which are virtual ones here.
         if getattr(self, "max_cudagraph_size", None):
             self.max_cudagraph_size *= pseudo_heads
@@ -216,8 +221,9 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
             changes["block_table_tensor"] = self._repeated(tokens.block_table_tensor)
         virtual = replace(tokens, **changes)
         metadata = super().build(common_prefix_len * pseudo_heads, virtual, fast_build)
-        # Its implementation is told by this.
-        metadata.in_one_row = self._in_one_row
+        if self._in_one_row:
+            # Which tells the implementation.
+            metadata.in_one_row = True
         return metadata
 
     def update_block_table(
@@ -295,6 +301,24 @@ class VirtualMetadataBuilder(AttentionMetadataBuilder[Any]):
             had = getattr(self, name)
             if len(had) < rows or had.shape[1] < heads:
                 setattr(self, name, had.new_empty((rows, heads, *had.shape[2:])))
+
+
+def cpu_kernel(chosen: str, pseudo_heads: int, dtype: torch.dtype) -> str:
+    """Which of CPU_ATTN's kernels serves a group of layers: vLLM's choice, or a better one.
+
+    vLLM takes "vec" where it can, with eight rows and 32 keys at a time. "vec16" has 16 of both,
+    which suits windows and several rows a token. Its time, of the other's, in vLLM 0.32 on a
+    processor with AVX-512, bfloat16 (`benchmarks/cpu_attention.py`): prompts 0.79 to 0.83, decoding
+    with P = 2 and 4 0.80 to 1.00. Decoding of plain layers takes 1.1 and in float32 twice as long:
+    these keep vLLM's choice.
+
+    Args:
+        chosen: vLLM's choice.
+        pseudo_heads: P of the layers.
+        dtype: of the cache.
+    """
+    is_better = pseudo_heads > 1 and dtype == torch.bfloat16 and torch.cpu._is_avx512_supported()
+    return "vec16" if chosen == "vec" and is_better else chosen
 
 
 _COUNTS: weakref.WeakValueDictionary[tuple[Any, ...], VirtualCounts] = weakref.WeakValueDictionary()

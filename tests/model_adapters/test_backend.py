@@ -20,7 +20,7 @@ from vllm.v1.kv_cache_interface import FullAttentionSpec
 
 from model_adapters import BackendError
 from model_adapters.vllm import cache_spec
-from model_adapters.vllm.backend import iha_backend
+from model_adapters.vllm.backend import cpu_kernel, iha_backend
 from model_adapters.vllm.cache_spec import CacheShape
 
 
@@ -384,3 +384,22 @@ def test_where_vllm_s_choice_cannot_serve_iha_another_is_taken(
     assert caplog.messages == ([wanted] if taken != "FLASHINFER" else [])
     if taken == "FLASHINFER":
         assert options.backend == asked
+
+
+@pytest.mark.parametrize(
+    ("chosen", "pseudo", "dtype", "wanted"),
+    [
+        ("vec", 2, torch.bfloat16, "vec16"),
+        ("vec", 1, torch.bfloat16, "vec"),
+        ("vec", 2, torch.float32, "vec"),
+        ("vec", 2, torch.uint8, "vec"),
+        ("amx", 2, torch.bfloat16, "amx"),
+    ],
+)
+def test_iha_layers_in_bfloat16_get_the_kernel_of_sixteen_rows(
+    chosen: str, pseudo: int, dtype: torch.dtype, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    assert cpu_kernel(chosen, pseudo, dtype) == wanted
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: False)
+    assert cpu_kernel(chosen, pseudo, dtype) == chosen
