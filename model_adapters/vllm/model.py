@@ -4,6 +4,7 @@ For: vLLM, which loads `IHALlamaForCausalLM` from here by name (see `plugin.py`)
 Not for: paged attention itself (`backend.py`) or training (`hf/modeling.py`).
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -37,6 +38,9 @@ from model_adapters.vllm.serving_rules import (
 )
 
 logger = logging.getLogger(__name__)
+
+# What vLLM's CPU kernel of the RMS norm wants the width to be a multiple of.
+NORM_UNIT = 16
 
 
 def base_backend(width: int, dtype: torch.dtype, cache_dtype: Any) -> Any:
@@ -303,6 +307,31 @@ class IHADecoderLayer(LlamaDecoderLayer):
         return self.post_feedforward_layernorm(self.mlp(stream)), stream
 
 
+def normed_at_once(
+    norm: RMSNorm, states: Tensor, residual: Tensor | None = None
+) -> Tensor | tuple[Tensor, Tensor]:
+    """RMS norm on a CPU by vLLM's kernel, which vLLM itself calls on GPUs alone.
+
+    Here vLLM takes eight PyTorch calls: 26 microseconds a token of 512 numbers in place of 2. The
+    kernel rounds once, not after each of them.
+
+    Args:
+        norm: one over the hidden states.
+        states: [T, D]; with a residual, their memory is the result's.
+        residual: [T, D], becomes the sum of both.
+    """
+    if torch.compiler.is_compiling() or norm.weight.dtype != states.dtype:
+        native: Tensor | tuple[Tensor, Tensor] = norm.forward_native(states, residual)
+        return native
+    weight, epsilon = norm.weight, norm.variance_epsilon
+    if residual is None:
+        made = torch.empty_like(states)
+        torch.ops._C.rms_norm(made, states, weight, epsilon)
+        return made
+    torch.ops._C.fused_add_rms_norm(states, residual, weight, epsilon)
+    return states, residual
+
+
 class IHALlamaForCausalLM(LlamaForCausalLM):
     """The served model; its layers share a rotary table, windowed ones may have another."""
 
@@ -331,6 +360,10 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
                 self._rotary[kind] = VirtualRotaryEmbedding(own, tokens, dtype)
             layer.rotary_emb = self._rotary[kind]
         equip((layer for layer in self._attention().values() if layer.must_mix), vllm_config)
+        if str(vllm_config.device_config.device_type) == "cpu":
+            for module in self.modules():
+                if type(module) is RMSNorm and not module.weight.numel() % NORM_UNIT:
+                    module._forward_method = functools.partial(normed_at_once, module)
 
     def _attention(self) -> dict[str, IHAAttention]:
         """Attention layers by the prefix of their tensors in the checkpoint."""

@@ -1,6 +1,7 @@
 """Ways of mixing and collapsing on one rank, and on several, against the plain sums."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -298,3 +299,32 @@ def test_ranks_collapse_norm_and_gate_their_own_heads(
         assert torch.equal(parameters["k_norm.weight"], norms[first : first + layer.kv_heads])
         with pytest.raises(CheckpointError, match=r"config.json asks for \[4, 12\]"):
             parameters["head_gate.weight"].weight_loader(parameters["head_gate.weight"], norms)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("tokens", [1, 63, 129, 1000])
+def test_norms_in_one_call_are_those_of_the_definition(tokens: int, dtype: torch.dtype) -> None:
+    """Alone and with a residual, rounded once; each row is the same in any batch."""
+    from vllm.platforms import current_platform
+
+    from model_adapters.vllm.model import normed_at_once
+
+    current_platform.import_kernels()
+    states, residual = random(tokens, 96).to(dtype), 2 * random(tokens, 96).to(dtype)
+    norm: Any = SimpleNamespace(weight=random(96).to(dtype), variance_epsilon=1e-5)
+
+    def defined(rows: Tensor) -> Tensor:
+        scale = torch.rsqrt(rows.pow(2).mean(-1, keepdim=True) + 1e-5)
+        return rows * scale * norm.weight.float()
+
+    # Rounded once in narrow types; in float32 sums may take another order.
+    close = {"rtol": max(torch.finfo(dtype).eps, 1e-6), "atol": 2e-6}
+    alone = normed_at_once(norm, states)
+    torch.testing.assert_close(alone, defined(states.float()).to(dtype), **close)
+    row = normed_at_once(norm, states[-1:].clone(), residual[-1:].clone())
+    wanted = states.float() + residual.float()
+    made, total = normed_at_once(norm, states, residual)
+    torch.testing.assert_close(made, defined(wanted).to(dtype), **close)
+    assert torch.equal(total, wanted.to(dtype))
+    assert torch.equal(row[0], made[-1:])
+    assert torch.equal(row[1], total[-1:])
