@@ -248,8 +248,9 @@ class RulerGroup(Group):  # type: ignore[misc]
                 missing[title] = reason
         left = [title for title in leaves if title not in missing]
         if not left:
-            # What a length lacks says more than what data is missing.
-            raise UserError(missing[next((t for t in missing if t not in QA), titles[0])])
+            # What a length lacks says more than what data is missing, and is alike for all tasks.
+            short = [reason for title, reason in missing.items() if title not in QA][:1]
+            raise UserError(" ".join(short or missing.values()))
         for reason in missing.values():
             logger.warning(
                 "%s goes on with %d of %d tasks. %s", config["task"], len(left), len(titles), reason

@@ -5,7 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from iha_eval.ruler.drafts import Document, nvidia_order
 from iha_eval.ruler.fwe import CodedMaterial, CodedTask
 from iha_eval.ruler.niah import NOISE
 from iha_eval.ruler.suite import FAMILIES, leaf_name
+from iha_eval.ruler.tokens import TokenCounter
 
 OFFLINE = [title for title in TASKS if not title.startswith("qa")]
 NVIDIA = RulerSettings(layout="nvidia")
@@ -246,14 +248,18 @@ class TestCodedWords:
             assert all(re.fullmatch(r"[a-z]{6}", word) for word, _ in ranked[1:])
 
     def test_steps_agree_with_counts_at_every_size(self) -> None:
-        material = CodedMaterial(CodedTask(), 8192, RulerSettings())
-        costs = [1, *([3, 4, 2] * 100)]
         import numpy as np
 
-        running = material.running(np.array(costs))
-        for size in [*range(400), 1000, 4097, 9999, 16384]:
+        length, rates = 8192, [1, *([3, 4, 2] * 100)]
+        material = CodedMaterial(CodedTask(), length, RulerSettings())
+        rank = {f"word {n}": rate for n, rate in enumerate(rates)}
+        counter = SimpleNamespace(costs=lambda words: np.array([rank[word] for word in words]))
+        running = material.running(list(rank), cast(TokenCounter, counter))
+        # It ends a little past the length.
+        assert length < running[-1] < 2 * length
+        for size in [*range(400), 1000, 2047, len(running) - 1]:
             counts = material.counts(size)
-            assert running[size] == sum(int(n) * c for n, c in zip(counts, costs, strict=False))
+            assert running[size] == sum(int(n) * c for n, c in zip(counts, rates, strict=False))
 
     def test_no_two_leading_ranks_are_alike_from_the_smallest_size_on(self) -> None:
         material = CodedMaterial(CodedTask(), 4096, RulerSettings())
