@@ -26,6 +26,7 @@ from iha_eval.models.vllm import cluster as cluster_module
 from iha_eval.models.vllm.cluster import ClusterError, EngineCluster
 from iha_eval.models.vllm.dealing import EnginePrompt, PoisonPromptError
 from iha_eval.models.vllm.devices import EnginePlan
+from tests.models import test_resume
 from tests.models.vllm import fake_engine
 
 INSIDE = os.environ.get("IHA_TEST_OWN_NETWORK") == "1"
@@ -397,3 +398,31 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+@inside
+def test_a_driver_that_is_killed_goes_on_to_the_answers_of_one_engine(
+    nodes: Any, tmp_path: Path
+) -> None:
+    """lm-eval's command with two engines of vLLM, killed when its journal holds five answers."""
+
+    def command(output: str, engines: int) -> list[str]:
+        given = f"pretrained=embedded-iha,data_parallel_size={engines},max_num_seqs=1"
+        return [
+            *(sys.executable, "-m", "lm_eval", "--model", "iha-vllm"),
+            *("--model_args", f"{given},kv_cache_memory_bytes={32 * 2**20}"),
+            *("--tasks", "ruler_mk_lengths", "--metadata", '{"lengths": [512]}', "--limit", "8"),
+            *("--gen_kwargs", "max_gen_toks=48", "--log_samples"),
+            *("--output_path", str(tmp_path / output)),
+        ]
+
+    subprocess.run(command("one", 1), cwd=ROOT, check=True)
+    driver = subprocess.Popen(command("two", 2), cwd=ROOT)
+    test_resume.wait_for(tmp_path / "two", 5)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert not list(tmp_path.glob("two/*/results_*.json"))
+    subprocess.run(command("two", 2), cwd=ROOT, check=True)
+    one, two = (test_resume.saved(tmp_path / output) for output in ("one", "two"))
+    assert two == one
+    assert test_resume.summary(tmp_path / "two")["recalled_from_journal"] >= 5
