@@ -175,13 +175,17 @@ def plain(output: Any) -> SimpleNamespace:
         request_id=output.request_id,
         finished=True,
         prompt_token_ids=(),
-        prompt_logprobs=output.prompt_logprobs,
+        prompt_logprobs=output.prompt_logprobs and [_logprobs(e) for e in output.prompt_logprobs],
         outputs=[
             SimpleNamespace(token_ids=list(made.token_ids), finish_reason=made.finish_reason)
             for made in output.outputs
         ],
         metrics=stats and SimpleNamespace(**{name: getattr(stats, name) for name in times}),
     )
+
+
+def _logprobs(entry: dict[int, Any] | None) -> dict[int, SimpleNamespace] | None:
+    return entry and {token: SimpleNamespace(logprob=e.logprob) for token, e in entry.items()}
 
 
 @dataclass
@@ -222,7 +226,8 @@ class _HiredEngine:
         if self.started is None:
             return PLACE_SECONDS if self.node is None else START_SECONDS
         tokens = self.started.facts.get("max_num_batched_tokens") or 0
-        return STEP_SECONDS + (SLOWEST_STEPS * self.slowest or tokens * TOKEN_SECONDS)
+        # Later steps may be longer than any so far: those of short prompts say nothing of them.
+        return STEP_SECONDS + max(SLOWEST_STEPS * self.slowest, tokens * TOKEN_SECONDS)
 
 
 class ClusterRoom:
@@ -465,7 +470,9 @@ class EngineCluster:
             try:
                 self._take(engine, self._ray.get(result), take)
             except self._ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, UserError):
+                # A replacement that is refused may have come to a bad node; others still run.
+                replaces = engine.started is None and hasattr(self, "_first")
+                if isinstance(error.cause, UserError) and not replaces:
                     raise error.cause from error
                 self._lose(engine, f"failed ({_line(error.cause)})")
             except self._ray.exceptions.RayError as error:
@@ -552,7 +559,7 @@ class EngineCluster:
                 self._lose(engine, f"does not get on with {prompt.label}")
         elif engine.node is not None:
             self._lose(engine, f"was silent for {silent:.0f} s")
-        elif not self._running():
+        elif all(other.node is None for other in self._engines.values()):
             free, total = self._ray.available_resources(), self._ray.cluster_resources()
             free = ", ".join(f"{free.get(n, 0):g} of {total.get(n, 0):g} {n}s" for n in RESOURCES)
             raise ClusterError(
@@ -570,6 +577,10 @@ class EngineCluster:
         """
         del self._engines[engine.name]
         self._end(engine)
+        for other in self._engines.values():
+            if other.node is None:
+                # There is room for it now.
+                other.heard = time.monotonic()
         load = self._dealer.loads.get(engine.name)
         prompts = len(load.flying) if load else 0
         logger.warning(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import Sampling
 from iha_eval.models.arguments import ModelArguments
 from iha_eval.models.vllm import cluster as cluster_module
@@ -217,3 +218,64 @@ def test_an_engine_is_dealt_more_when_most_of_its_answers_ended(pool: EngineClus
 def test_logits_that_are_not_finite_are_counted_over_engines(pool: EngineCluster) -> None:
     run(pool, [*work(9), *(prompt(InProcessEngine.NOT_FINITE, 1, n) for n in range(5))])
     assert pool.non_finite == 10
+
+
+def test_a_replacement_that_is_refused_ends_no_engine_that_runs(
+    ray: FakeRay, tmp_path: Path
+) -> None:
+    """A node may be too full for a replacement; what is refused at the very start is told."""
+    starts = itertools.count(1)
+
+    def refuse_the_fourth(plan: EnginePlan) -> InProcessEngine:
+        if next(starts) == 4:
+            raise UserError("Free memory on device is less than desired.")
+        return InProcessEngine(plan)
+
+    plan = EnginePlan(tmp_path, tmp_path, ModelArguments(), 64, [64])
+    pool = EngineCluster(plan, None, make=refuse_the_fourth)
+    prompts = [prompt(fake_engine.KILLED_ONCE, 50), *work(40)]
+    assert run(pool, prompts) == expected(prompts)
+    assert next(starts) > 5
+
+
+def test_an_engine_that_waits_for_a_place_gets_that_of_one_that_died(
+    ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it has waited: Ray takes a moment for it."""
+    ray.alive = {0}
+    place, died = ray.place, []
+
+    def placed_a_second_later() -> int | None:
+        if any(not actor.alive for actor in ray.actors):
+            died.append(ray.clock.now)
+        return None if died and ray.clock.now < died[0] + 1 else place()
+
+    monkeypatch.setattr(ray, "place", placed_a_second_later)
+    plan = EnginePlan(tmp_path, tmp_path, ModelArguments(), 64, [64])
+    pool = EngineCluster(plan, 2, make=make)
+    prompts = [*work(10), prompt(fake_engine.KILLED_ONCE)]
+    waits = iter([500.0])
+    assert run(pool, prompts, lambda: ray.clock.sleep(next(waits, 0.0))) == expected(prompts)
+    assert died
+
+
+def test_short_steps_do_not_shorten_the_patience_with_long_ones(pool: EngineCluster) -> None:
+    run(pool, work(8))
+    engine = next(iter(pool._engines.values()))
+    assert engine.started is not None
+    engine.started.facts["max_num_batched_tokens"] = 4096
+    engine.slowest = 0.0
+    before = engine.patience
+    engine.slowest = 0.02
+    assert engine.patience == before > 200
+
+
+def test_log_probabilities_need_no_class_of_vllm() -> None:
+    entry = SimpleNamespace(logprob=-0.5, rank=1, decoded_token="a")
+    output = SimpleNamespace(
+        request_id="1", prompt_logprobs=[None, {7: entry}], outputs=[], metrics=None
+    )
+    assert cluster_module.plain(output).prompt_logprobs == [
+        None,
+        {7: SimpleNamespace(logprob=-0.5)},
+    ]
