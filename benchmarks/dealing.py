@@ -152,7 +152,7 @@ def simulate(
         engine = simulated[ended]
         if engine.finished or told[ended] - engine.unfinished >= REPORT_ANSWERS:
             for place in engine.finished:
-                dealer.loads[ended].finish(place)
+                dealer.loads[ended].finish(place, sum(lengths[place]))
             dealer.loads[ended].answers = told[ended] = engine.unfinished
     seconds = time.process_time() - began - in_engines
     _, peak = tracemalloc.get_traced_memory()

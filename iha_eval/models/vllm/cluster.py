@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count as counting
 from types import SimpleNamespace
 from typing import Any
@@ -72,7 +72,7 @@ class StartedEngine:
     """What an engine tells of itself once it runs; see `engine.Engine` for each.
 
     Attributes:
-        identity: what must be equal over all engines, such as versions and fingerprint.
+        identity: what must be equal over all engines, such as versions and device.
     """
 
     most: int
@@ -199,7 +199,7 @@ class _HiredEngine:
         group: what Ray keeps for its ranks over nodes; None where it is on one.
         pending: results that are not there yet, in order: of `node`, `start`, then `work`, each
             with the number of answers that went with it.
-        heard: when it was last heard of, or was handed work after a pause.
+        heard: when it was last heard of, got its place, or was handed work after a pause.
         node: where it is; None before it has a place.
         started: what it told; None before it runs.
         slowest: seconds of its slowest step so far.
@@ -224,7 +224,7 @@ class _HiredEngine:
     def patience(self) -> float:
         """Seconds that it may be silent while something is expected of it."""
         if self.started is None:
-            return PLACE_SECONDS if self.node is None else START_SECONDS
+            return START_SECONDS
         tokens = self.started.facts.get("max_num_batched_tokens") or 0
         # Later steps may be longer than any so far: those of short prompts say nothing of them.
         return STEP_SECONDS + max(SLOWEST_STEPS * self.slowest, tokens * TOKEN_SECONDS)
@@ -245,17 +245,28 @@ class ClusterRoom:
         UserError: this machine has too few GPUs.
     """
 
+    _on_gpus = False
+    fits_a_node = True
+
     def __init__(self, engines: int | None, ranks: int) -> None:
         """Looks at once."""
         self._engines, self._ranks = engines, ranks
         self._joined = bool(os.environ.get(ADDRESS))
-        self._on_gpus = max(_sizes("GPU"), default=0) > 0
-        self.fits_a_node = not self._on_gpus or max(_sizes("GPU")) >= ranks
         self.parts: list[Slice] = []
         self.look()
 
-    def look(self) -> None:
-        """See what there is now; a cluster grows and shrinks."""
+    def look(self, *, settled: bool = False) -> bool:
+        """See what there is now; a cluster grows and shrinks.
+
+        Args:
+            settled: whether engines run already: others must have the same kind of device.
+
+        Returns:
+            Whether engines are to be asked for in another way than before.
+        """
+        before, gpus = (self._on_gpus, self.fits_a_node), _sizes("GPU")
+        if gpus and (self._on_gpus or not settled):
+            self._on_gpus, self.fits_a_node = True, max(gpus) >= self._ranks
         if self._joined:
             self.parts = [self._part()] * (self._engines or self._fitting())
         elif not self.parts and self._on_gpus:
@@ -267,6 +278,16 @@ class ClusterRoom:
         elif not self.parts:
             cores = sorted(os.sched_getaffinity(0))
             self.parts = core_slices(self._engines or 1, self._ranks, cores, os.environ)
+        return before != (self._on_gpus, self.fits_a_node)
+
+    @property
+    def neighbours(self) -> int:
+        """Engines that share the memory of a node, at most: they are spread evenly."""
+        if not self._joined:
+            return len(self.parts)
+        cpus = _sizes("CPU")
+        room = (sum(min(size, n) for size in cpus) for n in range(1, max(cpus, default=1)))
+        return 1 + sum(engines < len(self.parts) for engines in room)
 
     def __str__(self) -> str:
         """What an engine needs."""
@@ -346,6 +367,8 @@ class EngineCluster:
         self._failed = self._lost_hits = self.non_finite = 0
         self._closed = False
         self._looked = 0.0
+        # When an engine last had a place.
+        self._placed = time.monotonic()
         # Set by the first engine that runs.
         self._first: tuple[str, StartedEngine]
         self._dealer: Dealer[str] = Dealer([], lambda: 1)
@@ -438,7 +461,7 @@ class EngineCluster:
     def close(self) -> None:
         """Stop the engines; Ray stays for the next ones. May be called twice."""
         self._closed = True
-        engines, self._engines = list(self._engines.values()), {}
+        engines = list(self._engines.values())
         closing = [engine.actor.close.remote() for engine in engines if engine.started]
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
@@ -462,6 +485,7 @@ class EngineCluster:
 
     def _tend(self, take: Take) -> None:
         """One round: hire who is missing, ask for reports, take what is there, find who hangs."""
+        self._look_for_places()
         self._hire()
         for name, load in self._dealer.loads.items():
             while load.flying and len(self._engines[name].pending) < REPORTS_AHEAD:
@@ -507,7 +531,8 @@ class EngineCluster:
             self.non_finite += result.non_finite
             load = self._dealer.loads[engine.name]
             for place, output in result.finished:
-                take(place, output, load.finish(place))
+                drawn = sum(len(made.token_ids) for made in output.outputs)
+                take(place, output, load.finish(place, drawn))
             # Of a prompt's many answers most end before the last does.
             load.answers = result.unfinished + sum(answers for _, answers in engine.pending)
 
@@ -515,7 +540,7 @@ class EngineCluster:
         """Refuse an engine that is not like the first that ran.
 
         Raises:
-            ClusterError: versions, device or checkpoint differ.
+            ClusterError: versions or device differ.
         """
         if not hasattr(self, "_first"):
             self._first = str(engine), started
@@ -527,17 +552,39 @@ class EngineCluster:
                     "answers may depend on it, so use nodes that are alike."
                 )
 
+    def _look_for_places(self) -> None:
+        """See what the cluster has now.
+
+        Raises:
+            ClusterError: no engine has had a place for long.
+        """
+        now = time.monotonic()
+        if any(engine.node is not None for engine in self._engines.values()):
+            self._placed = now
+        elif now - self._placed > PLACE_SECONDS:
+            free, total = self._ray.available_resources(), self._ray.cluster_resources()
+            free = ", ".join(f"{free.get(n, 0):g} of {total.get(n, 0):g} {n}s" for n in RESOURCES)
+            raise ClusterError(
+                f"The cluster has found no room for an engine in {now - self._placed:.0f} s: each "
+                f"needs {self._room}, and {free} are free. Wait until other work has ended, add "
+                "nodes, or use a smaller tensor_parallel_size."
+            )
+        if now - self._looked > LOOK_SECONDS:
+            self._looked = now
+            if self._room.look(settled=hasattr(self, "_first")):
+                # GPUs joined a head without any, or larger nodes did: ask for those.
+                for engine in [e for e in self._engines.values() if e.started is None]:
+                    self._end(engine)
+
     def _hire(self) -> None:
         """Start an engine for each that is missing: at the start, after a death, after growth."""
-        if time.monotonic() - self._looked > LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._room.look()
         taken = {engine.place for engine in self._engines.values()}
         for place in {*range(self.wanted)} - taken:
             options = self._room.options()
             remote = self._ray.remote(EngineActor).options(max_restarts=0, **options)
             actor = remote.remote(self._room.parts[place])
-            plan = self._plan if self._room.fits_a_node else self._plan.over_nodes()
+            plan = replace(self._plan, neighbours=self._room.neighbours)
+            plan = plan if self._room.fits_a_node else plan.over_nodes()
             pending = [(actor.node.remote(), 0), (actor.start.remote(plan, self._make), 0)]
             group = getattr(options.get("scheduling_strategy"), "placement_group", None)
             name = f"Engine {next(self._numbers)}"
@@ -546,27 +593,15 @@ class EngineCluster:
             )
 
     def _check(self, engine: _HiredEngine) -> None:
-        """End an engine that neither starts, nor answers, nor gets on with one of its prompts.
-
-        Raises:
-            ClusterError: there is no place for the first engine.
-        """
-        silent = time.monotonic() - engine.heard if engine.pending else 0.0
+        """End an engine that neither starts, nor answers, nor gets on with one of its prompts."""
+        expected = engine.pending and engine.node is not None
+        silent = time.monotonic() - engine.heard if expected else 0.0
         load = self._dealer.loads.get(engine.name)
-        if silent <= engine.patience:
-            prompt = None if load is None else load.overdue()
-            if prompt is not None:
-                self._lose(engine, f"does not get on with {prompt.label}")
-        elif engine.node is not None:
+        prompt = None if load is None else load.overdue()
+        if silent > engine.patience:
             self._lose(engine, f"was silent for {silent:.0f} s")
-        elif all(other.node is None for other in self._engines.values()):
-            free, total = self._ray.available_resources(), self._ray.cluster_resources()
-            free = ", ".join(f"{free.get(n, 0):g} of {total.get(n, 0):g} {n}s" for n in RESOURCES)
-            raise ClusterError(
-                f"The cluster has found no room for an engine in {silent:.0f} s: each needs "
-                f"{self._room}, and {free} are free. Wait until other work has ended, add nodes, "
-                "or use a smaller tensor_parallel_size."
-            )
+        elif prompt is not None:
+            self._lose(engine, f"does not get on with {prompt.label}")
 
     def _lose(self, engine: _HiredEngine, how: str) -> None:
         """Go on without an engine; its prompts are dealt again.
@@ -575,12 +610,7 @@ class EngineCluster:
             ClusterError: three engines failed to start one after the other.
             PoisonPromptError: three engines died under one prompt.
         """
-        del self._engines[engine.name]
         self._end(engine)
-        for other in self._engines.values():
-            if other.node is None:
-                # There is room for it now.
-                other.heard = time.monotonic()
         load = self._dealer.loads.get(engine.name)
         prompts = len(load.flying) if load else 0
         logger.warning(
@@ -600,6 +630,7 @@ class EngineCluster:
 
     def _end(self, engine: _HiredEngine) -> None:
         """End an engine's process; Ray does so within seconds, also where it was stopped."""
+        del self._engines[engine.name]
         with contextlib.suppress(Exception):
             self._ray.kill(engine.actor, no_restart=True)
             if engine.group is not None:

@@ -24,7 +24,7 @@ DEATHS = 3
 IN_FLIGHT = 1.25
 # Fewest prompts in flight, so that the next one is at hand when one ends.
 LEAST_PROMPTS = 2
-# How many times the work that lies before a prompt an engine may do without finishing it.
+# How many times the tokens that an engine may draw before a prompt is finished it may draw.
 PATIENCE = 4
 
 
@@ -69,7 +69,8 @@ class EngineLoad:
         flying: its prompts by place, which is a prompt's number in the order of the run.
         answers: how many answers are asked of it now.
         tokens: weight of what it works on.
-        finished_tokens: weight of what it has finished so far.
+        budget: tokens that the answers it works on may come to.
+        drawn_tokens: tokens that it drew for what it has finished so far.
         alone: whether it gets nothing beside the one prompt it has.
     """
 
@@ -78,7 +79,8 @@ class EngineLoad:
     flying: dict[int, EnginePrompt] = field(default_factory=dict)
     answers: int = 0
     tokens: int = 0
-    finished_tokens: int = 0
+    budget: int = 0
+    drawn_tokens: int = 0
     alone: bool = False
     _overdue_at: dict[int, int] = field(default_factory=dict)
 
@@ -90,27 +92,36 @@ class EngineLoad:
 
     def take(self, place: int, prompt: EnginePrompt) -> None:
         """Count a prompt in."""
-        # While it runs, as many others as run at once may each finish as many tokens.
-        ahead = self.tokens + prompt.weight * max(1, self.most_answers)
-        self._overdue_at[place] = self.finished_tokens + PATIENCE * ahead
+        # A step draws one token of each answer that runs. So until the last token of this one,
+        # those before it may draw all of theirs; then, while it is read and answered, as many
+        # others as run at once draw a token a step, and it takes no more steps than tokens.
+        steps = prompt.answer_tokens * max(1, self.most_answers) + len(prompt.ids)
+        self._overdue_at[place] = self.drawn_tokens + PATIENCE * (self.budget + steps)
         self.flying[place] = prompt
+        self.budget += prompt.answer_tokens
         self.answers += prompt.answers
         self.tokens += prompt.weight
 
-    def finish(self, place: int) -> EnginePrompt:
-        """Count a finished prompt out."""
+    def finish(self, place: int, drawn: int) -> EnginePrompt:
+        """Count a finished prompt out.
+
+        Args:
+            place: its number.
+            drawn: tokens that its answers came to, which may be far below their budget.
+        """
         prompt = self.flying.pop(place)
         self.answers -= prompt.answers
         self.tokens -= prompt.weight
-        self.finished_tokens += prompt.weight
+        self.budget -= prompt.answer_tokens
+        self.drawn_tokens += max(1, drawn)
         del self._overdue_at[place]
         self.alone = False
         return prompt
 
     def overdue(self) -> EnginePrompt | None:
-        """A prompt that this engine has passed over: it did four times the work before it."""
+        """A prompt that this engine has passed over: four times, counted in drawn tokens."""
         for place, limit in self._overdue_at.items():
-            if self.finished_tokens > limit:
+            if self.drawn_tokens > limit:
                 return self.flying[place]
         return None
 

@@ -29,6 +29,7 @@ class EnginePlan:
         arguments: the user's.
         max_model_len: longest sequence in tokens.
         needs: the length in tokens that each request may reach.
+        fingerprint: of the checkpoint as the driver has it; None is not compared.
         neighbours: engines that share the memory of the machine.
     """
 
@@ -37,6 +38,7 @@ class EnginePlan:
     arguments: ModelArguments
     max_model_len: int
     needs: Sequence[int]
+    fingerprint: str | None = None
     neighbours: int = 1
 
     def over_nodes(self) -> "EnginePlan":

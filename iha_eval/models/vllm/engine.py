@@ -125,13 +125,19 @@ def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Eng
         checkpoint: the checkpoint where it has been read already.
 
     Raises:
-        UserError: the checkpoint cannot be read here, or vLLM refuses.
+        UserError: the checkpoint cannot be read here or is another one, or vLLM refuses.
     """
     given = plan.arguments
     try:
         checkpoint = checkpoint or read(plan.checkpoint, trust_remote_code=given.trust_remote_code)
     except AdapterError as error:
         raise UserError(f"{error} (read on {platform.node()})") from error
+    if plan.fingerprint not in (None, checkpoint.fingerprint):
+        raise UserError(
+            f"{plan.checkpoint} on {platform.node()} has the fingerprint "
+            f"{checkpoint.fingerprint[:12]}, and where the command runs {plan.fingerprint[:12]}: "
+            "copy the checkpoint there again, or use a file system that all nodes share."
+        )
     invariant = given.batch_invariant
     cpu = set_environment(engine_arguments.ranks(given.engine), batch_invariant=invariant)
     arguments = engine_arguments.build(
@@ -150,9 +156,7 @@ def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Eng
             "enforce_eager=False, or batch_invariant."
         )
     logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
-    engine = Engine(arguments, batch_invariant=cpu and eager if invariant is None else invariant)
-    engine.fingerprint = checkpoint.fingerprint
-    return engine
+    return Engine(arguments, batch_invariant=cpu and eager if invariant is None else invariant)
 
 
 class Engine:
@@ -168,13 +172,11 @@ class Engine:
         max_model_len: longest sequence it takes, in tokens.
         start_seconds: how long it took to start.
         non_finite: at how many places logits were not finite in what was handed on so far.
-        fingerprint: of the checkpoint, where `start_engine` started it.
 
     Raises:
         UserError: vLLM refuses the arguments or the checkpoint.
     """
 
-    fingerprint: str | None = None
     # As `cluster.EngineCluster` counts its engines.
     wanted = 1
 
@@ -317,9 +319,9 @@ class Engine:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What answers may depend on beside the arguments: device, versions, checkpoint."""
+        """What answers may depend on beside arguments and checkpoint: device and versions."""
         versions = {name: installed_version(*names) for name, names in IDENTITY.items()}
-        return {"device": self.facts()["device"], **versions, "checkpoint": self.fingerprint}
+        return {"device": self.facts()["device"], **versions}
 
     def close(self) -> None:
         """Stop the engine and free what it holds."""

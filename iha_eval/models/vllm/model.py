@@ -93,7 +93,7 @@ class IHAVLLM(HarnessModel):
             self.arguments,
             max_model_len,
             needs,
-            neighbours=self._engines or 1,
+            self.source.checkpoint.fingerprint,
         )
         if self._engines == 1:
             self._engine = start_engine(plan, self.source.checkpoint)

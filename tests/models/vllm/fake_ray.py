@@ -44,9 +44,9 @@ class Actor:
 
     numbers = itertools.count()
 
-    def __init__(self, ray: "FakeRay", made: Any) -> None:
-        self._ray, self._made = ray, made
-        self.alive, self.stopped, self.home = True, False, ray.place()
+    def __init__(self, ray: "FakeRay", made: Any, options: dict[str, Any]) -> None:
+        self._ray, self._made, self.options = ray, made, options
+        self.alive, self.stopped, self.home = True, False, ray.place(options)
         self.queue: list[Ref] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -92,12 +92,13 @@ class Clock:
 
 
 class FakeRay:
-    """What `cluster._ray` gives: a cluster of nodes with one CPU each."""
+    """What `cluster._ray` gives: a cluster of nodes with one CPU each, and a GPU on some."""
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
     def __init__(self, nodes: int) -> None:
         self.alive = set(range(nodes))
+        self.gpus: set[int] = set()
         self.actors: list[Actor] = []
         self.clock = Clock()
         self.util = SimpleNamespace(get_node_ip_address=lambda: "here")
@@ -106,19 +107,26 @@ class FakeRay:
         return True
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": {"CPU": 1.0}} for _ in self.alive]
+        return [
+            {"Alive": True, "Resources": {"CPU": 1.0, "GPU": float(node in self.gpus)}}
+            for node in self.alive
+        ]
 
-    def place(self) -> int | None:
+    def place(self, options: dict[str, Any]) -> int | None:
         """A node without an actor; None where there is none."""
         taken = {actor.home for actor in self.actors if actor.alive}
-        return min(self.alive - taken, default=None)
+        nodes = self.alive & self.gpus if "num_gpus" in options else self.alive
+        return min(nodes - taken, default=None)
 
     def remote(self, kind: type) -> Any:
-        def make(*given: Any) -> Actor:
-            self.actors.append(Actor(self, kind(*given)))
-            return self.actors[-1]
+        def with_options(**options: Any) -> Any:
+            def make(*given: Any) -> Actor:
+                self.actors.append(Actor(self, kind(*given), options))
+                return self.actors[-1]
 
-        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=make))
+            return SimpleNamespace(remote=make)
+
+        return SimpleNamespace(options=with_options)
 
     def wait(
         self, refs: Sequence[Ref], num_returns: int = 1, timeout: float = 0.0
@@ -126,7 +134,7 @@ class FakeRay:
         for actor in self.actors:
             # Room that came since it was asked for.
             if actor.home is None:
-                actor.home = self.place()
+                actor.home = self.place(actor.options)
         for ref in refs:
             ref.actor.run(ref)
         self.clock.sleep(0.01 if any(ref.made for ref in refs) else timeout)

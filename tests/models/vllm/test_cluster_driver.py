@@ -161,6 +161,72 @@ def test_nodes_that_go_and_come_cost_no_answer(pool: EngineCluster, ray: FakeRay
     assert seen[-1] == 4
 
 
+def test_gpus_that_join_a_head_without_any_get_the_engines(
+    ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray.alive, sleep = set(), ray.clock.sleep
+
+    def join(seconds: float) -> None:
+        sleep(seconds)
+        if ray.clock.now > 1010:
+            ray.alive |= {7, 8}
+            ray.gpus |= {7, 8}
+
+    monkeypatch.setattr(ray.clock, "sleep", join)
+    plan = EnginePlan(tmp_path, tmp_path, ModelArguments(), 64, [64])
+    pool = EngineCluster(plan, None, make=make)
+    assert run(pool, work(40)) == expected(work(40))
+    assert pool.alive == pool.wanted == 2
+    assert [(actor.alive, actor.options.get("num_gpus")) for actor in ray.actors] == [
+        (False, None),
+        (True, 1),
+        (True, 1),
+    ]
+
+
+def test_engines_that_run_without_gpus_get_company_of_their_kind(
+    pool: EngineCluster, ray: FakeRay
+) -> None:
+    """A node with a GPU that joins them must not end the run as a different device would."""
+    ray.alive |= {7}
+    ray.gpus |= {7}
+    assert run(pool, work(40)) == expected(work(40))
+    assert pool.alive == 4
+    assert not any("num_gpus" in actor.options for actor in ray.actors)
+
+
+@pytest.mark.parametrize(
+    ("engines", "cpus", "neighbours"),
+    [(3, [1, 1, 1], 1), (6, [1, 8, 8], 3), (2, [8], 2), (9, [1, 2], 2), (None, [8, 8], 1)],
+)
+def test_memory_is_shared_with_the_engines_of_the_same_node(
+    engines: int | None,
+    cpus: list[int],
+    neighbours: int,
+    ray: FakeRay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": n}} for n in cpus]
+    )
+    assert cluster_module.ClusterRoom(engines, 1).neighbours == neighbours
+    # On this machine alone all are neighbours.
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert cluster_module.ClusterRoom(engines, 1).neighbours == (engines or 1)
+
+
+def test_each_engine_is_told_its_neighbours(ray: FakeRay, tmp_path: Path) -> None:
+    told = []
+
+    def note(plan: EnginePlan) -> InProcessEngine:
+        told.append(plan.neighbours)
+        return InProcessEngine(plan)
+
+    plan = EnginePlan(tmp_path, tmp_path, ModelArguments(), 64, [64])
+    run(EngineCluster(plan, 3, make=note), work(40))
+    assert told == [1, 1, 1]
+
+
 def test_an_engine_that_comes_later_must_be_like_the_first(ray: FakeRay, tmp_path: Path) -> None:
     plan = EnginePlan(tmp_path, tmp_path, ModelArguments(engine={"differ": True}), 64, [64])
     pool = EngineCluster(plan, 1, make=make)
@@ -245,10 +311,10 @@ def test_an_engine_that_waits_for_a_place_gets_that_of_one_that_died(
     ray.alive = {0}
     place, died = ray.place, []
 
-    def placed_a_second_later() -> int | None:
+    def placed_a_second_later(options: dict[str, Any]) -> int | None:
         if any(not actor.alive for actor in ray.actors):
             died.append(ray.clock.now)
-        return None if died and ray.clock.now < died[0] + 1 else place()
+        return None if died and ray.clock.now < died[0] + 1 else place(options)
 
     monkeypatch.setattr(ray, "place", placed_a_second_later)
     plan = EnginePlan(tmp_path, tmp_path, ModelArguments(), 64, [64])

@@ -25,7 +25,7 @@ def dealer(
 def finish_all(dealt: Dealer[str], engine: str) -> list[int]:
     places = sorted(dealt.loads[engine].flying)
     for place in places:
-        dealt.loads[engine].finish(place)
+        dealt.loads[engine].finish(place, 8)
     return places
 
 
@@ -54,7 +54,7 @@ def test_no_more_is_in_flight_than_an_engine_runs_at_once() -> None:
         "engine 1": 5,
     }
     assert dealt.deal() == {}
-    dealt.loads["engine 1"].finish(1)
+    dealt.loads["engine 1"].finish(1, 16)
     assert [place for place, _ in dealt.deal()["engine 1"]] == [10]
 
 
@@ -89,7 +89,7 @@ def test_without_prompts_there_is_nothing_to_do() -> None:
 def test_a_dead_engines_prompts_are_dealt_first() -> None:
     dealt = dealer([prompt(n) for n in range(20)], 2, most=3)
     dealt.deal()
-    dealt.loads["engine 0"].finish(2)
+    dealt.loads["engine 0"].finish(2, 8)
     dealt.leave("engine 0")
     dealt.join("engine 2", 3)
     assert [place for place, _ in dealt.deal()["engine 2"]] == [0, 4, 6]
@@ -105,24 +105,39 @@ def test_after_two_deaths_a_prompt_runs_alone_and_after_three_it_is_named() -> N
     dealt.join("third", 10)
     assert [place for place, _ in dealt.deal()["third"]] == [0]
     assert dealt.deal() == {}
-    dealt.loads["third"].finish(0)
+    dealt.loads["third"].finish(0, 8)
     assert [place for place, _ in dealt.deal()["third"]] == [1]
     with pytest.raises(PoisonPromptError, match=r"^3 engines died .* on document 1, the last of"):
         dealt.leave("third")
 
 
-def test_a_prompt_is_overdue_by_tokens_of_others() -> None:
-    dealt: Dealer[str] = Dealer([prompt(n, 2) for n in range(1000)], lambda: 1)
+def finished_before_overdue(prompts: list[EnginePrompt], drawn: int) -> int:
+    """How many prompts an engine finishes before the first, which never ends, is overdue."""
+    dealt: Dealer[str] = Dealer(prompts, lambda: 1)
     dealt.join("engine", 5)
-    # Prompt 0 never ends. Five run at once and each is 10 tokens: 4 x 5 x 10 tokens are enough.
-    finished = 0
-    while dealt.loads["engine"].overdue() is None:
+    load, finished = dealt.loads["engine"], 0
+    while True:
         dealt.deal()
-        dealt.loads["engine"].finish(max(dealt.loads["engine"].flying))
+        if load.overdue() or len(load.flying) == 1:
+            assert load.overdue() in (None, prompts[0])
+            return finished
+        load.finish(max(load.flying), drawn)
         finished += 1
-    overdue = dealt.loads["engine"].overdue()
-    assert overdue is not None
-    assert (overdue.label, finished) == ("document 0", 21)
+
+
+def test_a_prompt_is_overdue_by_tokens_that_others_drew() -> None:
+    """Five run at once, so 5 x 8 others' tokens and 2 of its own are in order: four times that."""
+    assert finished_before_overdue([prompt(n, 2) for n in range(1000)], drawn=8) == 4 * 42 // 8 + 1
+    # Scored, not answered: a token each.
+    scored = [EnginePrompt([n] * 20) for n in range(1000)]
+    assert finished_before_overdue(scored, drawn=0) == 4 * (5 + 20) + 1
+
+
+def test_one_long_answer_beside_many_short_ones_is_not_overdue() -> None:
+    """It takes 500 steps, in which four others at a time finish after 10 of their 500 tokens."""
+    steps, others, drawn = 500, 4, 10
+    prompts = [prompt(n, 200, tokens=500) for n in range(1 + others * steps // drawn)]
+    assert finished_before_overdue(prompts, drawn) == others * steps // drawn
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -147,7 +162,7 @@ def test_every_prompt_is_finished_once_whatever_dies(seed: int) -> None:
         elif flying:
             engine = draw.choice(flying)
             place = draw.choice(list(dealt.loads[engine].flying))
-            dealt.loads[engine].finish(place)
+            dealt.loads[engine].finish(place, draw.randrange(24))
             finished.append(place)
         dealt.deal()
     assert sorted(finished) == list(range(len(prompts)))

@@ -17,7 +17,7 @@ from iha_eval.models.vllm.cluster import ClusterError
 from iha_eval.models.vllm.dealing import EnginePrompt
 from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.model import IHAVLLM
-from model_adapters import default_checkpoint
+from model_adapters import checkpoint, default_checkpoint
 
 
 class Recorded:
@@ -100,16 +100,16 @@ def test_other_ways_of_data_parallelism_are_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("given", "engines", "neighbours"),
-    [(3, 3, 3), ("2", 2, 2), ("auto", None, 1)],
+    ("given", "engines"),
+    [(3, 3), ("2", 2), ("auto", None)],
     ids=str,
 )
 def test_each_engine_is_started_with_the_same_plan(
-    given: Any, engines: int | None, neighbours: int, llama: Path, started: Callable[..., Recorded]
+    given: Any, engines: int | None, llama: Path, started: Callable[..., Recorded]
 ) -> None:
     cluster = started(llama, data_parallel_size=given, tensor_parallel_size=2, enforce_eager=True)
     assert (cluster.engines, cluster.ranks) == (engines, 2)
-    assert cluster.plan.neighbours == neighbours
+    assert cluster.plan.fingerprint == checkpoint.read(llama).fingerprint
     assert (cluster.plan.checkpoint, cluster.plan.max_model_len) == (llama, 256)
     assert cluster.plan.arguments.engine == {"tensor_parallel_size": 2, "enforce_eager": True}
     # It goes to other processes, and to other machines.
@@ -122,18 +122,23 @@ def test_engines_share_the_memory_that_is_free(
     monkeypatch.setattr(engine, "set_environment", lambda *_, **__: True)
     monkeypatch.setattr(engine_arguments, "free_memory", lambda: 3 * 10**9)
     asked = []
-    monkeypatch.setattr(engine, "Engine", lambda arguments, **_: asked.append(arguments) or Made())
+    monkeypatch.setattr(engine, "Engine", lambda arguments, **_: asked.append(arguments))
     for neighbours, own in ((3, {}), (2, {"kv_cache_memory_bytes": 7})):
         arguments = ModelArguments(engine=own)
-        plan = EnginePlan(llama, llama, arguments, 256, [256] * 1000, neighbours)
+        plan = EnginePlan(llama, llama, arguments, 256, [256] * 1000, neighbours=neighbours)
         engine.start_engine(plan)
     assert [one["kv_cache_memory_bytes"] for one in asked] == [int(0.4 * 10**9), 7]
 
 
-class Made:
-    """Stands for an engine that runs."""
-
-    fingerprint: str
+def test_a_folder_with_another_checkpoint_is_refused(llama: Path) -> None:
+    """Such as a copy on a node that was not made again after training went on."""
+    plan = EnginePlan(llama, llama, ModelArguments(), 256, [256], fingerprint="0" * 64)
+    with pytest.raises(
+        UserError,
+        match=r"llama.* on .* has the fingerprint \w{12}, and where the command runs 0{12}: copy",
+    ) as caught:
+        engine.start_engine(plan)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_engine_over_machines_uses_vllms_ray_executor(llama: Path) -> None:
