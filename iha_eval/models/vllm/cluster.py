@@ -188,7 +188,7 @@ def _logprobs(entry: dict[int, Any] | None) -> dict[int, SimpleNamespace] | None
     return entry and {token: SimpleNamespace(logprob=e.logprob) for token, e in entry.items()}
 
 
-@dataclass
+@dataclass(eq=False)
 class _HiredEngine:
     """The driver's end of one engine.
 
@@ -203,7 +203,6 @@ class _HiredEngine:
         node: where it is; None before it has a place.
         started: what it told; None before it runs.
         slowest: seconds of its slowest step so far.
-        prefix_hits: at the last count.
     """
 
     name: str
@@ -215,7 +214,6 @@ class _HiredEngine:
     node: str | None = None
     started: StartedEngine | None = None
     slowest: float = 0.0
-    prefix_hits: int = 0
 
     def __str__(self) -> str:
         return self.name if self.node is None else f"{self.name} on {self.node}"
@@ -245,13 +243,11 @@ class ClusterRoom:
         UserError: this machine has too few GPUs.
     """
 
-    _on_gpus = False
-    fits_a_node = True
-
     def __init__(self, engines: int | None, ranks: int) -> None:
         """Looks at once."""
         self._engines, self._ranks = engines, ranks
         self._joined = bool(os.environ.get(ADDRESS))
+        self._on_gpus, self.fits_a_node = False, True
         self.parts: list[Slice] = []
         self.look()
 
@@ -282,12 +278,14 @@ class ClusterRoom:
 
     @property
     def neighbours(self) -> int:
-        """Engines that share the memory of a node, at most: they are spread evenly."""
+        """Most engines that share the memory of one node."""
         if not self._joined:
             return len(self.parts)
-        cpus = _sizes("CPU")
-        room = (sum(min(size, n) for size in cpus) for n in range(1, max(cpus, default=1)))
-        return 1 + sum(engines < len(self.parts) for engines in room)
+        # They are spread evenly, and each takes a CPU.
+        cpus, most = _sizes("CPU"), 1
+        while most < max(cpus, default=1) and sum(min(n, most) for n in cpus) < len(self.parts):
+            most += 1
+        return most
 
     def __str__(self) -> str:
         """What an engine needs."""
@@ -364,7 +362,8 @@ class EngineCluster:
         self._plan, self._make = plan, make
         self._engines: dict[str, _HiredEngine] = {}
         self._numbers = counting(1)
-        self._failed = self._lost_hits = self.non_finite = 0
+        self._hits: dict[str, int] = {}
+        self._failed = self.non_finite = 0
         self._closed = False
         self._looked = 0.0
         # When an engine last had a place.
@@ -443,12 +442,12 @@ class EngineCluster:
         return KVCache(sum(cache.tokens or 0 for cache in caches), sum(sizes) if sizes else None)
 
     def prefix_hits(self) -> int:
-        """Prompt tokens that the prefix caches have spared since the start."""
-        counts = {engine.actor.prefix_hits.remote(): engine for engine in self._running()}
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            for count, engine in counts.items():
-                engine.prefix_hits = self._ray.get(count, timeout=engine.patience)
-        return self._lost_hits + sum(engine.prefix_hits for engine in self._engines.values())
+        """Prompt tokens that the prefix caches have spared, those of engines that ended too."""
+        counts = {engine: engine.actor.prefix_hits.remote() for engine in self._running()}
+        for engine, count in counts.items():
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                self._hits[engine.name] = self._ray.get(count, timeout=engine.patience)
+        return sum(self._hits.values())
 
     def facts(self) -> dict[str, Any]:
         """What the engines run on and with, by the first; all are alike."""
@@ -616,7 +615,6 @@ class EngineCluster:
         logger.warning(
             "%s %s: another is started, and %d prompts are dealt again.", engine, how, prompts
         )
-        self._lost_hits += engine.prefix_hits
         if load:
             self._dealer.leave(engine.name)
         if engine.started is None:

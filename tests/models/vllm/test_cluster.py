@@ -311,9 +311,14 @@ def test_after_an_error_in_between_the_engines_are_empty_again(start: Start) -> 
 
 @inside
 def test_engines_of_vllm_answer_as_one_does_whatever_happens(
-    nodes: Any, llama: Path, ask: Callable[..., Any], weigh: Callable[..., Any]
+    nodes: Any,
+    llama: Path,
+    ask: Callable[..., Any],
+    weigh: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """To the last bit: 42 answers and 6 scores, with an engine killed, a node gone, one added."""
+    """To the last bit: an engine killed, stopped, its node gone and one added, all mid-run."""
     from iha_eval.models.vllm.model import IHAVLLM
 
     asked = [
@@ -333,16 +338,48 @@ def test_engines_of_vllm_answer_as_one_does_whatever_happens(
         assert several.loglikelihood(pairs) == scores
         pool = several._engine
         assert isinstance(pool, EngineCluster)
-        events: list[Callable[[], Any]] = [
-            lambda: pool._ray.kill(pool._running()[0].actor),
-            lambda: nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False),
-            lambda: add_node(nodes, num_cpus=1),
-        ]
-        for event in events:
-            event()
-            assert several.generate_until(asked) == answers
+        work_through = pool.run
+        monkeypatch.setattr(cluster_module, "STEP_SECONDS", 20.0)
+        monkeypatch.setattr(cluster_module, "TOKEN_SECONDS", 0.0)
+        for event in ("kill", "stop", "remove a node", "add a node"):
+            wait_for(pool, 2)
+            processes = {e.name: process(pool, e.actor) for e in pool._running()}
+            seen = []
+
+            def happen(event: str = event, processes: dict[str, int] = processes) -> None:
+                working = next(name for name, load in pool._dealer.loads.items() if load.flying)
+                if event == "kill":
+                    os.kill(processes[working], signal.SIGKILL)
+                elif event == "stop":
+                    os.kill(processes[working], signal.SIGSTOP)
+                elif event == "remove a node":
+                    nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+                else:
+                    add_node(nodes, num_cpus=1)
+
+            def run_with_event(
+                prompts: Any, finished: Any, beat: Any, happen: Any = happen, seen: Any = seen
+            ) -> None:
+                def after_three(place: int, output: Any) -> None:
+                    finished(place, output)
+                    seen.append(place)
+                    if len(seen) == 3:
+                        happen()
+
+                work_through(prompts, after_three, beat)
+
+            monkeypatch.setattr(pool, "run", run_with_event)
+            assert several.generate_until(asked) == answers, event
+            assert len(seen) >= 14
     finally:
         several.close()
+    assert "was silent for" in caplog.text
+    assert "died (" in caplog.text
+
+
+def process(pool: EngineCluster, actor: Any) -> int:
+    """Id of an engine's process."""
+    return int(pool._ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
 
 
 @inside
