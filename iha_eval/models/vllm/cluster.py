@@ -60,7 +60,8 @@ LOOK_SECONDS = 5.0
 # Seconds that engines have to end by themselves.
 CLOSE_SECONDS = 20.0
 
-Take = Callable[[int, Any, EnginePrompt], None]
+# Takes the place of a prompt, and its output.
+Take = Callable[[int, Any], None]
 
 
 class ClusterError(UserError):
@@ -165,16 +166,10 @@ class EngineActor:
 
 
 def plain(output: Any) -> SimpleNamespace:
-    """An `engine.Output` without vLLM's classes, which the driver need not import.
-
-    Token ids of the prompt are empty: the driver has them.
-    """
+    """What is read of an `engine.Output`, without vLLM's classes; the driver has the prompt."""
     stats = output.metrics
     times = ("scheduled_ts", "first_token_ts", "last_token_ts")
     return SimpleNamespace(
-        request_id=output.request_id,
-        finished=True,
-        prompt_token_ids=(),
         prompt_logprobs=output.prompt_logprobs and [_logprobs(e) for e in output.prompt_logprobs],
         outputs=[
             SimpleNamespace(token_ids=list(made.token_ids), finish_reason=made.finish_reason)
@@ -387,10 +382,7 @@ class EngineCluster:
         self.max_model_len = self._first[1].max_model_len
 
     def run(
-        self,
-        prompts: Iterable[EnginePrompt],
-        finished: Callable[[int, Any], None],
-        beat: Callable[[], None],
+        self, prompts: Iterable[EnginePrompt], finished: Take, beat: Callable[[], None]
     ) -> None:
         """Work through prompts; returns when all are finished. See `engine.Engine.run`.
 
@@ -402,19 +394,12 @@ class EngineCluster:
             raise ClusterError("The engines are closed.")
         self._dealer = Dealer(prompts, lambda: max(1, self.wanted))
         for engine in self._running():
-            # What is left to come of the last run came long ago.
-            engine.heard = time.monotonic()
             self._join(engine)
-
-        def take(place: int, output: Any, prompt: EnginePrompt) -> None:
-            output.prompt_token_ids = prompt.ids
-            finished(place, output)
-
         try:
             while not self._dealer.done:
                 for name, share in self._dealer.deal().items():
                     self._send(self._engines[name], share)
-                self._tend(take)
+                self._tend(finished)
                 beat()
         finally:
             if not self._dealer.done:
@@ -531,7 +516,8 @@ class EngineCluster:
             load = self._dealer.loads[engine.name]
             for place, output in result.finished:
                 drawn = sum(len(made.token_ids) for made in output.outputs)
-                take(place, output, load.finish(place, drawn))
+                output.prompt_token_ids = load.finish(place, drawn).ids
+                take(place, output)
             # Of a prompt's many answers most end before the last does.
             load.answers = result.unfinished + sum(answers for _, answers in engine.pending)
 
