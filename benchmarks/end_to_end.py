@@ -188,7 +188,9 @@ def beside_stock(options: argparse.Namespace) -> None:
 
 def write(path: Path, commands: dict[str, list[str]], results: dict[str, Any]) -> None:
     """All rounds, as JSON."""
-    content = {"commands": commands, "rounds": results}
+    # Programs by their names alone: where they lie is the machine's own business.
+    shown = {name: [Path(words[0]).name, *words[1:]] for name, words in commands.items()}
+    content = {"commands": shown, "rounds": results}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

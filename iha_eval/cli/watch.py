@@ -49,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         options.glob,
         options.once,
         options.poll,
+        options.new_engines,
         (options.to, options.project) if options.to else None,
     )
     return run_watch(config, runs, lambda line: print(clean(line), flush=True))
@@ -85,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--poll", type=positive_real, default=60.0, metavar="SECONDS", help="between looks (60)"
+    )
+    parser.add_argument(
+        "--new-engines",
+        action="store_true",
+        help="start an engine for each checkpoint; else each model's stays, with half the memory",
     )
     trackers.add_options(parser)
     return parser

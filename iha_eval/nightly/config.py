@@ -34,6 +34,9 @@ _MOST_VALUES = 100_000
 TAKEN = ("--model", "--model_args", "--tasks", "--output_path", "--log_samples", "--limit")
 TAKEN_SHORT = ("-M", "-a", "-t", "-o", "-s", "-L")
 
+RUN = (sys.executable, "-m", "iha_eval", "run")
+"""What runs lm-eval where a configuration names no command."""
+
 _MODEL_KEYS = ("model", "model_args", "command", "arguments", "environment")
 _TASK_KEYS = ("task", "limit", "metadata", "gen_kwargs", "num_fewshot", "apply_chat_template")
 _RULE_KEYS = ("metrics", "drop", "last_good", "baseline", "false_alarms_per_month", "confirm")
@@ -279,7 +282,7 @@ def _model(models: Section, role: str) -> Model:
         role=role,
         model=section.text("model", "give lm-eval's name of a model class.", "iha-vllm"),
         arguments=arguments,
-        command=command or (sys.executable, "-m", "iha_eval", "run"),
+        command=command or RUN,
         extra=extra,
         environment={name: _variable(value) for name, value in (environment or {}).items()},
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from iha_eval.errors import UserError
-from iha_eval.nightly.config import Config, Model, NightTask
+from iha_eval.nightly.config import RUN, Config, Model, NightTask
 from iha_eval.util.files import compact, sha256, write_whole
 from iha_eval.util.redact import redact_words
 from iha_eval.util.text import shorten
@@ -55,6 +55,13 @@ class Job:
     def names(self) -> list[str]:
         """The tasks as lm-eval names them."""
         return [task.name for task in self.tasks]
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether one process can run it and then others of its kind; see `KeptProcess`."""
+        engines = self.model.argument("data_parallel_size")
+        ours = self.model.model == "iha-vllm" and self.model.command == RUN
+        return ours and str(engines or 1) == "1"
 
     def command(self, night: Path) -> list[str]:
         """The whole command line.

@@ -1,13 +1,15 @@
 """One process of a night: its log, its time limit, its end when we are told to end.
 
-For: `run_child`, `settle_log`, and `Stop`, which turns SIGTERM and SIGINT into something to look at
-between steps so that nothing is cut off in the middle of writing.
+For: `run_child`, `KeptProcess`, `settle_log`, and `Stop`, which turns SIGTERM and SIGINT into
+something to look at between steps so that nothing is cut off in the middle of writing.
 Not for: knowing what the process does or whether it did it.
 """
 
 import contextlib
+import json
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from iha_eval.util.files import write_whole
 from iha_eval.util.process import Tree, end_with_me, environment, in_words
@@ -105,42 +108,161 @@ def run_child(
         keep: file descriptors that it inherits.
         look: called again and again while it runs.
     """
-    started = time.monotonic()
-    end_with_me()
     tree = Tree()
-    # A script imports the files beside it, which Python's safe path would forbid.
-    script = any(word.endswith(".py") for word in command[:2])
-    given = {**({"PYTHONSAFEPATH": ""} if script else {}), **variables, **tree.variables}
     log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
     # Not through a pipe: a process that outlives this one must be able to go on writing.
     with open(unredacted(log), "ab", opener=_for_us_alone) as file:
         try:
-            # A session of its own, so that Ctrl-C reaches us alone.
-            child = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment(given),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=keep,
-            )
+            child = _start(command, tree, folder, variables, keep, stdout=file)
         except OSError as error:
             settle_log(log, variables)
             return Ended(f"{command[0]} cannot be started ({error.strerror})", 0.0)
-    code: int | None = None
     try:
-        while code is None and stop.signal is None:
-            if timeout is not None and time.monotonic() - started > timeout:
-                return Ended(f"not finished after {timeout:g} s", time.monotonic() - started)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = child.wait(_LOOK)
-            look()
+        return _wait(lambda: _exit_code(child), started, timeout, stop, look)
     finally:
         # Also what it started and left behind, which would keep the accelerator.
         tree.end(child, GRACE)
         settle_log(log, variables)
+
+
+class KeptProcess:
+    """A process that runs one command of `iha-eval run` after the other, and keeps its engine.
+
+    It starts at the first command, and anew after one that failed, whose engine may be broken.
+
+    Args:
+        program: what runs it; gets a file descriptor to tell exit codes by.
+        output: file that its output goes to.
+    """
+
+    def __init__(self, program: Sequence[str], output: Path) -> None:
+        """Starts nothing yet."""
+        self._program, self._output = program, output
+        self._tree, self._child = Tree(), None
+        self._codes = -1
+
+    _child: "subprocess.Popen[bytes] | None"
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        folder: Path,
+        variables: Mapping[str, str],
+        timeout: float | None,
+        stop: Stop,
+        keep: Sequence[int] = (),
+        look: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """Run a command; takes what `run_child` takes, and the arguments of `iha-eval run`."""
+        started = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        settle_log(log, variables)
+        # Emptied: the process, and those of its engine, go on writing at the end of this file.
+        with open(self._output, "wb", opener=_for_us_alone):
+            unredacted(log).symlink_to(self._output)
+        ended = Ended("it could not be asked", 0.0)
+        try:
+            child = self._running(folder, variables, keep)
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
+            child.stdin.flush()
+            ended = _wait(lambda: self._told(child), started, timeout, stop, look)
+        except OSError as error:
+            ended = Ended(f"{self._program[0]} cannot be started ({error.strerror})", 0.0)
+        finally:
+            if ended.reason:
+                self.end()
+            settle_log(log, variables)
+        return ended
+
+    def _running(
+        self, folder: Path, variables: Mapping[str, str], keep: Sequence[int]
+    ) -> "subprocess.Popen[bytes]":
+        if self._child is not None and self._child.poll() is not None:
+            self.end()
+        if self._child is None:
+            self._tree = Tree()
+            self._codes, codes = os.pipe()
+            try:
+                with open(self._output, "ab", opener=_for_us_alone) as file:
+                    self._child = _start(
+                        [*self._program, str(codes)],
+                        self._tree,
+                        folder,
+                        variables,
+                        (*keep, codes),
+                        stdout=file,
+                        stdin=subprocess.PIPE,
+                    )
+            finally:
+                os.close(codes)
+        return self._child
+
+    def _told(self, child: "subprocess.Popen[bytes]") -> int | None:
+        """The exit code of the command, or of the process if that has ended."""
+        if select.select([self._codes], [], [], _LOOK)[0]:
+            line = os.read(self._codes, 16).split()
+            return int(line[0]) if line else child.wait()
+        return None
+
+    def end(self) -> None:
+        """End it with its engine."""
+        if self._child is not None:
+            self._tree.end(self._child, GRACE)
+            os.close(self._codes)
+            self._child = None
+
+
+def _start(
+    command: Sequence[str],
+    tree: Tree,
+    folder: Path,
+    variables: Mapping[str, str],
+    keep: Sequence[int],
+    *,
+    stdout: IO[bytes],
+    stdin: int = subprocess.DEVNULL,
+) -> "subprocess.Popen[bytes]":
+    """Start a process in a session of its own, so that Ctrl-C reaches us alone."""
+    end_with_me()
+    # A script imports the files beside it, which Python's safe path would forbid.
+    script = any(word.endswith(".py") for word in command[:2])
+    given = {**({"PYTHONSAFEPATH": ""} if script else {}), **variables, **tree.variables}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(given),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=keep,
+    )
+
+
+def _exit_code(child: "subprocess.Popen[bytes]") -> int | None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return child.wait(_LOOK)
+    return None
+
+
+def _wait(
+    code_of: Callable[[], int | None],
+    started: float,
+    timeout: float | None,
+    stop: Stop,
+    look: Callable[[], None],
+) -> Ended:
+    """Wait for an exit code, the end of the time, or until we are to end."""
+    code = None
+    while code is None and stop.signal is None:
+        if timeout is not None and time.monotonic() - started > timeout:
+            return Ended(f"not finished after {timeout:g} s", time.monotonic() - started)
+        code = code_of()
+        look()
     seconds = time.monotonic() - started
     if code is None:
         return Ended("stopped", seconds, stopped=True)

@@ -11,8 +11,8 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from iha_eval.nightly.night import (
     results_of,
     set_aside,
 )
-from iha_eval.nightly.process import Stop, run_child, settle_log, tail, unredacted
+from iha_eval.nightly.process import KeptProcess, Stop, run_child, settle_log, tail, unredacted
 from iha_eval.util.files import write_whole
 from iha_eval.util.redact import redact, secret_values
 
@@ -158,6 +158,7 @@ class NightJobs:
         lock: file descriptor of the lock.
         say: receives lines for the user.
         progress: how far the night is.
+        kept: processes that keep their engine, by the role of the model.
     """
 
     night: Night
@@ -166,6 +167,7 @@ class NightJobs:
     lock: int
     say: Say
     progress: NightProgress
+    kept: Mapping[str, KeptProcess] = field(default_factory=dict)
 
     def run(self, job: Job) -> str:
         """Run a job unless it is done; returns what went wrong, in words."""
@@ -186,8 +188,10 @@ class NightJobs:
         state = f"running since {datetime.now():%H:%M}"
         self.progress.put(job.folder, state)
         secrets = secret_values({**os.environ, **job.model.environment})
-        ended = run_child(
-            command,
+        kept = self.kept.get(job.role) if job.may_be_kept else None
+        runs = run_child if kept is None else kept.run
+        ended = runs(
+            command if kept is None else command[len(job.model.command) :],
             log,
             folder=self.config.folder,
             variables=job.model.environment,

@@ -30,7 +30,7 @@ from iha_eval.nightly.night import (
     results_of,
     step_folder,
 )
-from iha_eval.nightly.process import Stop
+from iha_eval.nightly.process import KeptProcess, Stop
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION, NightJobs, NightProgress, Say
 from iha_eval.nightly.step_report import (
     IHA,
@@ -41,6 +41,7 @@ from iha_eval.nightly.step_report import (
     write_watch,
 )
 from iha_eval.util.files import sha256, write_whole
+from iha_eval.util.process import python
 
 MEANINGS = {
     FINE: "nothing is missing, and IHA is not clearly behind",
@@ -71,6 +72,7 @@ class WatchedRuns:
         pattern: glob of checkpoint folders below a run; the usual names if None.
         once: end when everything that is there is evaluated.
         poll: seconds between looks.
+        anew: start an engine for each checkpoint, in place of keeping it with others' weights.
         to: tracker and project that the scores of paired steps are sent to; None for none.
     """
 
@@ -79,6 +81,7 @@ class WatchedRuns:
     pattern: str | None = None
     once: bool = False
     poll: float = 60.0
+    anew: bool = False
     to: tuple[str, str] | None = None
 
 
@@ -136,7 +139,13 @@ def run_watch(config: Config, asked: WatchedRuns, say: Say) -> int:
         Stop().listening() as stop,
     ):
         watch = _RunWatch(config, asked, History(config.history), lock, stop, say)
-        return watch.follow()
+        if not asked.anew:
+            watch.keep_engines()
+        try:
+            return watch.follow()
+        finally:
+            for process in watch.kept.values():
+                process.end()
 
 
 def _sought(asked: WatchedRuns) -> str:
@@ -214,6 +223,7 @@ class _RunWatch:
         settling: whether a folder was changed a moment ago.
         never: that a checkpoint never gets whole, in words.
         not_sent: why the tracker has not everything, in words.
+        kept: processes that keep their engine, by the role of the model.
     """
 
     config: Config
@@ -229,6 +239,13 @@ class _RunWatch:
     settling: bool = False
     never: str = ""
     not_sent: str = ""
+    kept: dict[str, KeptProcess] = field(default_factory=dict)
+
+    def keep_engines(self) -> None:
+        """Let a process for each model keep its engine from checkpoint to checkpoint."""
+        place = self.config.output / STEPS
+        program = python("iha_eval.nightly.kept_run", str(len(ROLES)))
+        self.kept = {role: KeptProcess(program, place / f"{role}.unredacted") for role in ROLES}
 
     def follow(self) -> int:
         """Look, evaluate, wait, until there is nothing more to do or we are to end."""
@@ -370,7 +387,7 @@ class _RunWatch:
         self.say(f"step {night.step:,} in {night.folder}")
         night = night.put("running")
         progress = NightProgress(night, [part.folder for part in night.parts])
-        runner = NightJobs(night, self.config, self.stop, self.lock, self.say, progress)
+        runner = NightJobs(night, self.config, self.stop, self.lock, self.say, progress, self.kept)
         for job in todo:
             if self.stop.signal is None and (reason := runner.run(job)):
                 self.failed[night.folder / job.folder] = reason

@@ -15,7 +15,12 @@ from torch import Tensor
 from vllm.config import VllmConfig, get_current_vllm_config
 from vllm.model_executor.layers.attention import Attention
 from vllm.model_executor.layers.layernorm import RMSNorm
-from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
+from vllm.model_executor.layers.linear import (
+    LinearBase,
+    QKVParallelLinear,
+    RowParallelLinear,
+    UnquantizedLinearMethod,
+)
 from vllm.model_executor.models.llama import LlamaDecoderLayer, LlamaForCausalLM
 from vllm.model_executor.models.qwen3_moe import Qwen3MoeModel, Qwen3MoeSparseMoeBlock
 from vllm.model_executor.models.utils import extract_layer_index
@@ -171,6 +176,17 @@ class IHAAttention(PseudoHeads):
             quant_config=quant_config,
             prefix=f"{prefix}.o_proj",
         )
+        if self.is_folded:
+            rows = functools.partial(
+                folding.arrange_input,
+                heads=self.heads + 2 * self.kv_heads,
+                pseudo_heads=self.pseudo_heads,
+            )
+            columns = functools.partial(
+                folding.arrange_output, heads=self.heads, pseudo_heads=self.pseudo_heads
+            )
+            self.qkv_proj.quant_method = ArrangedProjection(rows, "weight", "bias")
+            self.o_proj.quant_method = ArrangedProjection(columns, "weight")
         self.must_mix = recipe.is_iha and not self.is_folded
         self.add_norms_and_gate(config, index)
         if self.must_mix:
@@ -264,13 +280,42 @@ class IHAAttention(PseudoHeads):
             "collapse": (heads, pseudo if self.collapse_per_head else heads * pseudo),
         }
 
-    def arrange(self) -> None:
-        """Put a folded layer's loaded weights into the order of virtual tokens."""
-        pseudo, projected = self.pseudo_heads, self.heads + 2 * self.kv_heads
-        for parameter in self.qkv_proj.parameters():
-            parameter.data.copy_(folding.arrange_input(parameter.data, projected, pseudo))
-        weight = self.o_proj.weight.data
-        weight.copy_(folding.arrange_output(weight, self.heads, pseudo))
+    def projections(self) -> dict[str, tuple[LinearBase, "ArrangedProjection"]]:
+        """A folded layer's, by their names in a checkpoint, and what arranges them."""
+        linears: dict[str, LinearBase] = {"qkv_proj": self.qkv_proj, "o_proj": self.o_proj}
+        methods = {name: linear.quant_method for name, linear in linears.items()}
+        return {
+            name: (linears[name], method)
+            for name, method in methods.items()
+            if isinstance(method, ArrangedProjection)
+        }
+
+
+class ArrangedProjection(UnquantizedLinearMethod):
+    """Puts a folded projection into the order of virtual tokens, before vLLM packs it away.
+
+    Attributes:
+        unordered: whether weights came from a checkpoint since; those of a sharded state of
+            vLLM's own were in order when it was saved.
+    """
+
+    def __init__(self, arrange: Callable[[Tensor], Tensor], *names: str) -> None:
+        """Arranges the parameters of these names."""
+        super().__init__()
+        self.arrange, self.names, self.unordered = arrange, names, False
+
+    def put_in_order(self, layer: torch.nn.Module) -> None:
+        """Arrange what was loaded, once."""
+        for name in self.names if self.unordered else ():
+            parameter = getattr(layer, name, None)
+            if parameter is not None:
+                parameter.data.copy_(self.arrange(parameter.data))
+        self.unordered = False
+
+    def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
+        """Called by vLLM when a projection has its weights, after a reload in place too."""
+        self.put_in_order(layer)
+        super().process_weights_after_loading(layer)
 
 
 def _is_folded(recipe: LayerRecipe, hidden: int, quant_config: object) -> bool:
@@ -385,16 +430,28 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
         layers = self._attention()
         folded = {name: layer for name, layer in layers.items() if layer.is_folded}
         shapes = {name: layer.matrix_shapes() for name, layer in folded.items()}
+        parts = {
+            f"{prefix}{name}.weight": part
+            for prefix, layer in folded.items()
+            for name, part in layer.projections().items()
+        }
+        # Whoever reloads in place has vLLM pack each projection as soon as it is whole.
+        for _, method in parts.values():
+            method.unordered = True
         loaded: set[str] = super().load_weights(folding.fold(weights, shapes))
-        for name, layer in folded.items():
-            came = {f"{name}qkv_proj.weight", f"{name}o_proj.weight"} & loaded
-            if len(came) == 1 or (came and not layer.qkv_proj.weight.numel()):
+        for prefix in folded:
+            came = {name for name in parts if name.startswith(prefix)} & loaded
+            packed = [name for name in came if not parts[name][0].weight.numel()]
+            if len(came) == 1 or any(parts[name][1].unordered for name in packed):
                 raise CheckpointError(
-                    f"{name} is folded and can be loaded only whole and once here: start the "
-                    "engine anew, or set iha_fold to 'never'."
+                    f"{prefix} is folded and can be loaded only whole and once here: start the "
+                    "engine anew, use vLLM's reload_weights, or set iha_fold to 'never'."
                 )
-            if came:
-                layer.arrange()
+        for name, (linear, method) in parts.items():
+            if name not in loaded:
+                method.unordered = False
+            elif not linear.weight.is_meta:
+                method.put_in_order(linear)
         for layer in layers.values():
             # Also after vLLM's own loading; but who updates weights in place calls nothing else.
             if layer.must_mix and not layer.collapse.is_meta:

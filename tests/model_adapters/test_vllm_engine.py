@@ -285,8 +285,9 @@ def test_narrow_weights_loaded_in_place_are_repeated_wherever_they_are_kept(save
         assert layers[0].collapse.float().sum() == pytest.approx(stored.float().sum().item(), 1e-3)
 
 
-def test_other_weights_can_be_loaded_into_a_running_engine(saved: Save) -> None:
-    assert reload(saved, "never") < TOLERANCE
+@pytest.mark.parametrize("fold", ["never", pytest.param("always", marks=pytest.mark.long)])
+def test_other_weights_can_be_loaded_into_a_running_engine(saved: Save, fold: str) -> None:
+    assert reload(saved, fold) < TOLERANCE
 
 
 @pytest.mark.long
@@ -302,10 +303,14 @@ def test_quantized_weights_are_not_folded_in_silence(saved: Save) -> None:
 
 
 @pytest.mark.long
-def test_a_folded_layer_cannot_be_loaded_again(saved: Save) -> None:
-    """VLLM's CPU build has packed its projections away by then."""
-    with pytest.raises(CheckpointError, match="is folded and can be loaded only whole and once"):
-        reload(saved, "always")
+def test_a_packed_folded_layer_is_not_loaded_into(saved: Save) -> None:
+    """VLLM's CPU build has packed its projections away, and only `reload_weights` unpacks them."""
+    model = tiny_model(GLOBAL)
+    with engine(saved(model), additional_config={"iha_fold": "always"}) as llm:
+        runner = llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker
+        served = runner.model_runner.model
+        with pytest.raises(CheckpointError, match="is folded and can be loaded only whole and"):
+            served.load_weights(model.state_dict().items())
 
 
 def llama_twin(model: Any) -> LlamaForCausalLM:

@@ -4,12 +4,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from iha_eval.nightly import process
-from iha_eval.nightly.process import Ended, Stop, run_child, tail
+from iha_eval.nightly.process import Ended, KeptProcess, Stop, run_child, tail
 
 
 def run(tmp_path: Path, code: str, timeout: float | None = 60, stop: Stop | None = None) -> Ended:
@@ -166,3 +167,108 @@ def test_of_a_huge_log_only_the_end_is_read(tmp_path: Path) -> None:
         file.seek(0, os.SEEK_END)
         file.write(b"\nend\n")
     assert tail(log) == ["end"]
+
+
+KEPT = """
+import json, os, sys
+codes = int(sys.argv[1])
+for line in sys.stdin:
+    words = json.loads(line)
+    print(os.getpid(), os.environ["MY_SECRET"], *words, flush=True)
+    if words == ["die"]:
+        os.kill(os.getpid(), 9)
+    if words == ["sleep"]:
+        import time
+        time.sleep(60)
+    os.write(codes, b"%d\\n" % (words == ["fail"]))
+"""
+
+
+class FakeKept:
+    """A kept process whose commands print the process's number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        program = folder / "kept.py"
+        program.write_text(KEPT)
+        self.process = KeptProcess([sys.executable, str(program)], folder / "kept.unredacted")
+
+    def run(self, word: str, timeout: float | None = 60, stop: Stop | None = None) -> Ended:
+        return self.process.run(
+            [word],
+            self.log(word),
+            folder=self.folder,
+            variables={"MY_SECRET": "geheim"},
+            timeout=timeout,
+            stop=stop or Stop(),
+        )
+
+    def log(self, word: str) -> Path:
+        return self.folder / "logs" / f"{word}.log"
+
+    def pid(self, word: str) -> int:
+        number, secret, said = self.log(word).read_text().split()
+        assert (secret, said) == ("***", word)
+        return int(number)
+
+
+class TestKeptProcess:
+    """Commands of a kept process: its engine is of use only if the process stays."""
+
+    @pytest.fixture
+    def kept(self, tmp_path: Path) -> Iterator[FakeKept]:
+        fake = FakeKept(tmp_path)
+        yield fake
+        fake.process.end()
+
+    def test_commands_are_run_by_one_process_and_have_a_log_each(self, kept: FakeKept) -> None:
+        assert [kept.run(word).reason for word in ("one", "two", "three")] == ["", "", ""]
+        assert len({kept.pid(word) for word in ("one", "two", "three")}) == 1
+        assert sorted(path.name for path in (kept.folder / "logs").iterdir()) == [
+            "one.log",
+            "three.log",
+            "two.log",
+        ]
+        assert (kept.folder / "kept.unredacted").stat().st_mode & 0o077 == 0
+        kept.process.end()
+        assert not alive(kept.pid("one"))
+
+    @pytest.mark.parametrize(
+        ("word", "reason"), [("fail", "exit code 1"), ("die", "ended by SIGKILL")]
+    )
+    def test_what_failed_is_not_asked_again(self, word: str, reason: str, kept: FakeKept) -> None:
+        kept.run("one")
+        assert kept.run(word).reason == reason
+        assert not alive(kept.pid("one"))
+        assert kept.run("two").reason == ""
+        assert kept.pid("two") != kept.pid(word) == kept.pid("one")
+
+    def test_what_died_in_between_starts_anew(self, kept: FakeKept) -> None:
+        kept.run("one")
+        os.kill(kept.pid("one"), signal.SIGKILL)
+        while alive(kept.pid("one")):
+            time.sleep(0.01)
+        assert kept.run("two").reason == ""
+        assert kept.pid("two") != kept.pid("one")
+
+    def test_time_limit_and_end(self, kept: FakeKept) -> None:
+        assert kept.run("sleep", timeout=3).reason == "not finished after 3 s"
+        assert not alive(kept.pid("sleep"))
+        stop = Stop()
+        stop.signal = signal.SIGTERM
+        assert kept.run("one", stop=stop).stopped
+
+    def test_a_program_that_is_not_there(self, tmp_path: Path) -> None:
+        fake = FakeKept(tmp_path)
+        fake.process = KeptProcess([str(tmp_path / "none")], tmp_path / "kept.unredacted")
+        assert "cannot be started (No such file" in fake.run("one").reason
+
+    def test_what_a_killed_watch_left_behind_stays_in_the_log(self, kept: FakeKept) -> None:
+        """Then the link to the output of its process is still there."""
+        kept.log("one").parent.mkdir()
+        (kept.folder / "kept.unredacted").write_text("half a line, geheim\n")
+        process.unredacted(kept.log("one")).symlink_to(kept.folder / "kept.unredacted")
+        kept.run("one")
+        first, second = kept.log("one").read_text().splitlines()
+        assert first == "half a line, ***"
+        assert second.endswith(" *** one")

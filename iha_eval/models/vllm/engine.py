@@ -12,6 +12,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from iha_eval.errors import UserError
@@ -32,6 +33,12 @@ from model_adapters.errors import AdapterError
 AHEAD = 32
 # Seconds between looks at the logits of an engine in other processes.
 LOOK_EVERY = 0.5
+# vLLM's own share of a GPU's memory.
+GPU_SHARE = 0.9
+# What of a checkpoint's configuration says nothing about its model.
+_NAMES = ("_name_or_path", "transformers_version")
+# Files by which vLLM knows a tokenizer.
+_TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 # Packages whose releases must be equal over engines, under the names they are installed by.
 IDENTITY = {
     "iha-eval": ("iha-eval",),
@@ -140,6 +147,9 @@ def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Eng
         )
     invariant = given.batch_invariant
     cpu = set_environment(engine_arguments.ranks(given.engine), batch_invariant=invariant)
+    if _kept is not None and (engine := _kept.take(plan, checkpoint)):
+        return engine
+    among = 1 if _kept is None else _kept.among
     arguments = engine_arguments.build(
         checkpoint,
         plan.tokenizer,
@@ -147,8 +157,10 @@ def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Eng
         max_model_len=plan.max_model_len,
         needs=plan.needs,
         cpu=cpu,
-        neighbours=plan.neighbours,
+        neighbours=plan.neighbours * among,
     )
+    if among > 1 and not cpu and "kv_cache_memory_bytes" not in arguments:
+        arguments.setdefault("gpu_memory_utilization", GPU_SHARE / among)
     eager = bool(arguments.get("enforce_eager"))
     if invariant and cpu and not eager:
         raise UserError(
@@ -156,7 +168,79 @@ def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Eng
             "enforce_eager=False, or batch_invariant."
         )
     logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
-    return Engine(arguments, batch_invariant=cpu and eager if invariant is None else invariant)
+    engine = Engine(arguments, batch_invariant=cpu and eager if invariant is None else invariant)
+    if _kept is not None:
+        _kept.engine, _kept.plan, _kept.config = engine, plan, _plain_config(checkpoint)
+    return engine
+
+
+def keep_engine(among: int) -> None:
+    """Let the engine of this process serve one model after the other, as long as they are alike.
+
+    Args:
+        among: processes that do so side by side and share the memory of the machine.
+    """
+    global _kept
+    _kept = _KeptEngine(among)
+
+
+@dataclass
+class _KeptEngine:
+    """The engine that waits for the next model of its configuration.
+
+    Attributes:
+        among: processes that share the memory of the machine.
+        engine: None before the first start.
+        plan: what it was started with.
+        config: of its checkpoint.
+    """
+
+    among: int
+    engine: "Engine | None" = None
+    plan: EnginePlan | None = None
+    config: Mapping[str, Any] | None = None
+
+    def take(self, plan: EnginePlan, checkpoint: Checkpoint) -> "Engine | None":
+        """The engine with the weights of a checkpoint; None, and it is closed, if it cannot."""
+        engine, before = self.engine, self.plan
+        if engine is None or before is None:
+            return None
+        fits = (
+            engine.max_model_len >= plan.max_model_len
+            and self.config == _plain_config(checkpoint)
+            and _about_engine(before) == _about_engine(plan)
+        )
+        if fits:
+            try:
+                engine.reload(checkpoint)
+            # Whatever vLLM cannot reload in place starts anew.
+            except Exception:
+                logger.warning("The weights cannot be reloaded in place: the engine starts anew.")
+                logger.debug("The reload ended with", exc_info=True)
+            else:
+                self.plan = plan
+                return engine
+        self.engine = None
+        engine.close()
+        return None
+
+
+_kept: _KeptEngine | None = None
+
+
+def _plain_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The configuration of a checkpoint without its name and who wrote it."""
+    config: dict[str, Any] = checkpoint.config.to_dict()
+    return {name: config[name] for name in config if name not in _NAMES}
+
+
+def _about_engine(plan: EnginePlan) -> tuple[Any, ...]:
+    """What of a plan an engine depends on, besides the weights."""
+    given = plan.arguments
+    files = [plan.tokenizer / name for name in _TOKENIZER]
+    contents = [file.read_bytes() if file.exists() else b"" for file in files]
+    numbers = (given.dtype, given.seed, given.concurrency, given.batch_invariant)
+    return (*numbers, given.trust_remote_code, given.engine, *contents)
 
 
 class Engine:
@@ -215,6 +299,24 @@ class Engine:
         if batch_invariant:
             self._llm.collective_rpc("iha_make_batch_invariant")
         self._reports: list[dict[str, Any]] = list(self._llm.collective_rpc("iha_report"))
+
+    def reload(self, checkpoint: Checkpoint) -> None:
+        """Serve other weights of the same configuration, read in place of these.
+
+        Args:
+            checkpoint: they are its.
+
+        Raises:
+            RuntimeError: states of the weights before are still in the prefix cache.
+        """
+        start = time.perf_counter()
+        path = str(checkpoint.path)
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": path})
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("the prefix cache is in use")
+        self.arguments["model"] = path
+        self.start_seconds = time.perf_counter() - start
+        logger.info("Reloaded the weights of %s in %.1f s", path, self.start_seconds)
 
     def run(
         self,

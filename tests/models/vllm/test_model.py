@@ -4,24 +4,30 @@ One engine serves all; what each test needs fits in 256 tokens, but for that of 
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import lm_eval
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from safetensors.torch import load_file, save_file
 
 from iha_eval.errors import UserError
+from iha_eval.models.arguments import parse
 from iha_eval.models.base import Pair
 from iha_eval.models.hf.model import IHAHF
 from iha_eval.models.vllm import engine as engine_module
 from iha_eval.models.vllm import model as iha_vllm
+from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.model import IHAVLLM
 from iha_eval.models.vllm.sample_groups import SampleGroup
 from iha_eval.util.log import logger
+from model_adapters.checkpoint import Checkpoint, read
 
 pytestmark = pytest.mark.slow
 
@@ -267,3 +273,90 @@ def test_a_device_is_left_to_vllm(
 )
 def test_vllms_errors_are_brought_into_one_line(text: str, sentence: str) -> None:
     assert engine_module._sentence(ValueError(text)) == sentence
+
+
+def other_weights(folder: Path, place: Path) -> Path:
+    """A copy of a checkpoint whose weights are another model's."""
+    shutil.copytree(folder, place)
+    file = place / "model.safetensors"
+    weights = load_file(file)
+    save_file({name: 1.5 * tensor.flip(0) for name, tensor in weights.items()}, file)
+    return place
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Engines are kept as by the process of a watch."""
+    monkeypatch.setattr(engine_module, "_kept", None)
+    engine_module.keep_engine(among=2)
+    yield
+    kept = engine_module._kept
+    if kept is not None and kept.engine is not None:
+        kept.engine.close()
+
+
+def test_a_kept_engine_serves_the_next_checkpoint(
+    keeping: None, llama: Path, prompts: list[str], ask: Make, tmp_path: Path
+) -> None:
+    """With its weights alone: also what the prefix cache held was of the former."""
+    other = other_weights(llama, tmp_path / "other")
+    instances = [ask(prompt, n, until=["\n"], max_gen_toks=24) for n, prompt in enumerate(prompts)]
+    sizes = {"kv_cache_memory_bytes": 32 * 2**20, "max_num_seqs": 8, "max_model_len": 256}
+    first, second = IHAVLLM(llama, **sizes), IHAVLLM(other, **sizes)
+    before = first.generate_until(instances)
+    assert second.generate_until(instances) == IHAHF(other).generate_until(instances) != before
+    assert second._engine is first._engine
+    assert second._engine_facts()["engine_args"]["model"] == str(other)
+    back = IHAVLLM(llama, **sizes)
+    assert back.generate_until(instances) == before
+
+
+class FakeKeptEngine:
+    """Takes other weights, or says that it cannot."""
+
+    max_model_len = 256
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.closed = error, False
+
+    def reload(self, checkpoint: Checkpoint) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [
+        ("nothing", True),
+        ("shorter", True),
+        ("longer", False),
+        ("dtype", False),
+        ("engine", False),
+        ("config", False),
+        ("tokenizer", False),
+        ("vLLM refuses", False),
+    ],
+)
+def test_what_a_kept_engine_can_serve(
+    change: str, stays: bool, llama: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(llama, place := tmp_path / "next")
+    given = {"dtype": "float32", "max_num_seqs": 8}
+    plan = EnginePlan(llama, llama, parse(given), 256, ())
+    if change == "config":
+        config = json.loads((place / "config.json").read_text())
+        (place / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    if change == "tokenizer":
+        (place / "tokenizer_config.json").write_text("{}")
+    changes = {"dtype": {"dtype": "bfloat16"}, "engine": {"block_size": 32}}.get(change, {})
+    length = {"longer": 257, "shorter": 255}.get(change, 256)
+    wanted = EnginePlan(place, place, parse({**given, **changes}), length, ())
+    engine = FakeKeptEngine(RuntimeError("no") if change == "vLLM refuses" else None)
+    config = engine_module._plain_config(read(llama))
+    kept = engine_module._KeptEngine(1, cast("engine_module.Engine", engine), plan, config)
+    assert (kept.take(wanted, read(place)) is engine) is stays
+    assert engine.closed is not stays
+    assert (kept.engine is None) is not stays
