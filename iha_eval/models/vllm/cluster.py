@@ -284,7 +284,7 @@ class ClusterRoom:
 
     def __str__(self) -> str:
         """What an engine needs."""
-        return f"{self._ranks} GPUs" if self._on_gpus else "a CPU"
+        return _some(self._ranks, "GPU") if self._on_gpus else "a CPU"
 
     def options(self) -> dict[str, Any]:
         """What Ray is asked for one engine."""
@@ -628,13 +628,16 @@ def describe() -> str:
         UserError: Ray is missing, or there is no cluster where one is named.
     """
     _init(None)
-    room = ClusterRoom(None, 1)
-    nodes = sum(bool(node["Alive"]) for node in _ray().nodes())
-    has = ", ".join(f"{sum(_sizes(name))} {name}s" for name in RESOURCES if _sizes(name))
-    return (
-        f"{nodes} node{'s' if nodes > 1 else ''} with {has or 'nothing for engines'}; "
-        f"data_parallel_size=auto runs {len(room.parts)} engines, with {room} each"
+    ray, room = _ray(), ClusterRoom(None, 1)
+    nodes = _some(sum(bool(node["Alive"]) for node in ray.nodes()), "node")
+    free, total = ray.available_resources(), ray.cluster_resources()
+    has = ", ".join(
+        f"{_some(total[n], n)} ({free.get(n, 0):g} free)" for n in RESOURCES if total.get(n)
     )
+    if not has:
+        return f"{nodes} with nothing for engines; data_parallel_size=auto waits for more to join"
+    engines = _some(len(room.parts), "engine")
+    return f"{nodes} with {has}; data_parallel_size=auto runs {engines}, with {room} each"
 
 
 def _ray() -> Any:
@@ -690,6 +693,10 @@ def _sizes(resource: str) -> list[int]:
     """How many of a resource each node has that has any."""
     nodes = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
     return [int(node[resource]) for node in nodes if node.get(resource)]
+
+
+def _some(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(error: BaseException | None) -> str:

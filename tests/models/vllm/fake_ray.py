@@ -5,6 +5,7 @@ node that is gone gives what Ray gives. Not for: pytest to collect.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -111,6 +112,15 @@ class FakeRay:
             {"Alive": True, "Resources": {"CPU": 1.0, "GPU": float(node in self.gpus)}}
             for node in self.alive
         ]
+
+    def cluster_resources(self) -> dict[str, float]:
+        """All together; a resource of which there is none is not in it."""
+        sizes = Counter[str]()
+        for node in self.nodes():
+            sizes.update(node["Resources"])
+        return {name: size for name, size in sizes.items() if size}
+
+    available_resources = cluster_resources
 
     def place(self, options: dict[str, Any]) -> int | None:
         """A node without an actor; None where there is none."""

@@ -184,6 +184,27 @@ def test_gpus_that_join_a_head_without_any_get_the_engines(
     ]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "sentence"),
+    [
+        (
+            2,
+            {1},
+            "2 nodes with 1 GPU (1 free), 2 CPUs (2 free); data_parallel_size=auto runs 1 engine, "
+            "with 1 GPU each",
+        ),
+        (3, {}, "3 nodes with 3 CPUs (3 free); data_parallel_size=auto runs 3 engines, with a CPU"),
+        (0, {}, "0 nodes with nothing for engines; data_parallel_size=auto waits for more to join"),
+    ],
+)
+def test_a_cluster_in_words(
+    nodes: int, gpus: set[int], sentence: str, ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "_init", lambda _: None)
+    ray.alive, ray.gpus = set(range(nodes)), set(gpus)
+    assert cluster_module.describe().startswith(sentence)
+
+
 def test_engines_that_run_without_gpus_get_company_of_their_kind(
     pool: EngineCluster, ray: FakeRay
 ) -> None:
