@@ -13,7 +13,7 @@ from iha_eval.util.process import environment, python
 
 ADDRESS = "RAY_ADDRESS"
 # Seconds that a cluster may take to answer.
-SECONDS = 45.0
+SECONDS = 90.0
 # Before what is said of it, also where `exit_on_user_error` says it.
 START = "iha-eval: "
 

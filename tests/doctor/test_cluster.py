@@ -71,4 +71,4 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for(
 
     monkeypatch.setattr(subprocess, "run", late)
     found = finding(machine(versions=INSTALLED, environ=NAMED))
-    assert found.what.endswith("it did not answer in 45 s")
+    assert found.what.endswith("it did not answer in 90 s")

@@ -10,6 +10,7 @@ over a network.
 import contextlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,6 +56,8 @@ REPORT_SECONDS = 1.0
 REPORT_ANSWERS = 16
 # Reports asked for ahead, so that no engine waits for this process between two of them.
 REPORTS_AHEAD = 2
+# Seconds that the head of a cluster has to take a connection.
+REACH_SECONDS = 20.0
 # Seconds between two looks at what the cluster has.
 LOOK_SECONDS = 5.0
 # Seconds that engines have to end by themselves.
@@ -675,6 +678,9 @@ def _init(engines: int | None) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     for attempts in reversed(range(1 if address else STARTS)):
         try:
+            if address:
+                # Ray itself tries for minutes.
+                _reach(address)
             # Without "local" Ray joins whatever cluster of the user it finds a record of.
             ray.init(address=address or "local", **options)
             return
@@ -687,6 +693,13 @@ def _init(engines: int | None) -> None:
                 f"Ray does not run {where} ({_line(error)}): start a cluster and name it in "
                 f"{ADDRESS}, or unset {ADDRESS} to use this machine alone."
             ) from error
+
+
+def _reach(address: str) -> None:
+    """Raises an OSError where nothing listens at `host:port`; other addresses are Ray's to read."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
 
 
 def _sizes(resource: str) -> list[int]:

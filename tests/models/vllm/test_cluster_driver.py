@@ -4,6 +4,7 @@ Ray is a stand-in of a few lines here; test_cluster.py has the real one.
 """
 
 import itertools
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -182,6 +183,21 @@ def test_gpus_that_join_a_head_without_any_get_the_engines(
         (True, 1),
         (True, 1),
     ]
+
+
+def test_an_address_where_nothing_listens_is_a_sentence_at_once(
+    ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would try for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        cluster_module._reach(address)
+    # Names that Ray gives a meaning to.
+    for named in ("auto", "ray://head:10001"):
+        cluster_module._reach(named)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=rf"^Ray does not run at RAY_ADDRESS='{address}' .*refused"):
+        cluster_module.describe()
 
 
 @pytest.mark.parametrize(
