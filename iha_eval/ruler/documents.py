@@ -17,6 +17,9 @@ from iha_eval.ruler.drafts import Definition, Document, Draft, Material, RulerSe
 from iha_eval.ruler.fit import Render, fit_all
 from iha_eval.ruler.tokens import TokenCounter, counter_for
 
+#: Characters of sized documents that are kept until they are asked for, those of a cell of 16k.
+_KEPT = 40 * 2**20
+
 
 @dataclass(frozen=True)
 class RulerCell:
@@ -68,9 +71,17 @@ class Documents(Sequence[Document]):
         provenance: Hashes and names that say which documents these are.
     """
 
-    def __init__(self, cell: RulerCell, sizing: Sizing, budget: int, tokenizer_sha256: str) -> None:
-        """Serve the documents of `cell` in the sizes of `sizing`."""
+    def __init__(
+        self,
+        cell: RulerCell,
+        sizing: Sizing,
+        budget: int,
+        tokenizer_sha256: str,
+        written: dict[int, Document] | None = None,
+    ) -> None:
+        """Serve the documents of `cell` in the sizes of `sizing`; those `written`, once as is."""
         self._cell, self._sizing, self._budget = cell, sizing, budget
+        self._written = written or {}
         self.provenance: dict[str, Any] = {
             "documents_sha256": sizing.sha256,
             "tokenizer_sha256": tokenizer_sha256,
@@ -103,6 +114,8 @@ class Documents(Sequence[Document]):
         return map(self._write, range(len(self)))
 
     def _write(self, index: int) -> Document:
+        if document := self._written.pop(index, None):
+            return {**document, "length": self._sizing.tokens[index] + self._budget}
         document = self._cell.draft(index, self._sizing.fillers[index]).document(
             self._sizing.sizes[index], self._sizing.tokens[index] + self._budget
         )
@@ -114,14 +127,21 @@ class Documents(Sequence[Document]):
         return document
 
 
-def _size(cell: RulerCell, counter: TokenCounter, render: Render, budget: int) -> Sizing:
+def _size(
+    cell: RulerCell, counter: TokenCounter, render: Render, budget: int
+) -> tuple[Sizing, dict[int, Document]]:
+    """Sizes, and the documents that had to be written out for them, as far as memory is kept."""
     rows: list[tuple[int, int, int, str]] = []
+    written, kept = {}, 0
     for draft, fit in fit_all(cell.draft, cell.count, counter, render, budget):
         draft.filler = fit.filler
-        digest = document_sha256(draft.document(fit.size))
-        rows.append((fit.size, fit.tokens, fit.filler, digest))
+        document = draft.document(fit.size)
+        rows.append((fit.size, fit.tokens, fit.filler, document_sha256(document)))
+        kept += len(document["input"])
+        if kept <= _KEPT:
+            written[draft.index] = document
     sizes, tokens, fillers, digests = zip(*rows, strict=True)
-    return Sizing(sizes, tokens, digests, fillers)
+    return Sizing(sizes, tokens, digests, fillers), written
 
 
 def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int) -> Documents:
@@ -153,9 +173,9 @@ def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int)
     sizing = read_sizing(key, cell.count)
     if sizing is not None and _is_current(cell, sizing):
         return Documents(cell, sizing, budget, counter.sha256)
-    sizing = _size(cell, counter, render, budget)
+    sizing, written = _size(cell, counter, render, budget)
     write_sizing(key, sizing)
-    return Documents(cell, sizing, budget, counter.sha256)
+    return Documents(cell, sizing, budget, counter.sha256, written)
 
 
 def _is_current(cell: RulerCell, sizing: Sizing) -> bool:

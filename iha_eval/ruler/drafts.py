@@ -142,13 +142,11 @@ class Draft(ABC):
         minimum: The smallest size.
         reach: Units by which an estimate of the size may be off, since the last unit counts a
             little differently.
-        own_frame: Whether what surrounds the haystack ends differently in each document.
         supply: What sizes count, where there is no more of it than the largest size takes.
     """
 
     minimum: int
     reach: ClassVar[int] = 1
-    own_frame: ClassVar[bool] = False
     supply: ClassVar[str] = ""
 
     title: str

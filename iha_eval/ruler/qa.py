@@ -7,6 +7,7 @@ Source: NVIDIA/RULER, scripts/synthetic.yaml (qa_1, qa_2), scripts/data/syntheti
 qa.py.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -39,6 +40,9 @@ QUESTION = (
 )
 PREFIX = "Answer:"
 PARAGRAPH = "Document %d:\n%s"
+
+#: The end of a number, where tokenizers cut.
+_COLON = re.compile(r"(?<=[0-9]):")
 
 #: Paragraphs that are counted past the length, since an estimate of the size may be off by some.
 _SPARE = 4
@@ -172,23 +176,30 @@ class ParagraphCosts:
     def __init__(self, pool: Sequence[str], counter: TokenCounter) -> None:
         """Count the paragraphs of `pool`."""
         self._pool, self._counter = pool, counter
-        self._known = np.full((2, len(pool)), -1, dtype=np.int64)
+        self._known = np.full(len(pool), -1, dtype=np.int64)
         self._numbers = np.zeros(1, dtype=np.int64)
 
     def paragraphs(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Tokens of paragraphs, as an array [2, ids].
-
-        The first row is of what no number stands before: from a paragraph's second word up to the
-        next paragraph's number. The second is of the first word behind the number 10.
-        """
-        missing = [int(i) for i in np.unique(ids[self._known[0, ids] < 0])]
+        """Tokens of paragraphs from the number 10 up to the next one's number, [ids]."""
+        missing = np.unique(ids[self._known[ids] < 0]).tolist()
         if missing:
-            texts = [self._pool[i] for i in missing]
-            several = np.array([" " in text for text in texts])
-            inside = self._counter.costs([_after_first(text) for text in texts])
-            self._known[0, missing] = inside * several
-            self._known[1, missing] = self._counter.costs([_first(10, text) for text in texts])
-        return self._known[:, ids]
+            texts = [f"10:\n{self._pool[i]}\n\nDocument" for i in missing]
+            self._known[missing] = self._counter.costs(texts)
+        return self._known[ids]
+
+    def firsts(self, ids: Sequence[int]) -> tuple[int, int]:
+        """Tokens of numbers and first words of paragraphs in a row: as reckoned, and encoded."""
+        tens = int(self._counter.costs([_first(10, self._pool[i]) for i in ids]).sum())
+        # One text of all takes half the time of each by itself.
+        text = " ".join([_first(n, self._pool[i]) for n, i in enumerate(ids, 1)])
+        return tens + int(self.numbers(len(ids)).sum()), int(self._counter.fresh([text])[0])
+
+    @cached_property
+    def numbers_apart(self) -> bool:
+        """Whether the tokenizer is seen to cut between a number and the first word behind it."""
+        some = self._pool[:: len(self._pool) // 1000 + 1]
+        text = " ".join([_first(n, paragraph) for n, paragraph in enumerate(some, 1)])
+        return self._counter.cuts(text, _COLON)
 
     def numbers(self, count: int) -> npt.NDArray[np.int64]:
         """Tokens that the numbers 1 to `count` take more than 10 does, as an array [count]."""
@@ -234,11 +245,6 @@ class QuestionMaterial(Material):
         return QuestionDraft(self, definition, length, index)
 
 
-def _after_first(text: str) -> str:
-    """A paragraph from its second word on, and what follows it up to a space."""
-    return f"{text}\n\nDocument".split(" ", 1)[-1]
-
-
 def _first(number: int, text: str) -> str:
     """A paragraph's number and its first word, up to a space."""
     return f"{number}:\n" + (text if " " in text else f"{text}\n\nDocument").split(" ", 1)[0]
@@ -252,7 +258,6 @@ class QuestionDraft(Draft):
     """
 
     kind = "answer"
-    own_frame = True
 
     def __init__(
         self, material: QuestionMaterial, task: QuestionTask, length: int, index: int
@@ -324,11 +329,11 @@ class QuestionDraft(Draft):
         """Tokens of as many paragraphs as the length holds, and some more, and of their numbers."""
         measured, most = self._material.measured(counter), len(self._taken)
         count = min(max(self.minimum + 1, self.length // 96) + _SPARE, most)
-        while (costs := measured.paragraphs(self._taken[:count]))[:, :-_SPARE].sum() < self.length:
+        while (costs := measured.paragraphs(self._taken[:count]))[:-_SPARE].sum() < self.length:
             if count == most:
                 break
             count = min(count + count // 4 + 1, most)
-        inner: npt.NDArray[np.int64] = np.cumsum(costs.sum(axis=0) + measured.numbers(count))
+        inner: npt.NDArray[np.int64] = np.cumsum(costs + measured.numbers(count))
         return inner[self.minimum - 1 :]
 
     def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
@@ -345,26 +350,21 @@ class QuestionDraft(Draft):
             f"{len(ids)}:\n{last}{after.format(query=self.query)}",
             PREFIX,
         ]
-        inside, firsts = measured.paragraphs(np.delete(ids, place)).sum(axis=1)
-        firsts += measured.numbers(len(ids) - 1).sum()
+        inside = measured.paragraphs(np.delete(ids, place)).sum()
+        inside += measured.numbers(len(ids) - 1).sum()
         if not self._numbers_apart:
-            firsts = self._firsts(size, counter)
-        return sum(map(counter.pieces, around)) + int(inside + firsts)
-
-    def _firsts(self, size: int, counter: TokenCounter) -> int:
-        """Tokens of the numbers and first words of all paragraphs but the last, really encoded."""
-        pool, ids = self._material.set.pool, self._order(size)[:-1].tolist()
-        # One text of all takes half the time of each by itself.
-        return int(counter.fresh([" ".join([_first(n, pool[i]) for n, i in enumerate(ids, 1)])])[0])
+            reckoned, encoded = measured.firsts(self._order(size)[:-1].tolist())
+            inside += encoded - reckoned
+        return sum(map(counter.pieces, around)) + int(inside)
 
     def confirmed(self, size: int, counter: TokenCounter) -> bool:
         """Whether numbers take the same before all words of this document."""
-        if self._numbers_apart:
-            measured, ids = self._material.measured(counter), self._order(size)[:-1]
-            reckoned = measured.paragraphs(ids)[1].sum() + measured.numbers(len(ids)).sum()
-            self._numbers_apart = bool(reckoned == self._firsts(size, counter))
-            return self._numbers_apart
-        return True
+        measured = self._material.measured(counter)
+        if measured.numbers_apart or not self._numbers_apart:
+            return True
+        reckoned, encoded = measured.firsts(self._order(size)[:-1].tolist())
+        self._numbers_apart = reckoned == encoded
+        return self._numbers_apart
 
     def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
         """The next paragraphs that fit into the rest, the longest first.
@@ -374,12 +374,12 @@ class QuestionDraft(Draft):
         places = np.arange(size, min(size + _NEXT, len(self._taken)))
         places = places[~np.isin(self._taken[places], self._taken[:size])]
         measured = self._material.measured(counter)
-        costs = measured.paragraphs(self._taken[places]).sum(axis=0)
+        costs = measured.paragraphs(self._taken[places])
         fillers: list[tuple[int, int]] = []
         for left_out in range(min(size - self.minimum, _LAST) + 1):
             room = rest
             if left_out:
-                room += int(measured.paragraphs(self._taken[[size - left_out]]).sum())
+                room += int(measured.paragraphs(self._taken[[size - left_out]])[0])
             fitting = np.flatnonzero((costs <= room) & (costs > room - rest))
             for i in fitting[np.argsort(-costs[fitting], kind="stable")[:12]]:
                 filler = left_out * _LEFT_OUT + int(places[i])

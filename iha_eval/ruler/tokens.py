@@ -29,6 +29,12 @@ _FIRST_SPACE = re.compile(r"(?<! ) ")
 #: Pieces encoded at a time; bounds the memory that their encodings take.
 _BATCH = 4096
 
+#: Pieces encoded as one text, where it can be told which token belongs to which.
+_JOINED = 64
+
+#: What tokens begin with where a space stood, in byte-level BPE and in SentencePiece's models.
+_MARKS = ("\u0120", "\u2581")
+
 #: Characters in which the places where a tokenizer cuts are looked at.
 _LOOK = 8192
 
@@ -53,6 +59,7 @@ class TokenCounter:
         self._tokenizer = tokenizer
         self._vocabulary_size = len(tokenizer)
         self._known: dict[str, int] = {}
+        self._additive = False
         self.sha256 = tokenizer_sha256(tokenizer)
         bos = tokenizer.bos_token_id
         # Model classes differ in whether they add a BOS; room for one keeps documents the same.
@@ -72,7 +79,7 @@ class TokenCounter:
 
     def plain(self, text: str) -> int:
         """Tokens of a text by itself, without special ones."""
-        return self._counts([text])[0]
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     @cached_property
     def _backend(self) -> Tokenizer | None:
@@ -107,8 +114,34 @@ class TokenCounter:
 
     def fresh(self, pieces: Sequence[str]) -> npt.NDArray[np.int64]:
         """Tokens of pieces that are not worth remembering, as an array [pieces]."""
+        if not (self._additive and self._backend):
+            return self._singly(pieces)
+        # Many as one text take half the time of each by itself.
+        chunks = [pieces[start : start + _JOINED] for start in range(0, len(pieces), _JOINED)]
+        texts = [f"{_ANCHOR} {' '.join(chunk)} {_ANCHOR}" for chunk in chunks]
+        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        parts = [self._apart(encoding.ids, c) for encoding, c in zip(encoded, chunks, strict=True)]
+        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+    def _apart(self, ids: list[int], pieces: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Tokens of each piece, by the tokens of all as one text between two anchors."""
+        begins = np.flatnonzero(self._marked[ids])
+        # The text's first word has a mark or none.
+        if len(begins) - (begins[:1] == 0).sum() == len(pieces) + 1:
+            return np.diff(begins)[-len(pieces) :]
+        return self._singly(pieces)
+
+    def _singly(self, pieces: Sequence[str]) -> npt.NDArray[np.int64]:
         counts = self._counts([f"{_ANCHOR} {piece} {_ANCHOR}" for piece in pieces])
         return np.array(counts, dtype=np.int64) - self._anchors
+
+    @cached_property
+    def _marked(self) -> npt.NDArray[np.bool_]:
+        """Whether a token begins with the mark of a space, as an array [ids]."""
+        vocabulary = self._tokenizer.get_vocab()
+        marked = np.zeros(max(vocabulary.values()) + 1, dtype=np.bool_)
+        marked[[number for token, number in vocabulary.items() if token.startswith(_MARKS)]] = True
+        return marked
 
     def pieces(self, text: str) -> int:
         """Sum over the pieces of a text between spaces, each as in the middle of a text."""
@@ -133,26 +166,24 @@ class TokenCounter:
 
         That is so if the tokenizer cuts a text at every space before it forms tokens, or if its
         vocabulary has no token that reaches across one. The first is seen at the begin of
-        `sample`. Either way the sum is also compared with the count of `sample` as a whole.
+        `sample`.
         """
         backend = self._backend
-        if backend is None:
-            return False
-        if not (_cuts_at_spaces(backend, sample[:_LOOK]) or _no_token_crosses(backend)):
-            return False
-        whole = self._counts([f"{_ANCHOR} {sample} {_ANCHOR}"])[0]
-        return whole == self._anchors + self.pieces(sample)
+        self._additive = backend is not None and (
+            self.cuts(sample[:_LOOK], _SPACE) or _no_token_crosses(backend)
+        )
+        return self._additive
 
-
-def _cuts_at_spaces(backend: Tokenizer, sample: str) -> bool:
-    """Whether the pre-tokenizer cuts `sample` before or after every space between two words."""
-    if backend.pre_tokenizer is None:
-        return False
-    normalized = backend.normalizer.normalize_str(sample) if backend.normalizer else sample
-    spans = [span for _, span in backend.pre_tokenizer.pre_tokenize_str(normalized)]
-    edges = {edge for span in spans for edge in span}
-    spaces = [match.start() for match in _SPACE.finditer(normalized)]
-    return bool(spaces) and edges.issuperset(spaces)
+    def cuts(self, sample: str, places: re.Pattern[str]) -> bool:
+        """Whether the pre-tokenizer cuts `sample` at every match of `places`, before or after."""
+        backend = self._backend
+        if backend is None or backend.pre_tokenizer is None:
+            return False
+        normalized = backend.normalizer.normalize_str(sample) if backend.normalizer else sample
+        spans = [span for _, span in backend.pre_tokenizer.pre_tokenize_str(normalized)]
+        edges = {edge for span in spans for edge in span}
+        starts = [match.start() for match in places.finditer(normalized)]
+        return bool(starts) and edges.issuperset(starts)
 
 
 def _no_token_crosses(backend: Tokenizer) -> bool:

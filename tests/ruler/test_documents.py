@@ -237,6 +237,8 @@ class TestServing:
     def test_a_document_that_changed_is_not_served(
         self, loaded: Documents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # What was written out to be sized is served once as it is.
+        assert list(loaded) == list(loaded)
         monkeypatch.setattr(module, "document_sha256", lambda document: "0" * 64)
         with pytest.raises(RuntimeError, match="document 3 of niah_multikey_2 is not the one"):
             loaded[3]
