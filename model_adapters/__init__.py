@@ -10,9 +10,10 @@ import transformers
 from packaging.version import Version
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from model_adapters.config import IHAConfig
+from model_adapters.config import IHAConfig, IHANanoChatConfig
 from model_adapters.errors import AdapterError, BackendError, CheckpointError, ConfigError
 from model_adapters.hf.modeling import IHALlamaForCausalLM, IHALlamaModel
+from model_adapters.hf.nanochat import IHANanoChatForCausalLM
 
 # Releases under which the cached generation of the Transformers model was compared with the
 # uncached one: from the first to before the second.
@@ -29,8 +30,12 @@ if (
         stacklevel=2,
     )
 
-AutoConfig.register(IHAConfig.model_type, IHAConfig, exist_ok=True)
-AutoModelForCausalLM.register(IHAConfig, IHALlamaForCausalLM, exist_ok=True)
+for _config, _model in (
+    (IHAConfig, IHALlamaForCausalLM),
+    (IHANanoChatConfig, IHANanoChatForCausalLM),
+):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModelForCausalLM.register(_config, _model, exist_ok=True)
 
 __all__ = [
     "AdapterError",
@@ -40,4 +45,6 @@ __all__ = [
     "IHAConfig",
     "IHALlamaForCausalLM",
     "IHALlamaModel",
+    "IHANanoChatConfig",
+    "IHANanoChatForCausalLM",
 ]

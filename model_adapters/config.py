@@ -1,13 +1,14 @@
-"""The configuration of an IHA checkpoint (`model_type: "iha_llama"`), checked when it is made.
+"""The configuration of an IHA checkpoint, checked when it is made.
 
-For: reading, writing and validating `config.json`; the fields that IHA adds to Llama's; and the
-recipe of each layer, which all implementations read in place of the fields.
+For: reading, writing and validating `config.json`, of `model_type` "iha_llama" or "iha_nanochat";
+the fields that IHA adds to Llama's; and the recipe of each layer, which all implementations read in
+place of the fields.
 Not for: looking at weights (see `checkpoint.py`) or at what an engine can run.
 """
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -52,6 +53,37 @@ VARIANT_FIELDS = (
     "moe_intermediate_size",
     "norm_topk_prob",
 )
+# Of `IHANanoChatConfig`, likewise.
+NANOCHAT_FIELDS = (
+    "value_embedding",
+    "value_embedding_source",
+    "value_embedding_layers",
+    "value_gate_channels",
+    "value_gate_scale",
+    "residual_lambdas",
+    "skips",
+    "smear_channels",
+)
+
+
+@dataclass(frozen=True)
+class ValueRecipe:
+    """What a layer adds to its values: an embedding, each head of it times a gate.
+
+    Attributes:
+        is_table: whether it is a row of a table by token; else a product with what the first layer
+            takes in.
+        inputs: rows of the table, or D.
+        channels: numbers of the layer's input that the gate reads.
+        scale: the gate is so many sigmoids.
+        after_mixing: whether pseudo-heads get it, all of a token's the same, or heads before.
+    """
+
+    is_table: bool
+    inputs: int
+    channels: int
+    scale: float
+    after_mixing: bool
 
 
 @dataclass(frozen=True)
@@ -131,6 +163,7 @@ class LayerRecipe:
         scale: factor on the scores.
         collapse: "full" or "per_head".
         gate_channels: numbers of the layer's input that a head's gate reads; 0 without gates.
+        values: what is added to its values; None where nothing is.
     """
 
     is_iha: bool
@@ -141,6 +174,7 @@ class LayerRecipe:
     scale: float
     collapse: str
     gate_channels: int
+    values: ValueRecipe | None = None
 
     @property
     def pseudo_heads(self) -> int:
@@ -154,6 +188,8 @@ class LayerRecipe:
 
     def unfusable(self) -> str | None:
         """What keeps mixing, rotation and cache write from being one pass; None if nothing does."""
+        if self.values is not None:
+            return "value_embedding is set, which it does not add"
         if self.qk_norm != "none":
             return f"qk_norm is {self.qk_norm!r}, which it does not compute"
         return "pseudo_rope is 'none', and it always rotates" if self.rope == "none" else None
@@ -166,7 +202,10 @@ class LayerRecipe:
         | qk_norm "..._before_mixing" | no: it is not linear and comes between | yes | yes |
         | qk_norm "pseudo_head_after_rope" | yes | yes | yes |
         | head gate | yes | yes | no: it comes between collapse and output projection |
+        | value embedding | yes | only if it is added after mixing | yes |
         """
+        if self.is_iha and self.values is not None:
+            return "value_embedding is set, and it is added between projection and attention"
         if self.is_iha and self.norm_comes_first:
             return f"qk_norm is {self.qk_norm!r}, which comes between projection and mixing"
         if self.is_iha and self.gate_channels:
@@ -216,6 +255,12 @@ class IHAConfig(LlamaConfig):
     """
 
     model_type: ClassVar[str] = "iha_llama"
+    #: The class of its models, in both libraries.
+    architecture: ClassVar[str] = "IHALlamaForCausalLM"
+    #: Which way rotary embedding turns.
+    rope_sign: ClassVar[int] = 1
+    #: In `config.json` where they are not the default.
+    variant_fields: ClassVar[tuple[str, ...]] = VARIANT_FIELDS
 
     num_pseudo_heads: int = 2
     iha_layer_types: list[str] | None = None
@@ -322,13 +367,96 @@ class IHAConfig(LlamaConfig):
             gate_channels=self.head_gate_channels or 0,
         )
 
+    def variants(self) -> dict[str, Any]:
+        """Fields of `variant_fields` that are not the default."""
+        named = {name: getattr(self, name) for name in self.variant_fields}
+        return {name: value for name, value in named.items() if value != getattr(type(self), name)}
+
     def to_diff_dict(self) -> dict[str, Any]:
-        """What `config.json` holds: `IHA_FIELDS` always, `VARIANT_FIELDS` if not the default."""
-        usual = [
-            name for name in VARIANT_FIELDS if getattr(self, name) == getattr(type(self), name)
-        ]
+        """What `config.json` holds: `IHA_FIELDS` always, `variants` where there are any."""
+        usual = set(self.variant_fields) - self.variants().keys()
         fields = super().to_diff_dict() | {name: getattr(self, name) for name in IHA_FIELDS}
         return {name: value for name, value in fields.items() if name not in usual}
+
+
+class IHANanoChatConfig(IHAConfig):
+    """nanochat's decoder with IHA: norms without weights, squared ReLU, capped logits.
+
+    The embedding is normed before the first layer, and rotary embedding turns the other way. The
+    fields after the first two are of later forms of nanochat and of what was made of it.
+
+    Attributes:
+        hidden_act: "relu2" for `mlp.fc1` and `mlp.fc2`, "silu" for Llama's gated MLP.
+        final_logit_softcapping: c, where logits are c * tanh(logits / c); None for none.
+        value_embedding: "none"; or an embedding is added to values "before_mixing", or to those of
+            all pseudo-heads of a token "after_mixing".
+        value_embedding_source: "token" for a row of a table (`self_attn.value_embed.weight`
+            [vocabulary, G*d]), "embedding" for a product with what the first layer takes in
+            ([G*d, D]).
+        value_embedding_layers: the layers that have one.
+        value_gate_channels: each head of it is multiplied by `value_gate_scale` times the sigmoid
+            of a product of its weights (`self_attn.value_embed.gate` [G, c]) with the first c
+            numbers of the attention's input.
+        value_gate_scale: see there.
+        residual_lambdas: whether layer i takes in `residual_lambdas[i]` of what the layer before
+            gives and `embedding_lambdas[i]` of what the first one takes in.
+        skips: pairs [i, j]; what layer i gives, times a lambda of `skip_lambdas`, is added to what
+            comes to layer j, before its residual lambdas; j is the number of layers for the last
+            norm.
+        smear_channels: c, where a token's normed embedding gets that of the token before, times
+            `smear_lambda` and the sigmoid of a product of `smear_gate.weight` [1, c] with its own
+            first c numbers; None without.
+
+    Raises:
+        ConfigError: as `IHAConfig`.
+    """
+
+    model_type: ClassVar[str] = "iha_nanochat"
+    architecture: ClassVar[str] = "IHANanoChatForCausalLM"
+    rope_sign: ClassVar[int] = -1
+    variant_fields: ClassVar[tuple[str, ...]] = VARIANT_FIELDS + NANOCHAT_FIELDS
+
+    hidden_act: str = "relu2"
+    qk_norm: str = "pseudo_head_after_rope"
+    final_logit_softcapping: float | None = 15.0
+    value_embedding: str = "none"
+    value_embedding_source: str = TOKEN
+    value_embedding_layers: list[int] | None = None
+    value_gate_channels: int | None = None
+    value_gate_scale: float | None = None
+    residual_lambdas: bool = False
+    skips: list[list[int]] | None = None
+    smear_channels: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        _check_decoder(self)
+        _check_value_embedding(self)
+        _check_skips(self)
+
+    def recipe(self, layer: int) -> LayerRecipe:
+        """What one layer does between its projections."""
+        own = super().recipe(layer)
+        if layer not in (self.value_embedding_layers or ()):
+            return own
+        assert self.value_gate_channels is not None
+        assert self.value_gate_scale is not None
+        is_table = self.value_embedding_source == TOKEN
+        inputs = self.vocab_size if is_table else self.hidden_size
+        after = self.value_embedding == "after_mixing"
+        values = ValueRecipe(
+            is_table, inputs, self.value_gate_channels, self.value_gate_scale, after
+        )
+        return replace(own, values=values)
+
+    def skips_into(self, layer: int) -> list[tuple[int, int]]:
+        """Index of each lambda of what is added to a layer's input, and the layer it comes from."""
+        pairs = enumerate(self.skips or ())
+        return [(index, source) for index, (source, target) in pairs if target == layer]
+
+
+#: By `model_type`.
+CONFIGS = {kind.model_type: kind for kind in (IHAConfig, IHANanoChatConfig)}
 
 
 def _is_count(value: object) -> bool:
@@ -527,3 +655,64 @@ def _check_rope(name: str, parameters: Mapping[str, Any]) -> None:
             f"partial_rotary_factor is {parameters['partial_rotary_factor']}, but IHA rotates "
             "whole heads: remove it or set it to 1.0."
         )
+
+
+def _check_decoder(config: IHANanoChatConfig) -> None:
+    """What of the decoder around attention has one of few values."""
+    for name, values in (
+        ("hidden_act", ("relu2", "silu")),
+        ("value_embedding", ("none", "before_mixing", "after_mixing")),
+        ("value_embedding_source", (TOKEN, "embedding")),
+        ("block_norm", ("before",)),
+        ("num_experts", (None,)),
+        ("mlp_bias", (False,)),
+        ("residual_lambdas", (False, True)),
+    ):
+        value = getattr(config, name)
+        if value not in values:
+            known = " or ".join(repr(choice) if choice is not None else "null" for choice in values)
+            raise ConfigError(f"{name} is {value!r}: a model of type iha_nanochat takes {known}.")
+    if config.final_logit_softcapping is not None:
+        _check_positive("final_logit_softcapping", config.final_logit_softcapping)
+    for name in ("smear_channels", "value_gate_channels"):
+        channels = getattr(config, name)
+        if channels is not None and (not _is_count(channels) or channels > config.hidden_size):
+            raise ConfigError(
+                f"{name} is {channels!r}: set it to the numbers that its gate reads, from 1 to "
+                f"hidden_size ({config.hidden_size}), or to null."
+            )
+
+
+def _check_value_embedding(config: IHANanoChatConfig) -> None:
+    names = ("value_embedding_layers", "value_gate_channels", "value_gate_scale")
+    given = [getattr(config, name) for name in names]
+    if config.value_embedding == "none":
+        if given != [None] * 3:
+            raise ConfigError(f"value_embedding is 'none': set {', '.join(names)} to null.")
+        return
+    layers, _, scale = given
+    known = range(config.num_hidden_layers)
+    whole = isinstance(layers, list) and layers and all(type(n) is int for n in layers)
+    if not whole or not set(layers) <= set(known) or len(set(layers)) < len(layers):
+        raise ConfigError(
+            f"value_embedding_layers is {layers!r}: list the layers with a value embedding, from 0 "
+            f"to {config.num_hidden_layers - 1}."
+        )
+    if None in given:
+        raise ConfigError(
+            f"value_embedding is {config.value_embedding!r}: set {' and '.join(names)}."
+        )
+    _check_positive("value_gate_scale", scale)
+
+
+def _check_skips(config: IHANanoChatConfig) -> None:
+    layers, skips = config.num_hidden_layers, config.skips
+    if skips is not None and not isinstance(skips, list):
+        raise ConfigError(f"skips is {skips!r}: give a list of pairs of layers, or null.")
+    for pair in skips or ():
+        known = isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair)
+        if not known or not 0 <= pair[0] < pair[1] <= layers:
+            raise ConfigError(
+                f"skips has {pair!r}: give pairs of a layer and a later one that its output is "
+                f"added to, at most {layers} for the last norm."
+            )

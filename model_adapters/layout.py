@@ -13,11 +13,15 @@ from transformers import PretrainedConfig
 from model_adapters.bases import BASES, plain_as_iha
 from model_adapters.config import IHAConfig
 from model_adapters.hf.modeling import IHALlamaForCausalLM
+from model_adapters.hf.nanochat import IHANanoChatForCausalLM
 
 Shapes = Mapping[str, tuple[int, ...]]
 IHA_TENSORS = ("alpha_q", "alpha_k", "alpha_v", "collapse")
 # Buffers that old Llama exports carry and that every loader passes over.
 IGNORED = (".rotary_emb.inv_freq",)
+_OWN = {
+    kind.config_class.model_type: kind for kind in (IHALlamaForCausalLM, IHANanoChatForCausalLM)
+}
 
 
 def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | None:
@@ -32,7 +36,7 @@ def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]] | No
         return None
     with torch.device("meta"):
         # Any: Transformers types a model by the configuration of its own.
-        kind: Any = kinds[config.model_type] if own is None else IHALlamaForCausalLM
+        kind: Any = kinds[config.model_type] if own is None else _OWN[own.model_type]
         model = kind(config if own is None else own)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 

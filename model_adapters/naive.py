@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from model_adapters.config import IHA_KINDS, IHAConfig
+from model_adapters.config import IHA_KINDS, IHAConfig, IHANanoChatConfig
 
 Scores = Callable[[Tensor, Tensor], Tensor]
 
@@ -184,7 +184,11 @@ def collapse_per_head(attended: Tensor, matrix: Tensor) -> Tensor:
 
 
 def layer_attention(
-    weights: Mapping[str, Tensor], config: IHAConfig, layer: int, hidden: Tensor
+    weights: Mapping[str, Tensor],
+    config: IHAConfig,
+    layer: int,
+    hidden: Tensor,
+    added: Tensor | None = None,
 ) -> Tensor:
     """One attention layer of any kind, projections included (steps 1 to 7 of the mechanism).
 
@@ -193,6 +197,7 @@ def layer_attention(
         config: its configuration.
         layer: index of the layer.
         hidden: [N, D], already normalised where the block does that first.
+        added: [N, G, d], added to values where the configuration says; None where nothing is.
 
     Returns:
         [N, D].
@@ -210,17 +215,17 @@ def layer_attention(
         # [N, heads, d] by [d] or [heads, d].
         query = _rms_norm(weights[f"{prefix}q_norm.weight"], config, query)
         key = _rms_norm(weights[f"{prefix}k_norm.weight"], config, key)
-    if is_iha:
-        query = mix(query, weights[f"{prefix}alpha_q"])
-        key = mix(key, weights[f"{prefix}alpha_k"])
-        value = mix(value, weights[f"{prefix}alpha_v"])
-    else:
-        query, key, value = (states.unsqueeze(2) for states in (query, key, value))
+    alphas = [weights[f"{prefix}alpha_{part}"] if is_iha else None for part in "qkv"]
+    query, key = (
+        _pseudo(states, alpha) for states, alpha in ((query, alphas[0]), (key, alphas[1]))
+    )
+    value = _pseudo_values(config, value, alphas[2], added)
     query, key, value = (interleave(states) for states in (query, key, value))
     pseudo_heads = config.pseudo_heads(layer)
     if not is_iha or config.pseudo_rope != "none":
         rope = LlamaRotaryEmbedding(config.rotating(layer))
         positions = virtual_positions(len(hidden), pseudo_heads, config.pseudo_rope)
+        positions = positions * config.rope_sign
         query = rotate(query, positions, rope.inv_freq, rope.attention_scaling)
         key = rotate(key, positions, rope.inv_freq, rope.attention_scaling)
     if config.qk_norm == "pseudo_head_after_rope":
@@ -248,6 +253,22 @@ def layer_attention(
     return _linear(weights, f"{prefix}o_proj", heads.flatten(1))
 
 
+def _pseudo(states: Tensor, alpha: Tensor | None) -> Tensor:
+    """[N, M, d] to [N, M, P, d]; in a plain layer heads are their own pseudo-heads."""
+    return states.unsqueeze(2) if alpha is None else mix(states, alpha)
+
+
+def _pseudo_values(
+    config: IHAConfig, value: Tensor, alpha: Tensor | None, added: Tensor | None
+) -> Tensor:
+    """The same of values, with what is added to heads or to pseudo-heads."""
+    if added is None:
+        return _pseudo(value, alpha)
+    if getattr(config, "value_embedding", None) == "before_mixing":
+        return _pseudo(value + added, alpha)
+    return _pseudo(value, alpha) + added.unsqueeze(2)
+
+
 def logits(weights: Mapping[str, Tensor], config: IHAConfig, token_ids: list[int]) -> Tensor:
     """Next-token logits of the whole model for one sequence without padding.
 
@@ -260,6 +281,8 @@ def logits(weights: Mapping[str, Tensor], config: IHAConfig, token_ids: list[int
         [N, vocabulary].
     """
     hidden = weights["model.embed_tokens.weight"][torch.tensor(token_ids)]
+    if isinstance(config, IHANanoChatConfig):
+        return _nanochat_logits(weights, config, token_ids, hidden)
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         second = weights[f"{prefix}post_attention_layernorm.weight"]
@@ -276,8 +299,71 @@ def logits(weights: Mapping[str, Tensor], config: IHAConfig, token_ids: list[int
             normed = _rms_norm(second, config, hidden)
             hidden = hidden + _mlp(weights, config, f"{prefix}mlp.", normed)
     hidden = _rms_norm(weights["model.norm.weight"], config, hidden)
+    return _head(weights, config, hidden)
+
+
+def _head(weights: Mapping[str, Tensor], config: IHAConfig, hidden: Tensor) -> Tensor:
     tied = config.tie_word_embeddings or "lm_head.weight" not in weights
     return hidden @ weights["model.embed_tokens.weight" if tied else "lm_head.weight"].T
+
+
+def _nanochat_logits(
+    weights: Mapping[str, Tensor], config: IHANanoChatConfig, token_ids: list[int], hidden: Tensor
+) -> Tensor:
+    """`logits` of a nanochat from its embeddings [N, D]; its norms have no weights."""
+    one = torch.ones(()).to(hidden)
+    hidden = _rms_norm(one, config, hidden)
+    if config.smear_channels is not None:
+        gate = _linear(weights, "model.smear_gate", hidden[1:, : config.smear_channels]).sigmoid()
+        smeared = hidden[1:] + weights["model.smear_lambda"] * gate * hidden[:-1]
+        hidden = torch.cat([hidden[:1], smeared])
+    first = hidden
+    given: list[Tensor] = []
+    for layer in range(config.num_hidden_layers + 1):
+        for index, source in config.skips_into(layer):
+            hidden = hidden + weights["model.skip_lambdas"][index] * given[source]
+        if layer == config.num_hidden_layers:
+            break
+        if config.residual_lambdas:
+            own = weights["model.residual_lambdas"][layer] * hidden
+            hidden = own + weights["model.embedding_lambdas"][layer] * first
+        prefix, normed = f"model.layers.{layer}.", _rms_norm(one, config, hidden)
+        added = _value_embedding(weights, config, layer, token_ids, first, normed)
+        hidden = hidden + layer_attention(weights, config, layer, normed, added)
+        normed = _rms_norm(one, config, hidden)
+        if config.hidden_act == "silu":
+            made = _gated(weights, f"{prefix}mlp.", normed)
+        else:
+            made = _linear(weights, f"{prefix}mlp.fc1", normed).relu().square()
+            made = _linear(weights, f"{prefix}mlp.fc2", made)
+        hidden = hidden + made
+        given.append(hidden)
+    made = _head(weights, config, _rms_norm(one, config, hidden))
+    cap = config.final_logit_softcapping
+    return made if cap is None else cap * (made / cap).tanh()
+
+
+def _value_embedding(
+    weights: Mapping[str, Tensor],
+    config: IHANanoChatConfig,
+    layer: int,
+    token_ids: list[int],
+    first: Tensor,
+    normed: Tensor,
+) -> Tensor | None:
+    """What a layer adds to its values, [N, G, d], from ids or from `first` [N, D]."""
+    if layer not in (config.value_embedding_layers or ()):
+        return None
+    name = f"model.layers.{layer}.self_attn.value_embed"
+    if config.value_embedding_source == "token":
+        made = weights[f"{name}.weight"][torch.tensor(token_ids)]
+    else:
+        made = first @ weights[f"{name}.weight"].T
+    gate = (normed[:, : config.value_gate_channels] @ weights[f"{name}.gate"].T).sigmoid()
+    heads = made.unflatten(-1, (-1, config.head_width))
+    assert config.value_gate_scale is not None
+    scaled: Tensor = config.value_gate_scale * gate.unsqueeze(-1) * heads
+    return scaled
 
 
 def _mlp(weights: Mapping[str, Tensor], config: IHAConfig, prefix: str, states: Tensor) -> Tensor:

@@ -19,12 +19,24 @@ _KEYS = (
     "first_layer",
     "same_names",
     "identity",
+    "layers",
     "iha",
     "tensors",
     "ignore",
 )
 _IHA_KEYS = ("pseudo_heads", "pseudo_rope", "schedule", "window", "train_length")
-_RULE_KEYS = ("from", "regex", "to", "transpose", "split", "grouped", "axes", "rope")
+_RULE_KEYS = (
+    "from",
+    "regex",
+    "to",
+    "transpose",
+    "split",
+    "grouped",
+    "axes",
+    "rope",
+    "rows",
+    "times",
+)
 
 
 def read_map(file: Path) -> tuple[StateDictMap, Path | None]:
@@ -50,6 +62,7 @@ def read_map(file: Path) -> tuple[StateDictMap, Path | None]:
         first_layer=_whole(top, "first_layer", 0) or 0,
         same_names=top.switch("same_names", False),
         identity=identity,
+        layers=_numbers(top, "layers"),
     )
     inside = top.texts("inside", "write the key, or a list of keys, that leads to it.") or ()
     config = top.text("config", "write the path of a config.json, or of its folder.", "")
@@ -95,7 +108,18 @@ def _rule(section: Section) -> Rule:
         grouped=grouped,
         axes=letters,
         rope=rope,
+        rows=None if section.get("rows") == "first" else _numbers(section, "rows"),
+        times=section.number("times", 1.0, -1e6, 1e6),
     )
+
+
+def _numbers(section: Section, key: str) -> tuple[int, ...]:
+    value: Any = section.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or any(type(n) is not int or n < 0 for n in value):
+        raise section.wrong(key, "write a list of whole numbers, counted from 0.")
+    return tuple(value)
 
 
 def _mixing(top: Section) -> MapMixing | None:

@@ -21,7 +21,7 @@ from iha_eval.data.known import GSM8K_TEST
 from iha_eval.errors import UserError
 from iha_eval.util.files import write_whole
 from model_adapters import checkpoint
-from model_adapters.config import IHAConfig
+from model_adapters.config import IHAConfig, IHANanoChatConfig
 from model_adapters.convert.output import PROVENANCE
 
 #: Modules of the package, and their names in the folder.
@@ -32,26 +32,34 @@ MODULES = {
     "hf.attention": "iha_attention",
     "hf.modeling": "modeling_iha",
 }
-AUTO_MAP = {
-    "AutoConfig": "configuration_iha.IHAConfig",
-    "AutoModelForCausalLM": "modeling_iha.IHALlamaForCausalLM",
-}
+#: Beside them, for models on nanochat.
+NANOCHAT = {"hf.nanochat": "modeling_iha_nanochat"}
 #: What the files say of themselves; whatever lacks it is another's and stays.
 MARK = "made by iha-eval export-remote-code"
 _IMPORT = re.compile(r"^from model_adapters\.([\w.]+) import", re.M)
 
 
-def modules() -> dict[str, str]:
-    """File names and contents of the modules, each stamped with the version and its hash."""
+def modules(config: IHAConfig) -> tuple[dict[str, str], dict[str, str]]:
+    """File names and contents of the modules, each stamped with the version and its hash.
+
+    Returns:
+        Them, and `auto_map` for `config.json`.
+    """
     package = Path(model_adapters.__file__).parent
+    own = NANOCHAT if isinstance(config, IHANanoChatConfig) else {}
     made = {}
-    for name, flat in MODULES.items():
+    for name, flat in (MODULES | own).items():
         source = (package / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
         text = _IMPORT.sub(lambda match: f"from .{MODULES[match[1]]} import", source)
         digest = hashlib.sha256(source.encode()).hexdigest()
         stamp = f"# {MARK} {__version__} of model_adapters.{name}\n# sha256 {digest}\n"
         made[f"{flat}.py"] = stamp + text
-    return made
+    # The last of them has the model.
+    auto_map = {
+        "AutoConfig": f"configuration_iha.{type(config).__name__}",
+        "AutoModelForCausalLM": f"{flat}.{config.architecture}",
+    }
+    return made, auto_map
 
 
 def export(
@@ -78,7 +86,7 @@ def export(
             "code: export IHA checkpoints only."
         )
     results = None if report is None else _results(report, contents)
-    files = modules()
+    files, auto_map = modules(contents.config)
     for name in files:
         if not _is_ours(folder / name):
             raise UserError(f"{folder / name} is not of this command: move it away first.")
@@ -98,7 +106,7 @@ def export(
             (folder / ".eval_results").mkdir(exist_ok=True)
             write_whole(folder / ".eval_results" / "iha-eval.yaml", yaml.safe_dump(entries))
             yield f"{folder / '.eval_results' / 'iha-eval.yaml'}"
-        text = json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True)
+        text = json.dumps(config | {"auto_map": auto_map}, indent=2, sort_keys=True)
         write_whole(folder / "config.json", text + "\n")
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): copy it first.") from error

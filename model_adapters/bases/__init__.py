@@ -6,26 +6,28 @@ Not for: running them plain: both libraries do that with classes of their own.
 
 from transformers import PretrainedConfig
 
-from model_adapters.bases import llama, mistral, olmo2, olmo3, qwen3, qwen3_moe
+from model_adapters.bases import llama, mistral, nanochat, olmo2, olmo3, qwen3, qwen3_moe
 from model_adapters.bases.plain import PlainBase
-from model_adapters.config import WINDOWED_KINDS, IHAConfig
+from model_adapters.config import WINDOWED_KINDS, IHAConfig, IHANanoChatConfig
 from model_adapters.errors import AdapterError
 
-BASES = {
-    base.model_type: base
-    for base in (llama.BASE, mistral.BASE, qwen3.BASE, qwen3_moe.BASE, olmo2.BASE, olmo3.BASE)
+BASES: dict[str, PlainBase] = {
+    module.BASE.model_type: module.BASE
+    for module in (llama, mistral, qwen3, qwen3_moe, olmo2, olmo3, nanochat)
 }
 
 
 def plain_base(config: IHAConfig) -> PlainBase | None:
     """The architecture that the plain layers of an IHA model are of; None if of none here.
 
-    Where two describe it, the one whose layers have windows as its do.
+    Where two describe it, the one whose layers have windows as its do. A nanochat that is not
+    Transformers' is of its own.
     """
     fitting = [base for base in BASES.values() if base.describes(config)]
     has_windows = bool(set(config.layer_kinds) & set(WINDOWED_KINDS))
     fitting.sort(key=lambda base: base.has_windows != has_windows)
-    return fitting[0] if fitting else None
+    own = nanochat.LATER if isinstance(config, IHANanoChatConfig) else None
+    return fitting[0] if fitting else own
 
 
 def plain_as_iha(config: PretrainedConfig) -> IHAConfig | None:
@@ -44,12 +46,12 @@ def plain_as_iha(config: PretrainedConfig) -> IHAConfig | None:
         "iha_layer_types": ["full"] * config.num_hidden_layers,
         "iha_window": None,
         **base.llama_fields(raw, config),
-        "model_type": IHAConfig.model_type,
+        "model_type": base.iha_config.model_type,
         "num_pseudo_heads": 1,
         "pseudo_rope": "virtual",
     }
     try:
-        return IHAConfig.from_dict(fields)
+        return base.iha_config.from_dict(fields)
     except AdapterError:
         # Such as rotary frequencies that depend on the running length, which it does not know.
         return None

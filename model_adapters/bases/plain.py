@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel
 
-from model_adapters.config import VARIANT_FIELDS, WINDOWED_KINDS, IHAConfig
+from model_adapters.config import IHA_FIELDS, WINDOWED_KINDS, IHAConfig
 
 # Of these variants any value goes with any base: some concern IHA layers alone, and a base says by
 # itself whether its layers have windows.
@@ -42,6 +42,10 @@ class PlainBase:
             Transformers' `layer_types`, `sliding_window` and `rope_parameters` of each kind.
         is_written: whether IHA checkpoints go back to it; one that another base also describes
             is not.
+        iha_config: the configuration of an IHA model on it.
+        hidden_act: the only function of its MLP that is served.
+        is_own: whether its plain models are IHA models too, all of whose layers are plain, as
+            Transformers has no class for them.
     """
 
     model_type: str
@@ -51,6 +55,9 @@ class PlainBase:
     shared: tuple[str, ...] = ()
     has_windows: bool = False
     is_written: bool = True
+    iha_config: type[IHAConfig] = IHAConfig
+    hidden_act: str = "silu"
+    is_own: bool = False
 
     @property
     def architecture(self) -> str:
@@ -61,10 +68,10 @@ class PlainBase:
         """`config.json` spelled out under Llama's names, as the defaults of the two differ.
 
         Args:
-            raw: as stored; a Llama's own is kept as it is.
+            raw: as stored; a Llama's own, or what is of the IHA format, is kept as it is.
             config: the same, parsed.
         """
-        if self.model_type == "llama":
+        if self.is_own or self.model_type == "llama":
             return dict(raw)
         known = LlamaConfig().to_dict()
         stated = {name: value for name, value in config.to_dict().items() if name in known}
@@ -78,21 +85,32 @@ class PlainBase:
         """The way back.
 
         Args:
-            fields: `config.json` of an IHA checkpoint, without what IHA adds.
+            fields: `config.json` of an IHA checkpoint.
             config: the same checkpoint's.
         """
+        # `auto_map` is of code for IHA.
+        fields = {name: value for name, value in fields.items() if name != "auto_map"}
+        if self.is_own:
+            kinds = [
+                kind.replace("iha_", "").replace("global", "full") for kind in config.layer_kinds
+            ]
+            return {**fields, "num_pseudo_heads": 1, "iha_layer_types": kinds}
+        added = {*IHA_FIELDS, *config.variant_fields}
+        fields = {name: value for name, value in fields.items() if name not in added}
         own = {"model_type": self.model_type, "architectures": [self.architecture]}
         shared = {name: getattr(config, name) for name in self.shared}
         return {**fields, **own, **shared, **(_layer_types(config) if self.has_windows else {})}
 
     def describes(self, config: IHAConfig) -> bool:
         """Whether the plain layers of an IHA model are this architecture's, windows aside."""
-        usual = {name: getattr(IHAConfig, name) for name in VARIANT_FIELDS} | dict(self.variant)
-        free = {*FREE, *self.shared}
+        kind, free = self.iha_config, {*FREE, *self.shared}
+        own = {name: v for name, v in self.variant.items() if v != getattr(kind, name)}
         return (
             self.is_written
+            and type(config) is kind
+            and config.hidden_act == self.hidden_act
             and (config.num_experts is not None) == ("num_experts" in self.shared)
-            and all(getattr(config, name) == usual[name] for name in usual if name not in free)
+            and {name: v for name, v in config.variants().items() if name not in free} == own
         )
 
 

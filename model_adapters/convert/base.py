@@ -12,7 +12,8 @@ from transformers import LlamaConfig, PretrainedConfig
 
 from model_adapters import checkpoint
 from model_adapters.bases import BASES
-from model_adapters.config import IHAConfig
+from model_adapters.bases.nanochat import LATER
+from model_adapters.config import CONFIGS, IHA_KINDS, IHAConfig, IHANanoChatConfig
 from model_adapters.convert import schedule
 from model_adapters.convert.errors import ConversionError
 from model_adapters.convert.shards import Weights
@@ -32,11 +33,13 @@ class Base:
         folder: Where it lies.
         fields: Its `config.json`, in the terms of Llama's and of the IHA format.
         config: The same, parsed; of a Mistral as a Llama's.
+        iha_type: The configuration of an IHA model on it.
     """
 
     folder: Path
     fields: dict[str, Any]
     config: PretrainedConfig
+    iha_type: type[IHAConfig] = IHAConfig
 
     @property
     def has_windows(self) -> bool:
@@ -55,11 +58,11 @@ def open_base(folder: Path) -> Base:
     raw = stored_fields(folder)
     if problem := _unfit(raw, config):
         raise ConversionError(f"{folder}: {problem}")
-    base = BASES[raw["model_type"]]
+    base = LATER if isinstance(config, IHAConfig) else BASES[raw["model_type"]]
     fields = base.llama_fields(raw, config)
     if not base.is_written:
         config = LlamaConfig.from_dict(fields)
-    return Base(folder, fields, config)
+    return Base(folder, fields, config, base.iha_config)
 
 
 def check_weights(base: Base) -> checkpoint.Checkpoint:
@@ -126,8 +129,8 @@ def iha_fields(
                 "leave out the window and the train length."
             )
     return base.fields | {
-        "model_type": IHAConfig.model_type,
-        "architectures": ["IHALlamaForCausalLM"],
+        "model_type": base.iha_type.model_type,
+        "architectures": [base.iha_type.architecture],
         "num_pseudo_heads": pseudo_heads,
         "iha_layer_types": layers,
         "iha_window": schedule.window(
@@ -144,7 +147,7 @@ def iha_config(fields: dict[str, Any], where: Path) -> IHAConfig:
         AdapterError: A field has a value that cannot be meant; `where` is named.
     """
     try:
-        return IHAConfig.from_dict(fields)
+        return CONFIGS[fields["model_type"]].from_dict(fields)
     except AdapterError as error:
         raise type(error)(f"{where}: {error}") from error
 
@@ -152,6 +155,8 @@ def iha_config(fields: dict[str, Any], where: Path) -> IHAConfig:
 def _unfit(raw: dict[str, Any], config: PretrainedConfig) -> str | None:
     """Why a model cannot be converted, or None."""
     kind = raw["model_type"]
+    if isinstance(config, IHANanoChatConfig) and not set(config.layer_kinds) & set(IHA_KINDS):
+        return None
     if isinstance(config, IHAConfig):
         return "it is an IHA checkpoint already: make it plain with --to-plain first."
     if kind not in BASES:
@@ -179,6 +184,8 @@ def _unfit(raw: dict[str, Any], config: PretrainedConfig) -> str | None:
             "auto_map says that code of its own defines the model: remove the field if it is "
             f"exactly {wanted}."
         )
-    if getattr(config, "hidden_act", "silu") != "silu":
-        return f"hidden_act is {config.hidden_act!r}, and IHA is served with 'silu' only."
+    act = BASES[kind].hidden_act
+    stated = getattr(config, "hidden_act", act)
+    if stated != act:
+        return f"hidden_act is {stated!r}, and IHA is served with {act!r} only."
     return BASES[kind].unfit(raw, config)

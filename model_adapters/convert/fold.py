@@ -7,7 +7,8 @@ What has a plain form: attention without a window whose pseudo-heads all hold th
 the last virtual query of a token sees P equal copies of every visible key; their values come in as
 their mean; and alpha and collapse, which are linear and act before rotation and after attention, go
 into the projections. With P = 1 that is every layer without a window. Where the base norms each
-head's queries and keys, which is not linear, their alphas have to be the identity.
+head's queries and keys, which is not linear, their alphas have to be the identity; so has alpha_v
+where an embedding is added to heads before it, and the collapse where heads are gated.
 """
 
 from collections.abc import Callable
@@ -20,13 +21,7 @@ from torch import Tensor
 from model_adapters import checkpoint
 from model_adapters.bases import PlainBase, plain_base
 from model_adapters.bases.plain import FREE
-from model_adapters.config import (
-    IHA_FIELDS,
-    IHA_KINDS,
-    VARIANT_FIELDS,
-    WINDOWED_KINDS,
-    IHAConfig,
-)
+from model_adapters.config import IHA_KINDS, WINDOWED_KINDS, IHAConfig
 from model_adapters.convert import shards
 from model_adapters.convert.base import stored_fields
 from model_adapters.convert.errors import ConversionError
@@ -101,7 +96,7 @@ def to_plain(source: Path, out: Path, *, progress: Progress = silent) -> Outcome
         edit = _Fold(config.head_width, mixings)
         progress(WRITING, 0, size)
         shards.rewrite(source, folder, edit, lambda count: progress(WRITING, count, size))
-        write_json(folder / "config.json", _plain_fields(source, base, config))
+        write_json(folder / "config.json", base.plain_fields(stored_fields(source), config))
         copied, left = copy_companions(source, folder)
         origin = {"name": source.resolve().name, "fingerprint": contents.fingerprint}
         write_provenance(folder, f"to-{base.model_type}", origin)
@@ -131,12 +126,17 @@ def mixing(config: IHAConfig, layer: int, weights: shards.Weights) -> FoldMixing
             layer, "collapse takes more than the last pseudo-head, and the others see less"
         )
     mixing = FoldMixing(query[..., -1], key[..., 0], value.mean(-1), collapse[..., -1])
-    if config.recipe(layer).norm_comes_first:
-        for name, matrix in (("alpha_q", mixing.query), ("alpha_k", mixing.key)):
-            if not torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype)):
-                raise _no_plain_form(
-                    layer, f"{name} mixes heads after their norm, which no projection can"
-                )
+    recipe = config.recipe(layer)
+    between = "after their norm" if recipe.norm_comes_first else None
+    added = recipe.values is not None and not recipe.values.after_mixing
+    for name, matrix, where in (
+        ("alpha_q", mixing.query, between),
+        ("alpha_k", mixing.key, between),
+        ("alpha_v", mixing.value, "after their embedding is added" if added else None),
+        ("collapse", mixing.output, "before their gate" if recipe.gate_channels else None),
+    ):
+        if where and not torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype)):
+            raise _no_plain_form(layer, f"{name} mixes heads {where}, which no projection can")
     return mixing
 
 
@@ -213,17 +213,9 @@ def _no_plain_form(layer: int, reason: str) -> ConversionError:
     )
 
 
-def _plain_fields(source: Path, base: PlainBase, config: IHAConfig) -> dict[str, object]:
-    # `auto_map` is of code for IHA.
-    own = (*IHA_FIELDS, *VARIANT_FIELDS, "auto_map")
-    kept = {name: value for name, value in stored_fields(source).items() if name not in own}
-    return base.plain_fields(kept, config)
-
-
 def _foreign_fields(config: IHAConfig) -> str:
     """What no base here has, for a sentence."""
-    names = [name for name in VARIANT_FIELDS if name not in FREE]
-    stated = [name for name in names if getattr(config, name) != getattr(IHAConfig, name)]
+    stated = [name for name in config.variants() if name not in FREE]
     return f"{' and '.join(stated)} say of its layers what no plain architecture known here has"
 
 

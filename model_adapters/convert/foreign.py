@@ -125,7 +125,9 @@ def from_state_dict(
     rows += [(name, "-", f"ignored, fits {pattern}") for name, pattern in ignored.items()]
 
     def make(move: Move) -> Tensor:
-        return foreign_tensors.make(move, state[move.source], config, shapes[move.target])
+        made = foreign_tensors.make(move, state[move.source], config, shapes[move.target])
+        # A layer that is passed again is stored again, and no file holds one memory twice.
+        return made.clone() if plan.names.layers else made
 
     sizes = {
         move.target: torch.Size(shapes[move.target]).numel() * state[move.source].itemsize

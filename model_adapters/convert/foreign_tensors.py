@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model_adapters.config import IHAConfig
 from model_adapters.convert.errors import ConversionError
-from model_adapters.convert.rules import Move
+from model_adapters.convert.rules import Move, Rule
 from model_adapters.layout import IHA_TENSORS
 from model_adapters.mixing import full_collapse
 
@@ -72,7 +72,7 @@ def make(move: Move, tensor: Tensor, config: IHAConfig, wanted: tuple[int, ...])
             "floating-point weights can be converted, list it under ignore if it is none."
         )
     try:
-        made = _make(move, tensor, config)
+        made = _make(move, _rows(move.rule, tensor, wanted), config)
     except ConversionError as error:
         raise ConversionError(f"{move.source}: {error}") from error
     if tuple(made.shape) != wanted:
@@ -90,6 +90,10 @@ def describe(move: Move) -> str:
     """What is done, in a few words."""
     rule = move.rule
     done = []
+    if rule.rows != ():
+        done.append("first rows" if rule.rows is None else f"rows {', '.join(map(str, rule.rows))}")
+    if rule.times != 1:
+        done.append(f"times {rule.times:g}")
     if rule.transpose:
         done.append("transposed")
     if move.part:
@@ -99,6 +103,19 @@ def describe(move: Move) -> str:
     if rule.axes is not None:
         done.append(f"axes {rule.axes}" + " on the diagonal" * ("m" not in rule.axes))
     return ", ".join(done) or "as it is"
+
+
+def _rows(rule: Rule, tensor: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    """The rows that are taken, times the factor."""
+    rows = range(wanted[0]) if rule.rows is None else rule.rows
+    if rows and (not tensor.dim() or not 0 <= min(rows) <= max(rows) < len(tensor)):
+        raise ConversionError(
+            f"it has shape {list(tensor.shape)} and no rows {min(rows)} to {max(rows)}: mend rows "
+            "in the map, or the configuration."
+        )
+    # Untouched to the bit where nothing is done.
+    taken = tensor[list(rows)] if rule.rows else tensor[: wanted[0]] if rows else tensor
+    return taken if rule.times == 1 else taken * rule.times
 
 
 def _make(move: Move, tensor: Tensor, config: IHAConfig) -> Tensor:

@@ -5,6 +5,7 @@ Not for: what is done to a tensor on the way (see `foreign_tensors.py`).
 """
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ class Rule:
         grouped: Whether they are stacked anew for each key head, and not each as a whole.
         axes: Letters for an IHA tensor (see `axes.py`).
         rope: "halves" or "pairs", which dimensions of a head rotary embedding turns together.
+        rows: Which rows, in this order; empty for all of them. None for as many first ones as
+            ours has, where the others are padding.
+        times: A factor.
     """
 
     source: str
@@ -42,6 +46,8 @@ class Rule:
     grouped: bool = False
     axes: str | None = None
     rope: str = "halves"
+    rows: tuple[int, ...] | None = ()
+    times: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class NameMap:
         first_layer: Number of the first layer.
         same_names: Whether names that are ours already need no rule.
         identity: IHA tensors that the state dict lacks and that are the identity, by last name.
+        layers: For each of our layers the foreign one, where those are passed several times;
+            empty where they are the same.
     """
 
     rules: tuple[Rule, ...]
@@ -63,6 +71,7 @@ class NameMap:
     first_layer: int = 0
     same_names: bool = False
     identity: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def assign(
             assert match is not None
             # A group that took no part in the match gives no word.
             words = {word: text for word, text in match.groupdict().items() if text is not None}
-            made = _moves(source, names.rules[fitting[0]], words, names.first_layer)
+            made = _moves(source, names.rules[fitting[0]], words, names)
         elif pattern := _ignored(name, names.ignore):
             ignored[source] = pattern
             continue
@@ -166,12 +175,15 @@ def _compile(rule: Rule) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def _moves(source: str, rule: Rule, words: dict[str, str], first_layer: int) -> list[Move]:
-    if words.get("layer", "").isdecimal():
-        words["layer"] = str(int(words["layer"]) - first_layer)
+def _moves(source: str, rule: Rule, words: dict[str, str], names: NameMap) -> list[Move]:
+    layers = [words.get("layer", "")]
+    if layers[0].isdecimal():
+        own = int(layers[0]) - names.first_layer
+        layers = [str(index) for index, other in enumerate(names.layers) if other == own]
+        layers = layers if names.layers else [str(own)]
     made = []
-    for part in rule.split or ("",):
-        known = words | ({"part": part} if part else {})
+    for layer, part in itertools.product(layers, rule.split or ("",)):
+        known = words | ({"layer": layer} if layer else {}) | ({"part": part} if part else {})
         absent = set(_PLACEHOLDER.findall(rule.target)) - known.keys()
         if absent:
             raise ConversionError(

@@ -286,6 +286,8 @@ def layer_tensors(
         "alpha_v": identity_alpha(kv_heads, pseudo),
         "collapse": collapse(heads, pseudo),
     }
+    if config.collapse == "per_head":
+        start["collapse"] = start["collapse"].unflatten(1, (-1, pseudo)).diagonal().T
     if noise:
         for index, (name, tensor) in enumerate(start.items()):
             start[name] = tensor + noise * _normal(tuple(tensor.shape), seed, layer, index)

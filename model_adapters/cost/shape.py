@@ -11,7 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from transformers import PretrainedConfig
 
 from model_adapters.bases import BASES, plain_as_iha
-from model_adapters.config import IHA_KINDS, TOKEN, VIRTUAL, IHAConfig, VirtualMask
+from model_adapters.config import (
+    CONFIGS,
+    IHA_KINDS,
+    TOKEN,
+    VIRTUAL,
+    IHANanoChatConfig,
+    VirtualMask,
+)
 from model_adapters.errors import ConfigError
 
 
@@ -80,7 +87,7 @@ class ModelShape:
         heads: H.
         kv_heads: G.
         head_dim: D.
-        intermediate: Width of the gated MLP.
+        intermediate: Width of the MLP.
         vocabulary: Rows of the embedding.
         tied: Whether the output shares the embedding.
         attention_bias: Whether the four projections have biases.
@@ -90,6 +97,10 @@ class ModelShape:
         head_parameters: Parameters of a layer's norms of heads and its gates.
         experts: Gated MLPs a layer behind a router; 0 for one MLP without.
         experts_taken: How many of them a token takes.
+        mlp_products: Products of an MLP, 3 where it is gated.
+        norms_weigh: Whether norms of hidden states have weights.
+        added_tables: Parameters of value embeddings that are looked up by token.
+        added: All other parameters beside the layers and the embedding.
     """
 
     hidden: int
@@ -106,6 +117,10 @@ class ModelShape:
     head_parameters: int = 0
     experts: int = 0
     experts_taken: int = 0
+    mlp_products: int = 3
+    norms_weigh: bool = True
+    added_tables: int = 0
+    added: int = 0
 
     @property
     def baseline(self) -> "ModelShape":
@@ -127,7 +142,7 @@ class ModelShape:
     @property
     def _one_mlp(self) -> int:
         bias = 2 * self.intermediate + self.hidden if self.mlp_bias else 0
-        return 3 * self.hidden * self.intermediate + bias
+        return self.mlp_products * self.hidden * self.intermediate + bias
 
     def mixing_parameters(self, layer: LayerShape) -> int:
         """Parameters of alpha and collapse: 2 H^2 P + 2 G^2 P, which is 4 H^2 P where G = H.
@@ -141,8 +156,12 @@ class ModelShape:
 
     def layer_parameters(self, layer: LayerShape) -> int:
         """Parameters of a whole layer, its norms included."""
-        plain = self.projection_parameters + self.mlp_parameters + 2 * self.hidden
+        plain = self.projection_parameters + self.mlp_parameters + 2 * self._norm
         return plain + self.head_parameters + self.mixing_parameters(layer)
+
+    @property
+    def _norm(self) -> int:
+        return self.hidden if self.norms_weigh else 0
 
     @property
     def embedding_parameters(self) -> int:
@@ -153,7 +172,8 @@ class ModelShape:
     def parameters(self) -> int:
         """Parameters of the whole model; a shared embedding counts once."""
         tables = self.embedding_parameters * (1 if self.tied else 2)
-        return sum(map(self.layer_parameters, self.layers)) + tables + self.hidden
+        added = self.added + self.added_tables
+        return sum(map(self.layer_parameters, self.layers)) + tables + self._norm + added
 
     @property
     def parameters_read(self) -> int:
@@ -162,6 +182,7 @@ class ModelShape:
         An embedding that is not the output is not read, nor are experts that no token takes.
         """
         idle = (self.experts - self.experts_taken) * self._one_mlp * len(self.layers)
+        idle += self.added_tables
         return self.parameters - idle - (0 if self.tied else self.embedding_parameters)
 
     def state_bytes(self, item: int) -> int:
@@ -189,12 +210,14 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         ConfigError: It is of an architecture whose costs are not known here.
     """
     known = [base.model_type for base in BASES.values() if base.is_written]
-    if config.model_type not in (*known, IHAConfig.model_type):
-        names = ", ".join(repr(name) for name in known)
+    if config.model_type not in (*known, *CONFIGS):
+        *names, last = map(repr, (*known, *CONFIGS))
         raise ConfigError(
             f"model_type is {config.model_type!r}, whose costs are not known: inspect a checkpoint "
-            f"of model_type {names} or 'iha_llama'."
+            f"of model_type {', '.join(names)} or {last}."
         )
+    plain = getattr(config, "hidden_act", None) == "relu2"
+    added = _added(config) if isinstance(config, IHANanoChatConfig) else (0, 0)
     experts = getattr(config, "num_experts", None) or 0
     return ModelShape(
         hidden=config.hidden_size,
@@ -211,7 +234,24 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         head_parameters=_head_parameters(config),
         experts=experts,
         experts_taken=config.num_experts_per_tok if experts else 0,
+        mlp_products=2 if plain else 3,
+        norms_weigh=not plain and not isinstance(config, IHANanoChatConfig),
+        added_tables=added[0],
+        added=added[1],
     )
+
+
+def _added(config: IHANanoChatConfig) -> tuple[int, int]:
+    """Parameters of tables of value embeddings, and of all else that Llama has not."""
+    layers, skips = config.num_hidden_layers, len(config.skips or ())
+    smear = 0 if config.smear_channels is None else config.smear_channels + 1
+    tables, others = 0, 2 * layers * config.residual_lambdas + skips + smear
+    for values in (config.recipe(index).values for index in range(layers)):
+        if values is not None:
+            weight = values.inputs * config.kv_heads * config.head_width
+            tables += weight * values.is_table
+            others += weight * (not values.is_table) + config.kv_heads * values.channels
+    return tables, others
 
 
 def _head_dim(config: PretrainedConfig) -> int:
@@ -244,10 +284,10 @@ class Flops:
     """FLOPs per token.
 
     Attributes:
-        projections: Query, key, value and output.
+        projections: Query, key, value and output, and of value embeddings.
         mixing: Alpha and collapse.
         attention: Scores and weighted values, over the pairs that a query may see.
-        mlp: The gated MLP's three products, or those of the experts taken, and the router's.
+        mlp: The MLP's products, or those of the experts taken, and the router's.
         head: Logits of one token; an engine computes them for a prompt's last token alone.
     """
 
@@ -288,7 +328,7 @@ def layer_flops(model: ModelShape, layer: LayerShape, pairs: float) -> Flops:
         # Each weight of alpha and collapse multiplies d numbers.
         mixing=2 * model.mixing_parameters(layer) * model.head_dim,
         attention=4 * width * pairs,
-        mlp=2 * model.hidden * (3 * model.intermediate * mlps + model.experts),
+        mlp=2 * model.hidden * (model.mlp_products * model.intermediate * mlps + model.experts),
     )
 
 
@@ -313,7 +353,7 @@ def decode_flops(model: ModelShape, context: int) -> Flops:
 
 
 def _sum(model: ModelShape, pairs: list[float]) -> Flops:
-    total = Flops(head=2 * model.embedding_parameters)
+    total = Flops(projections=2 * model.added, head=2 * model.embedding_parameters)
     for layer, count in zip(model.layers, pairs, strict=True):
         total += layer_flops(model, layer, count)
     return total

@@ -7,6 +7,7 @@ Not for: serving (see `vllm/model.py`) and not the definition (see `naive.py`).
 import copy
 import inspect
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from model_adapters.config import TOKEN, IHAConfig
 from model_adapters.hf.attention import Packed, Span, attend, make_cache, pack, unpack
-from model_adapters.mixing import HeadGate, HeadNorm, head_norm
+from model_adapters.mixing import HeadGate, HeadNorm, ValueEmbedding, head_norm
 
 # What Transformers calls a cache; its name changed in 5.24, and the old one is to go.
 CACHE = next(
@@ -58,6 +59,8 @@ class IHALlamaAttention(LlamaAttention):
         self.q_norm = head_norm(recipe, heads, config.head_width, config.rms_norm_eps)
         self.k_norm = head_norm(recipe, kv_heads, config.head_width, config.rms_norm_eps)
         self.head_gate = HeadGate(heads, recipe.gate_channels) if recipe.gate_channels else None
+        if recipe.values is not None:
+            self.value_embed = ValueEmbedding(recipe.values, kv_heads, config.head_width)
         if recipe.is_iha:
             sources = 1 if recipe.collapse == "per_head" else heads
             self.alpha_q = nn.Parameter(torch.empty(heads, heads, pseudo))
@@ -91,6 +94,8 @@ class IHALlamaAttention(LlamaAttention):
         first_token: int = 0,
         packed: Packed | None = None,
         cache: Cache | None = None,
+        token_ids: Tensor | None = None,
+        first: Tensor | None = None,
         **_: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over the virtual tokens of this call and of the cache.
@@ -103,6 +108,8 @@ class IHALlamaAttention(LlamaAttention):
             first_token: index of this call's first token on the sequence axis.
             packed: for each row the lengths of its sequences in tokens; None where it is one.
             cache: another name of `past_key_values`.
+            token_ids: [B, T], for value embeddings; None without.
+            first: [B, T, D], what the first layer takes in, for them too.
             **_: what Llama's layers pass and IHA has no use for.
 
         Returns:
@@ -110,7 +117,14 @@ class IHALlamaAttention(LlamaAttention):
         """
         cache = past_key_values if cache is None else cache
         span = self._span(first_token, attention_mask, packed)
-        given = (*self._projected(hidden_states), position_embeddings, span)
+        query, key, value = self._projected(hidden_states)
+        added = None
+        if self.recipe.values is not None:
+            assert first is not None
+            added = self.value_embed(hidden_states, token_ids, first)
+            if not self.recipe.values.after_mixing:
+                value, added = value + added, None
+        given = (query, key, value, added, position_embeddings, span)
         if self.recomputes and self.training and cache is None:
             heads, weights = checkpoint(self._mixed, *given, None, use_reentrant=False)
         else:
@@ -124,6 +138,7 @@ class IHALlamaAttention(LlamaAttention):
         query: Tensor,
         key: Tensor,
         value: Tensor,
+        added: Tensor | None,
         position_embeddings: tuple[Tensor, Tensor],
         span: Span,
         cache: Cache | None,
@@ -134,6 +149,7 @@ class IHALlamaAttention(LlamaAttention):
             query: [B, T, H, d].
             key: [B, T, G, d].
             value: [B, T, G, d].
+            added: to values of all pseudo-heads, [B, T, G, d]; None where nothing is.
             position_embeddings: see `forward`.
             span: what the queries see, of keys that begin with the cache's first.
             cache: to read and extend, or None.
@@ -147,6 +163,8 @@ class IHALlamaAttention(LlamaAttention):
             self._virtual(states, alpha)
             for states, alpha in zip((query, key, value), alphas, strict=True)
         )
+        if added is not None:
+            value = value + added.transpose(1, 2).repeat_interleave(pseudo, dim=2)
         if recipe.rope != "none":
             query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
         if recipe.qk_norm == "pseudo_head_after_rope":
@@ -273,6 +291,9 @@ class IHALlamaPreTrainedModel(LlamaPreTrainedModel):
             nn.init.ones_(module.weight)
         if isinstance(module, HeadGate):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, ValueEmbedding):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+            nn.init.zeros_(module.gate)
         if not isinstance(module, IHALlamaAttention) or not module.recipe.is_iha:
             return
         for alpha in (module.alpha_q, module.alpha_k, module.alpha_v):
@@ -358,18 +379,40 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
             (pseudo, embedding): embedding(hidden, self._virtual_positions(position_ids, pseudo))
             for pseudo, embedding in set(shapes)
         }
-        for layer, shape in zip(self.layers, shapes, strict=True):
-            hidden = layer(
-                hidden,
+
+        def run(index: int, states: Tensor, **own: Tensor | None) -> Tensor:
+            made: Tensor = self.layers[index](
+                states,
                 attention_mask=padding,
-                position_embeddings=rotary[shape],
+                position_embeddings=rotary[shapes[index]],
                 first_token=first,
                 packed=packed,
                 **{CACHE: cache},
                 **kwargs,
+                **own,
             )
+            return made
+
+        hidden = self._embedded(hidden, position_ids, packed, cache)
+        hidden = self._through(hidden, input_ids, run)
         outputs: Any = {"last_hidden_state": self.norm(hidden), CACHE: cache}
         return BaseModelOutputWithPast(**outputs)
+
+    def _embedded(
+        self, hidden: Tensor, position_ids: Tensor, packed: Packed | None, cache: Cache | None
+    ) -> Tensor:
+        """What is done to embeddings [B, T, D] before the first layer: nothing."""
+        del position_ids, packed, cache
+        return hidden
+
+    def _through(
+        self, hidden: Tensor, input_ids: Tensor | None, run: Callable[..., Tensor]
+    ) -> Tensor:
+        """[B, T, D] through all layers; `run` is handed a layer's index and what it takes in."""
+        del input_ids
+        for index in range(len(self.layers)):
+            hidden = run(index, hidden)
+        return hidden
 
     def _recomputes(self) -> bool:
         layers = (module for module in self.modules() if isinstance(module, IHALlamaAttention))
@@ -381,6 +424,9 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
 
     def _virtual_positions(self, position_ids: Tensor, pseudo: int) -> Tensor:
         """[B, T] positions in tokens to [B, T*P] rotary positions of the virtual tokens."""
+        return self.config.rope_sign * self._spread(position_ids, pseudo)
+
+    def _spread(self, position_ids: Tensor, pseudo: int) -> Tensor:
         if self.config.pseudo_rope == TOKEN:
             return position_ids.repeat_interleave(pseudo, dim=1)
         offsets = torch.arange(pseudo, device=position_ids.device)

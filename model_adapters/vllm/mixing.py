@@ -21,7 +21,7 @@ from vllm.distributed import (
 )
 
 from model_adapters.config import IHAConfig
-from model_adapters.mixing import HeadGate, HeadNorm, head_norm
+from model_adapters.mixing import HeadGate, HeadNorm, ValueEmbedding, head_norm
 from model_adapters.vllm.folding import check_shape
 
 # Up to here one product with zeros in it beats three without: calls cost more than arithmetic.
@@ -101,6 +101,15 @@ class PseudoHeads(nn.Module):
                 module.over_ranks = self._mean_over_ranks
             if weight is not None and (across or weight.dim() == 2):
                 weight.weight_loader = _rows_loader(mine, total)  # type: ignore[attr-defined]
+        if recipe.values is not None:
+            self.value_embed = ValueEmbedding(recipe.values, self.kv_heads, self.head_dim)
+            for weight, axis in (
+                (self.value_embed.weight, int(recipe.values.is_table)),
+                (self.value_embed.gate, 0),
+            ):
+                weight.weight_loader = _rows_loader(  # type: ignore[attr-defined]
+                    self.own_kv_heads, self.all_kv_heads, axis
+                )
 
     def _mean_over_ranks(self, values: Tensor) -> Tensor:
         # Key heads that several ranks hold copies of count equally often each.
@@ -229,14 +238,16 @@ class PseudoHeads(nn.Module):
         return heads
 
 
-def _rows_loader(mine: slice, total: int) -> Callable[[Tensor, Tensor], None]:
-    """Loads what belongs to some heads of a parameter whose first axis goes head by head."""
+def _rows_loader(mine: slice, total: int, axis: int = 0) -> Callable[[Tensor, Tensor], None]:
+    """Loads what belongs to some heads of a parameter one of whose axes goes head by head."""
 
     # vLLM finds the parameter among the arguments by this name when it reloads.
     def load(param: Tensor, stored: Tensor) -> None:
-        rows = len(param) // (mine.stop - mine.start)
-        check_shape("a parameter of each head", stored, (total * rows, *param.shape[1:]))
-        param.data.copy_(stored[mine.start * rows : mine.stop * rows])
+        own, shape = mine.stop - mine.start, list(param.shape)
+        rows = shape[axis] // own
+        shape[axis] = total * rows
+        check_shape("a parameter of each head", stored, tuple(shape))
+        param.data.copy_(stored.narrow(axis, mine.start * rows, own * rows))
 
     return load
 

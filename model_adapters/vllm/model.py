@@ -205,18 +205,33 @@ class IHAAttention(PseudoHeads):
         if self.must_mix:
             self.attn.after_loading = self.fill_blocks
 
-    def forward(self, positions: Tensor, hidden_states: Tensor) -> Tensor:
+    def forward(
+        self,
+        positions: Tensor,
+        hidden_states: Tensor,
+        token_ids: Tensor | None = None,
+        first: Tensor | None = None,
+    ) -> Tensor:
         """Project, norm, mix, rotate, norm, attend, collapse, gate, project.
 
         Args:
             positions: [T].
             hidden_states: [T, D].
+            token_ids: [T], for value embeddings.
+            first: [T, D], what the first layer takes in, for them too.
 
         Returns:
             [T, D].
         """
         qkv, _ = self.qkv_proj(hidden_states)
-        attended = self._attended(positions, qkv)
+        added = None
+        if self.recipe.values is not None:
+            assert first is not None
+            added = self.value_embed(hidden_states, token_ids, first).flatten(1)
+            if not self.recipe.values.after_mixing:
+                *rest, value = qkv.split(self.sizes, dim=-1)
+                qkv, added = torch.cat([*rest, value + added], dim=-1), None
+        attended = self._attended(positions, qkv, added)
         output: Tensor
         heads = self._heads(attended, len(qkv))
         if self.head_gate is not None:
@@ -226,13 +241,15 @@ class IHAAttention(PseudoHeads):
         output, _ = self.o_proj(heads)
         return output
 
-    def _attended(self, positions: Tensor, qkv: Tensor) -> Tensor:
-        """[T, projected] to [T*P, h*d]."""
+    def _attended(self, positions: Tensor, qkv: Tensor, added: Tensor | None) -> Tensor:
+        """[T, projected] to [T*P, h*d]; `added`, [T, g*d], goes to values of all pseudo-heads."""
         assert self.rotary_emb is not None
         if self.attn.packed is not None:
             table = self.rotary_emb.cos_sin_cache
             return self.attn.packed.attend(self.attn, qkv, positions, table)
         query, key, value = self._pseudo_heads(qkv)
+        if added is not None:
+            value = value + added.repeat_interleave(self.pseudo_heads, 0)
         query, key = self._rotated(positions, query, key)
         attended: Tensor = self.attn(query, key, value)
         return attended
@@ -380,6 +397,8 @@ def normed_at_once(
 class IHALlamaForCausalLM(LlamaForCausalLM):
     """The served model; its layers share a rotary table, windowed ones may have another."""
 
+    decoder_layer: type[IHADecoderLayer] = IHADecoderLayer
+
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         config: IHAConfig = vllm_config.model_config.hf_config
         parallel = vllm_config.parallel_config
@@ -390,7 +409,7 @@ class IHALlamaForCausalLM(LlamaForCausalLM):
             pipeline=parallel.pipeline_parallel_size,
             decode_context=parallel.decode_context_parallel_size,
         )
-        super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=IHADecoderLayer)
+        super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=self.decoder_layer)
         if config.num_experts is not None:
             # Experts are stacked otherwise than the one MLP.
             self.model.hf_to_vllm_mapper = Qwen3MoeModel.hf_to_vllm_mapper

@@ -5,16 +5,16 @@ Not for: being imported by anything else; it must stay cheap and import no part 
 before vLLM does.
 """
 
-ARCHITECTURE = "IHALlamaForCausalLM"
-
 
 def register() -> None:
-    """Register the configuration with Transformers and the model, lazily, with vLLM."""
+    """Register configurations with Transformers and models, lazily, with vLLM."""
     from transformers import AutoConfig
     from vllm import ModelRegistry
 
-    from model_adapters.config import IHAConfig
+    from model_adapters.config import IHAConfig, IHANanoChatConfig
 
-    AutoConfig.register(IHAConfig.model_type, IHAConfig, exist_ok=True)
-    if ARCHITECTURE not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model(ARCHITECTURE, f"model_adapters.vllm.model:{ARCHITECTURE}")
+    for config, module in ((IHAConfig, "model"), (IHANanoChatConfig, "nanochat")):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        name = config.architecture
+        if name not in ModelRegistry.get_supported_archs():
+            ModelRegistry.register_model(name, f"model_adapters.vllm.{module}:{name}")

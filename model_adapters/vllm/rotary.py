@@ -39,7 +39,7 @@ class VirtualRotaryEmbedding(RotaryEmbedding):
         with torch.device("cpu"):
             rope = LlamaRotaryEmbedding(self.config)
             positions = torch.arange(self.max_position_embeddings, dtype=torch.float32)
-            angles = torch.outer(positions, rope.inv_freq)
+            angles = torch.outer(self.config.rope_sign * positions, rope.inv_freq)
             table: Tensor = torch.cat([angles.cos(), angles.sin()], dim=-1)
             table *= rope.attention_scaling
         return table.to(torch.get_default_device())

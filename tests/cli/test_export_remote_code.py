@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_models import random_ids, tiny_model
+from tiny_models import MODERN, random_ids, tiny_model, tiny_nanochat
 from variants import WINDOW_ROPE
 
 from iha_eval.cli import main
-from iha_eval.cli._remote_code import MODULES, modules
-from model_adapters import checkpoint
+from iha_eval.cli._remote_code import MODULES, NANOCHAT, modules
+from model_adapters import IHAConfig, IHANanoChatConfig, checkpoint
 from model_adapters.convert import to_plain
 
 IDS = random_ids(33)
@@ -49,8 +49,11 @@ assert cached == whole
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """All four kinds of layer, and most of the format's fields."""
+    if getattr(request, "param", None) == "nanochat":
+        tiny_nanochat(**MODERN).save_pretrained(tmp_path / "made")
+        return tmp_path / "made"
     model = tiny_model(
         iha_window=9,
         qk_norm="projection_before_mixing",
@@ -69,6 +72,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow(30)
+@pytest.mark.parametrize("folder", ["llama", "nanochat"], indirect=True)
 @torch.no_grad()
 def test_a_folder_loads_where_the_package_is_not(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,13 +94,14 @@ def test_a_folder_loads_where_the_package_is_not(
 
     # With the package its own class is taken, whatever lies in the folder.
     ours: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
-    assert type(ours).__module__ == "model_adapters.hf.modeling"
+    assert type(ours).__module__.startswith("model_adapters.hf.")
     assert (torch.load(logits) - ours(torch.tensor([IDS])).logits).abs().max() < 1e-5
 
 
 def test_modules_are_the_package_s_and_say_so() -> None:
-    made = modules()
-    assert made.keys() == {f"{flat}.py" for flat in MODULES.values()}
+    made, _ = modules(IHANanoChatConfig())
+    assert made.keys() == {f"{flat}.py" for flat in (MODULES | NANOCHAT).values()}
+    assert modules(IHAConfig())[0].keys() == {f"{flat}.py" for flat in MODULES.values()}
     for text in made.values():
         assert text.startswith("# made by iha-eval export-remote-code 0.1.0 of model_adapters.")
         assert "\n# sha256 " in text

@@ -14,10 +14,10 @@ from plain_models import (
     stored,
 )
 from safetensors.torch import load_file, save_file
-from tiny_models import engine, generate, worst_logprob
+from tiny_models import MODERN, engine, generate, tiny_nanochat, worst_logprob
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from model_adapters import IHALlamaForCausalLM, checkpoint, naive
+from model_adapters import IHALlamaForCausalLM, IHANanoChatForCausalLM, checkpoint, naive
 from model_adapters.bases import BASES, plain_as_iha
 from model_adapters.convert import ConversionError, Recipe, to_plain, upcycle
 from model_adapters.cost import model_shape, prefill_flops
@@ -39,7 +39,16 @@ def qwen3(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("kind", "pseudo"),
-    [("qwen3", 1), ("qwen3", 3), ("qwen3_moe", 2), ("olmo2", 2), ("olmo3", 1), ("olmo3", 3)],
+    [
+        ("qwen3", 1),
+        ("qwen3", 3),
+        ("qwen3_moe", 2),
+        ("olmo2", 2),
+        ("olmo3", 1),
+        ("olmo3", 3),
+        ("nanochat", 1),
+        ("nanochat", 3),
+    ],
 )
 def test_a_base_becomes_iha_and_goes_back_to_its_own_bytes(
     kind: str, pseudo: int, tmp_path: Path
@@ -48,7 +57,8 @@ def test_a_base_becomes_iha_and_goes_back_to_its_own_bytes(
     save_base(kind, base)
     made = upcycle(base, iha, Recipe(pseudo)).made
     assert made.config.qk_norm == BASES[kind].variant["qk_norm"]
-    assert isinstance(AutoModelForCausalLM.from_pretrained(iha), IHALlamaForCausalLM)
+    wanted = IHANanoChatForCausalLM if kind == "nanochat" else IHALlamaForCausalLM
+    assert isinstance(AutoModelForCausalLM.from_pretrained(iha), wanted)
     assert (logits(iha) - logits(base)).abs().max() < 1e-4
     plain = to_plain(iha, back).made
     assert plain.config.model_type == kind
@@ -56,7 +66,7 @@ def test_a_base_becomes_iha_and_goes_back_to_its_own_bytes(
     was, now = (AutoConfig.from_pretrained(folder).to_dict() for folder in (base, back))
     # What the format has from Llama and the base does not read.
     told = {"_name_or_path", "transformers_version", "use_cache", "mlp_bias", "pretraining_tp"}
-    told |= {"head_dim"} if kind.startswith("olmo") else set()
+    told |= {"head_dim"} if not kind.startswith("qwen3") else set()
     assert {k: v for k, v in was.items() if k not in told} == {
         name: value for name, value in now.items() if name not in told
     }
@@ -150,3 +160,36 @@ def test_bases_are_short() -> None:
     folder = Path(__file__).parents[2] / "model_adapters" / "bases"
     for name in BASES:
         assert len((folder / f"{name}.py").read_text().splitlines()) < 80
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_later_nanochat_is_a_base_of_its_own(windows: bool, tmp_path: Path) -> None:
+    kinds = ["sliding", "full"] * 2 if windows else ["full"] * 4
+    fields = MODERN | {"num_pseudo_heads": 1, "head_gate_channels": 12, "collapse": "per_head"}
+    base, iha, back = tmp_path / "base", tmp_path / "iha", tmp_path / "back"
+    tiny_nanochat(kinds, **fields).save_pretrained(base)
+    made = upcycle(base, iha, Recipe(2)).made
+    sliding = "iha_sliding" if windows else "iha_global"
+    assert made.config.layer_kinds == [sliding, "iha_global"] * 2
+    assert (logits(iha) - logits(base)).abs().max() < 1e-4
+    plain = to_plain(iha, back).made
+    assert plain.config.layer_kinds == kinds
+    assert same_tensors(stored(base), stored(back))
+    with pytest.raises(ConversionError, match="it is an IHA checkpoint already"):
+        upcycle(iha, tmp_path / "other", Recipe(2))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [("alpha_v", "after their embedding is added"), ("collapse", "before their gate")],
+)
+def test_what_comes_between_cannot_be_folded(tensor: str, said: str, tmp_path: Path) -> None:
+    base, iha = tmp_path / "base", tmp_path / "iha"
+    fields = MODERN | {"num_pseudo_heads": 1, "head_gate_channels": 12}
+    tiny_nanochat(["full"] * 4, **fields).save_pretrained(base)
+    upcycle(base, iha, Recipe(1))
+    weights = load_file(iha / "model.safetensors")
+    weights[f"model.layers.1.self_attn.{tensor}"].view(-1)[1] = 0.5
+    save_file(weights, iha / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConversionError, match=f"{tensor} mixes heads {said}"):
+        to_plain(iha, tmp_path / "back")

@@ -3,7 +3,9 @@
 Each equals a reference that is written here from what that code computes, in loops over heads.
 """
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from iha_eval.cli._convert_map import read_map
-from model_adapters import IHAConfig, IHALlamaForCausalLM
-from model_adapters.convert import ConversionError, from_state_dict, to_plain
+from model_adapters import IHAConfig, IHALlamaForCausalLM, IHANanoChatForCausalLM, naive
+from model_adapters.convert import ConversionError, StateDictMap, from_state_dict, to_plain
 from model_adapters.inspection import read_layers
 
 MAPS = Path(__file__).parents[2] / "examples" / "maps"
@@ -179,6 +181,299 @@ def global_or_local(own: State, config: Any, hidden: Tensor) -> Tensor:
     stacked = [rows[s][:, p] for s in range(len(rows)) for p in range(pseudo)]
     weights = own["self_attn.R"]
     return output(own, mixed(stacked, weights.T))
+
+
+def flipped(states: Tensor, positions: Tensor, theta: float) -> Tensor:
+    """One head, [L, d], turned the other way than Llama's."""
+    half = states.shape[-1] // 2
+    angles = positions[:, None].float() / theta ** (torch.arange(half) / half)
+    a, b = states.chunk(2, -1)
+    return torch.cat(
+        [a * angles.cos() + b * angles.sin(), b * angles.cos() - a * angles.sin()], dim=-1
+    )
+
+
+@dataclass(frozen=True)
+class Chat:
+    """What nanochat and slowrun do that their tensors do not say.
+
+    Attributes:
+        width: d.
+        pseudo: P.
+        windows: for each layer the virtual tokens or, with `by_token`, tokens that are seen.
+        theta: of rotary embedding, at virtual positions.
+        sharpness: factor on normed queries and keys.
+        gate: values' embeddings get so many sigmoids.
+        cap: of logits.
+        order: layers in the order they are passed.
+    """
+
+    width: int
+    pseudo: int
+    windows: tuple[int, ...]
+    by_token: bool
+    theta: float
+    sharpness: float
+    gate: float
+    cap: float
+    order: tuple[int, ...]
+
+
+def unweighted(states: Tensor) -> Tensor:
+    return rms(states, torch.ones(()), torch.finfo(torch.float32).eps)
+
+
+def chat_attention(own: State, chat: Chat, layer: int, x: Tensor, ve: Tensor | None) -> Tensor:
+    """One layer's, with whichever tensors it has."""
+    tokens, pseudo, names = len(x), chat.pseudo, ("q", "k", "v")
+    query, key, value = ((x @ own[f"attn.c_{n}.weight"].T).split(chat.width, -1) for n in names)
+    added: list[Tensor] = []
+    if ve is not None:
+        channels = own["attn.ve_gate.weight"].shape[1]
+        gate = chat.gate * (x[:, :channels] @ own["attn.ve_gate.weight"].T).sigmoid()
+        added = [gate[:, g, None] * e for g, e in enumerate(ve.split(chat.width, -1))]
+    alphas = [own.get(f"attn.alpha_{n}", own.get(f"attn.{n}_mix")) for n in names]
+    is_square = alphas[0] is not None and alphas[0].dim() == 2
+    if added and not is_square:
+        value = tuple(v + e for v, e in zip(value, added, strict=True))
+    many = []
+    for heads, alpha in zip((query, key, value), alphas, strict=True):
+        assert alpha is not None
+        # Square ones have the destination first.
+        alpha = alpha.T[..., None] if is_square else alpha
+        each = [mixed(list(heads), alpha[..., p]) for p in range(pseudo)]
+        many.append(
+            [torch.stack([each[p][h] for p in range(pseudo)], 1) for h in range(len(heads))]
+        )
+    queries, keys, values = ([head.flatten(0, 1) for head in heads] for heads in many)
+    if added and is_square:
+        values = [v + e for v, e in zip(values, added, strict=True)]
+    virtual = torch.arange(tokens * pseudo)
+    queries, keys = (
+        [chat.sharpness * unweighted(flipped(head, virtual, chat.theta)) for head in heads]
+        for heads in (queries, keys)
+    )
+    index = virtual // pseudo if chat.by_token else virtual
+    seen = (virtual[:, None] >= virtual) & (index[:, None] - index < chat.windows[layer])
+    group, made = len(queries) // len(keys), []
+    for h, head in enumerate(queries):
+        rows = attended(head, keys[h // group], values[h // group], seen)
+        made.append(rows.unflatten(0, (tokens, pseudo)))
+    collapse = own.get("attn.collapse", torch.ones(len(made), 1))
+    if collapse.shape[1] == pseudo:
+        heads = [(w[:, None] * rows).sum(1) for w, rows in zip(collapse, made, strict=True)]
+    else:
+        heads = mixed([rows[:, p] for rows in made for p in range(pseudo)], collapse.T)
+    if "attn.attn_gate.weight" in own:
+        channels = own["attn.attn_gate.weight"].shape[1]
+        gate = (x[:, :channels] @ own["attn.attn_gate.weight"].T).sigmoid()
+        heads = [gate[:, h, None] * head for h, head in enumerate(heads)]
+    return torch.cat(heads, -1) @ own["attn.c_proj.weight"].T
+
+
+def chat_logits(state: State, chat: Chat, vocabulary: int) -> Tensor:
+    """nanochat's or slowrun's decoder, as the tensors are there."""
+    x = unweighted(state["transformer.wte.weight"][IDS])
+    if "smear_gate.weight" in state:
+        channels = state["smear_gate.weight"].shape[1]
+        gate = state["smear_lambda"] * (x[1:, :channels] @ state["smear_gate.weight"].T).sigmoid()
+        x = torch.cat([x[:1], x[1:] + gate * x[:-1]])
+    start, outputs, layers = x, {}, max(chat.order) + 1
+    for layer in chat.order:
+        prefix, half = f"transformer.h.{layer}.", layers // 2
+        own = {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
+        if "skip_weights" in state and layer >= half:
+            x = x + state["skip_weights"][layer - half] * outputs[layers - 1 - layer]
+        x = state["resid_lambdas"][layer] * x + state["x0_lambdas"][layer] * start
+        ve = None
+        if f"value_embeds.{layer}.weight" in state:
+            ve = state[f"value_embeds.{layer}.weight"][IDS]
+        if f"ve_projs.{layer}.weight" in state:
+            ve = start @ state[f"ve_projs.{layer}.weight"].T
+        x = x + chat_attention(own, chat, layer, unweighted(x), ve)
+        inner = unweighted(x) @ own["mlp.c_fc.weight"].T
+        if "mlp.c_gate.weight" in own:
+            gate = unweighted(x) @ own["mlp.c_gate.weight"].T
+            inner = torch.nn.functional.silu(gate) * inner
+        else:
+            inner = inner.relu() ** 2
+        x = x + inner @ own["mlp.c_proj.weight"].T
+        outputs[layer] = x
+    if "backout_lambda" in state:
+        x = x - state["backout_lambda"] * outputs[layers // 2]
+    made = (unweighted(x) @ state["lm_head.weight"].T)[:, :vocabulary]
+    return chat.cap * torch.tanh(made / chat.cap)
+
+
+def chat_state(heads: int, width: int, layers: int, padded: int, mlp: tuple[str, ...]) -> State:
+    """What nanochat and slowrun have in common; embeddings have rows that nothing reads."""
+    hidden, inner = heads * width, 48
+    state = {
+        "transformer.wte.weight": randn(padded, hidden),
+        "lm_head.weight": randn(padded, hidden),
+        "resid_lambdas": 1 + 0.2 * randn(layers),
+        "x0_lambdas": randn(layers),
+    }
+    for layer in range(layers):
+        prefix = f"transformer.h.{layer}."
+        for name in ("c_q", "c_k", "c_v", "c_proj"):
+            state[f"{prefix}attn.{name}.weight"] = 0.3 * torch.randn(hidden, hidden)
+        for name in mlp:
+            state[f"{prefix}mlp.{name}.weight"] = 0.3 * torch.randn(inner, hidden)
+        state[f"{prefix}mlp.c_proj.weight"] = 0.3 * torch.randn(hidden, inner)
+    return state
+
+
+CHAT_FIELDS: dict[str, Any] = {
+    "model_type": "iha_nanochat",
+    "architectures": ["IHANanoChatForCausalLM"],
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 16,
+    "rms_norm_eps": torch.finfo(torch.float32).eps,
+    "max_position_embeddings": 256,
+    "value_gate_channels": 12,
+    "residual_lambdas": True,
+    "tie_word_embeddings": False,
+}
+
+
+def slowrun(pseudo: int) -> tuple[State, dict[str, Any], Chat]:
+    """Four layers, with one square matrix of mixing (P = 1) or interleaved."""
+    torch.manual_seed(pseudo)
+    heads, width, layers = 4, 16, 4
+    state = chat_state(heads, width, layers, 64, ("c_gate", "c_fc"))
+    state |= {"skip_weights": randn(2), "mtp_proj.weight": randn(3, 3)}
+    state |= {"mtp_block.attn.c_q.weight": randn(3, 3)}
+    for layer in range(layers):
+        prefix = f"transformer.h.{layer}.attn."
+        state[f"{prefix}attn_gate.weight"] = torch.randn(heads, 12)
+        shape = (heads, heads) if pseudo == 1 else (heads, heads, pseudo)
+        state |= {f"{prefix}{part}_mix": torch.randn(shape) for part in "qkv"}
+        if pseudo > 1:
+            state[f"{prefix}collapse"] = torch.randn(heads, pseudo)
+        if layer % 2:
+            state[f"{prefix}ve_gate.weight"] = torch.randn(heads, 12)
+            state[f"ve_projs.{layer}.weight"] = 0.3 * torch.randn(heads * width, heads * width)
+    fields = CHAT_FIELDS | {
+        "hidden_act": "silu",
+        "num_hidden_layers": layers,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+        "final_logit_softcapping": 10.0,
+        "num_pseudo_heads": pseudo,
+        "iha_layer_types": ["iha_sliding"] * 3 + ["iha_global"],
+        "iha_window_virtual": 9 if pseudo > 1 else None,
+        "iha_window": None if pseudo > 1 else 9,
+        "collapse": "per_head",
+        "head_gate_channels": 12,
+        "value_embedding": "before_mixing" if pseudo > 1 else "after_mixing",
+        "value_embedding_source": "embedding",
+        "value_embedding_layers": [1, 3],
+        "value_gate_scale": 2.0,
+        "skips": [[1, 2], [0, 3]],
+    }
+    windows = (9, 9, 9, 1000)
+    return state, fields, Chat(width, pseudo, windows, False, 500.0, 1.0, 2.0, 10.0, (0, 1, 2, 3))
+
+
+@torch.no_grad()
+def chat_brought_in(
+    plan: StateDictMap, state: State, fields: dict[str, Any], chat: Chat, out: Path
+) -> float:
+    """Largest difference of logits from the reference's."""
+    shape = out.with_name("shape")
+    shape.mkdir()
+    (shape / "config.json").write_text(json.dumps(fields))
+    save_file(state, out.with_suffix(".safetensors"))
+    from_state_dict(out.with_suffix(".safetensors"), shape, out, plan)
+    model: Any = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+    assert isinstance(model, IHANanoChatForCausalLM)
+    wanted = chat_logits(state, chat, VOCABULARY)
+    # Logits close to the cap would hide a difference.
+    assert 0.5 < wanted.abs().median() < 0.9 * chat.cap
+    config, ids = model.config, IDS.tolist()
+    worst = (naive.logits(stored(out), config, ids) - wanted).abs().max()
+    return max(float(worst), float((model(IDS[None]).logits[0] - wanted).abs().max()))
+
+
+@pytest.mark.parametrize("pseudo", [1, 2, 3])
+def test_a_slowrun(pseudo: int, tmp_path: Path) -> None:
+    state, fields, chat = slowrun(pseudo)
+    plan, _ = read_map(MAPS / ("slowrun.yaml" if pseudo == 1 else "slowrun_interleaved.yaml"))
+    assert chat_brought_in(plan, state, fields, chat, tmp_path / "iha") < 1e-4
+
+
+@torch.no_grad()
+def test_a_slowrun_s_mixing_goes_into_its_projections(tmp_path: Path) -> None:
+    """Values get their embedding after mixing, heads their gate after a collapse of ones."""
+    state, fields, chat = slowrun(1)
+    plan, _ = read_map(MAPS / "slowrun.yaml")
+    chat_brought_in(plan, state, fields, chat, tmp_path / "iha")
+    plain = to_plain(tmp_path / "iha", tmp_path / "plain").made
+    assert plain.config.layer_kinds == ["sliding"] * 3 + ["full"]
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "plain", dtype=torch.float32)
+    wanted = chat_logits(state, chat, VOCABULARY)
+    assert (model(IDS[None]).logits[0] - wanted).abs().max() < 1e-4
+
+
+def test_a_slowrun_whose_layers_are_passed_again(tmp_path: Path) -> None:
+    state, fields, chat = slowrun(2)
+    order = (0, 1, 2, 3, 2, 3)
+    plan, _ = read_map(MAPS / "slowrun_interleaved.yaml")
+    rows = {"resid_lambdas": order, "x0_lambdas": order, "skip_weights": (0, 1, 0, 1)}
+    rules = [replace(r, rows=rows.get(r.source, r.rows)) for r in plan.names.rules]
+    plan = replace(plan, names=replace(plan.names, rules=tuple(rules), layers=order))
+    fields |= {
+        "num_hidden_layers": 6,
+        "iha_layer_types": [fields["iha_layer_types"][layer] for layer in order],
+        "value_embedding_layers": [1, 3, 5],
+        "skips": [[1, 2], [0, 3], [1, 4], [0, 5]],
+    }
+    chat = replace(chat, order=order)
+    assert chat_brought_in(plan, state, fields, chat, tmp_path / "iha") < 1e-4
+
+
+@pytest.mark.parametrize("collapse", ["per_head", "full"])
+def test_a_nanochat(collapse: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    heads, width, layers, pseudo = 4, 16, 4, 2
+    state = chat_state(heads, width, layers, 64, ("c_fc",))
+    state |= {"smear_gate.weight": randn(1, 24), "smear_lambda": torch.tensor([0.7])}
+    state |= {"backout_lambda": torch.tensor([0.4])}
+    for layer in range(layers):
+        prefix = f"transformer.h.{layer}.attn."
+        shape = (heads, pseudo * (1 if collapse == "per_head" else heads))
+        state[f"{prefix}collapse"] = 0.5 * torch.randn(shape)
+        for part in "qkv":
+            state[f"{prefix}alpha_{part}"] = 0.5 * torch.randn(heads, heads, pseudo)
+        if layer % 2:
+            state[f"{prefix}ve_gate.weight"] = torch.randn(heads, 12)
+            state[f"value_embeds.{layer}.weight"] = torch.randn(64, heads * width)
+    fields = CHAT_FIELDS | {
+        "num_hidden_layers": layers,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+        "qk_scale": 1.2,
+        "num_pseudo_heads": pseudo,
+        "iha_layer_types": ["iha_sliding"] * 3 + ["iha_global"],
+        "iha_window": 7,
+        "pseudo_window": "token",
+        "collapse": collapse,
+        "value_embedding": "before_mixing",
+        "value_embedding_layers": [1, 3],
+        "value_gate_scale": 3.0,
+        "skips": [[2, 4]],
+        "smear_channels": 24,
+    }
+    windows = (7, 7, 7, 1000)
+    chat = Chat(width, pseudo, windows, True, 100000.0, 1.2, 3.0, 15.0, (0, 1, 2, 3))
+    plan, _ = read_map(MAPS / "nanochat.yaml")
+    if collapse == "full":
+        rules = [replace(r, axes="h(mp)" if r.axes == "hp" else r.axes) for r in plan.names.rules]
+        plan = replace(plan, names=replace(plan.names, rules=tuple(rules)))
+    assert chat_brought_in(plan, state, fields, chat, tmp_path / "iha") < 1e-4
 
 
 @torch.no_grad()

@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCES = ("benchmarks", "iha_eval", "model_adapters", "recipes", "tasks", "tools")
 
-# The same model for Transformers and for vLLM, which both go by the name in config.json.
-MEANT = {"IHALlamaForCausalLM"}
+# The same models for Transformers and for vLLM, which both go by the name in config.json.
+MEANT = {"IHALlamaForCausalLM", "IHANanoChatForCausalLM"}
 
 
 def test_a_class_name_exists_once() -> None:

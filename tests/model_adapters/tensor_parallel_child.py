@@ -26,9 +26,17 @@ COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 def main(kv_heads: int, fold: str, changes: dict[str, Any]) -> None:
     """Run once; G = 1 is fewer key heads than ranks, so ranks hold copies."""
-    from tiny_models import engine, generate, random_ids, tiny_model, worst_logprob
+    from tiny_models import (
+        engine,
+        generate,
+        random_ids,
+        tiny_model,
+        tiny_nanochat,
+        worst_logprob,
+    )
 
-    model = tiny_model(num_pseudo_heads=3, num_key_value_heads=kv_heads, **changes)
+    make = tiny_nanochat if "smear_channels" in changes else tiny_model
+    model = make(num_pseudo_heads=3, num_key_value_heads=kv_heads, **changes)
     folder = Path(tempfile.mkdtemp())
     model.save_pretrained(folder)
     prompts = [random_ids(length) for length in (1, 2, 17, 63, 129, 600)]

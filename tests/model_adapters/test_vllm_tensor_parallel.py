@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import tiny_config
+from tiny_models import MODERN, tiny_config
 
 from model_adapters.cost.communication import exchange
 
@@ -92,6 +92,17 @@ def test_two_ranks_norm_a_projection_that_they_share(kv_heads: int) -> None:
     for shapes in ast.literal_eval(printed["shapes"]):
         assert shapes["q_norm.weight"] == [4 // 2 * 32]
         assert shapes["k_norm.weight"] == [max(1, kv_heads // 2) * 32]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.parametrize("source", ["token", "embedding"])
+@pytest.mark.parametrize("kv_heads", [4, 1], ids=["G4", "G1-copies"])
+def test_two_ranks_add_value_embeddings_to_their_own_heads(kv_heads: int, source: str) -> None:
+    """And each keeps its part of the token before."""
+    fields = MODERN | {"hidden_size": 128, "value_embedding_source": source}
+    assert float(serve(kv_heads, 2, "auto", **fields)["worst"]) < 1e-4
 
 
 VARIANT = {

@@ -83,6 +83,7 @@ BASE_FIELDS: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"] * 2,
         "rope_parameters": {"sliding_attention": ROPE, "full_attention": YARN},
     },
+    "nanochat": {"rope_parameters": ROPE, "final_logit_softcapping": 4.0},
 }
 
 
@@ -106,7 +107,11 @@ def save_base(kind: str, folder: Path, **changes: Any) -> Path:
         "max_position_embeddings": 1024,
         "initializer_range": 0.2,
     }
-    config = CONFIG_MAPPING[kind](**fields | BASE_FIELDS[kind] | changes)
+    fields |= BASE_FIELDS[kind] | changes
+    if kind == "nanochat":
+        # It has no field for it.
+        fields["hidden_size"] = fields["num_attention_heads"] * fields.pop("head_dim")
+    config = CONFIG_MAPPING[kind](**fields)
     model = BASES[kind].causal_lm(config)
     for name, parameter in model.named_parameters():
         if name.endswith(("norm.weight", ".bias")):

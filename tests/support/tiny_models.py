@@ -17,7 +17,12 @@ import torch
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
-from model_adapters import IHAConfig, IHALlamaForCausalLM
+from model_adapters import (
+    IHAConfig,
+    IHALlamaForCausalLM,
+    IHANanoChatConfig,
+    IHANanoChatForCausalLM,
+)
 
 VOCABULARY = 97
 MIXED = ["iha_sliding", "iha_global", "full", "sliding"]
@@ -58,6 +63,31 @@ def tiny_model(kinds: list[str] = MIXED, seed: int = 0, **changes: Any) -> IHALl
             torch.nn.init.normal_(parameter)
         if name.endswith(("q_norm.weight", "k_norm.weight")):
             torch.nn.init.normal_(parameter, 1.0, 0.3)
+    model.train(False)
+    return model
+
+
+#: What later forms of nanochat have, a field each.
+MODERN: dict[str, Any] = {
+    "value_embedding": "before_mixing",
+    "value_embedding_layers": [1, 3],
+    "value_gate_channels": 12,
+    "value_gate_scale": 3.0,
+    "residual_lambdas": True,
+    "skips": [[0, 3], [2, 4]],
+    "smear_channels": 24,
+}
+
+
+def tiny_nanochat(kinds: list[str] = MIXED, **changes: Any) -> IHANanoChatForCausalLM:
+    """`tiny_model` on nanochat, no lambda or gate of which is where it starts."""
+    fields = tiny_config(kinds).to_dict()
+    for name in ("model_type", "hidden_act", "qk_norm"):
+        del fields[name]
+    torch.manual_seed(0)
+    model = IHANanoChatForCausalLM(IHANanoChatConfig(**fields | changes))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     model.train(False)
     return model
 
