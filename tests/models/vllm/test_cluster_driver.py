@@ -318,6 +318,19 @@ def test_an_engine_is_dealt_more_when_most_of_its_answers_ended(pool: EngineClus
     assert (load.answers, load.has_room) == (3, True)
 
 
+def test_an_engines_work_is_counted_in_tokens_that_it_drew(pool: EngineCluster) -> None:
+    engine = pool._running()[0]
+    pool._dealer = Dealer([prompt(1, 50, answers=2)], lambda: 1)
+    pool._join(engine)
+    pool._dealer.deal()
+    engine.pending = [(None, 0)]
+    made = [SimpleNamespace(token_ids=[4, 5, 6]), SimpleNamespace(token_ids=[7])]
+    output = SimpleNamespace(outputs=made)
+    pool._take(engine, EngineReport([(0, output)], 0, 0.0, 0), lambda *_: None)
+    assert pool._dealer.loads[engine.name].drawn_tokens == 4
+    assert output.prompt_token_ids == [1] * 50
+
+
 def test_logits_that_are_not_finite_are_counted_over_engines(pool: EngineCluster) -> None:
     run(pool, [*work(9), *(prompt(InProcessEngine.NOT_FINITE, 1, n) for n in range(5))])
     assert pool.non_finite == 10
