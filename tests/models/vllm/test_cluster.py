@@ -322,7 +322,7 @@ def test_engines_of_vllm_answer_as_one_does_whatever_happens(
     from iha_eval.models.vllm.model import IHAVLLM
 
     asked = [
-        ask("hello world " * (1 + doc), doc, max_gen_toks=8 + doc, temperature=0.9)
+        ask("hello world " * (1 + doc), doc, max_gen_toks=60 + 4 * doc, temperature=0.9)
         for doc in range(14)
         for _ in range(3)
     ]
@@ -341,6 +341,7 @@ def test_engines_of_vllm_answer_as_one_does_whatever_happens(
         work_through = pool.run
         monkeypatch.setattr(cluster_module, "STEP_SECONDS", 20.0)
         monkeypatch.setattr(cluster_module, "TOKEN_SECONDS", 0.0)
+        monkeypatch.setattr(cluster_module, "SLOWEST_STEPS", 2)
         for event in ("kill", "stop", "remove a node", "add a node"):
             wait_for(pool, 2)
             processes = {e.name: process(pool, e.actor) for e in pool._running()}
