@@ -46,10 +46,10 @@ FAILED_STARTS = 3
 # Seconds that the cluster has to find a place for the first engine, and an engine to start.
 PLACE_SECONDS = 120.0
 START_SECONDS = 3600.0
-# An engine is silent while it works on one step. Seconds that any step may take, and how many times
-# its slowest step so far; before that is known, seconds for each token of a step.
+# An engine is silent while it works on one step. Seconds that any step may take; beside them how
+# many times its slowest so far, whose first may be ten times the usual, or seconds for each token.
 STEP_SECONDS = 60.0
-SLOWEST_STEPS = 20
+SLOWEST_STEPS = 5
 TOKEN_SECONDS = 0.05
 # Seconds, and answers that ended, after which an engine reports even if no prompt is finished.
 REPORT_SECONDS = 1.0
