@@ -11,21 +11,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from iha_eval.ruler.drafts import (
-    Definition,
-    Draft,
-    Material,
-    RulerSettings,
-    drawn_last,
-    drawn_order,
-)
-from iha_eval.ruler.draw import Stream, all_words
-from iha_eval.ruler.tokens import TokenCounter
+from iha_eval.ruler.drafts import Definition, Draft, Material
+from iha_eval.ruler.draw import Stream, all_words, drawn_last, drawn_order
 
 QUESTION = (
     "Below is a numbered list of words. In these words, some appear more often than others. "
@@ -54,64 +46,6 @@ class Frequencies:
     example_others: int
 
 
-@dataclass(frozen=True)
-class WordListTask(Definition):
-    """The task.
-
-    Attributes:
-        common: Number of common words, which are the answer.
-        usual: Frequencies from 4,096 tokens on.
-        short: Frequencies below.
-    """
-
-    name: str = "cwe"
-    common: int = 10
-    usual: Frequencies = Frequencies(30, 3, 40, 10, 3)
-    short: Frequencies = Frequencies(6, 1, 20, 3, 1)
-
-    new_tokens: ClassVar[int] = 120
-
-    def frequencies(self, length: int) -> Frequencies:
-        """The frequencies of a length; RULER has another task below 4,096 tokens."""
-        return self.usual if length >= 4096 else self.short
-
-    def material(
-        self, length: int, haystack: str | None, settings: RulerSettings
-    ) -> "WordListMaterial":
-        """What lists are made of."""
-        del length, haystack
-        return WordListMaterial(settings)
-
-
-CWE = {"cwe": WordListTask()}
-
-
-class WordListMaterial(Material):
-    """All words of the `wonderwords` package."""
-
-    def __init__(self, settings: RulerSettings) -> None:
-        """Take all words there are."""
-        self.units, self.settings = all_words(), settings
-        self._numbers: tuple[TokenCounter, npt.NDArray[np.int64]] | None = None
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """The list of words."""
-        return {"words_sha256": hashlib.sha256("\n".join(self.units).encode()).hexdigest()}
-
-    def numbers(self, counter: TokenCounter, count: int) -> npt.NDArray[np.int64]:
-        """Tokens of the numbers from 2. to 2., 3., 4. and so on, as an array [count or more]."""
-        known = self._numbers
-        if known is None or known[0] is not counter or len(known[1]) < count:
-            costs = counter.costs([f"{number}." for number in range(2, count + 2)])
-            known = self._numbers = (counter, np.concatenate(([0], np.cumsum(costs))))
-        return known[1]
-
-    def draft(self, definition: WordListTask, length: int, index: int) -> "WordListDraft":
-        """The draft of document `index`."""
-        return WordListDraft(self, definition, length, index)
-
-
 @cache
 def _numbers(count: int) -> list[str]:
     """The first numbers of a list: `1.`, `2.` and so on."""
@@ -134,21 +68,18 @@ class WordListDraft(Draft):
     supply = "different words"
     reach = 2
 
-    def __init__(
-        self, material: WordListMaterial, task: WordListTask, length: int, index: int
-    ) -> None:
+    def __init__(self, material: "WordListMaterial", index: int) -> None:
         """Draw everything from streams of (length, index)."""
-        self._material, self._task, self.length, self.index = material, task, length, index
-        self._parts = ("ruler", task.name, length, index)
-        self.title = task.name
-        self._frequencies = task.frequencies(length)
-        self.minimum = task.common + 1
+        super().__init__(material, index)
+        self._task: WordListTask = material.task
+        self._frequencies: Frequencies = self._task.frequencies(self.length)
+        self.minimum = self._task.common + 1
         # The document's words and the example's are drawn from all.
         stream = Stream(*self._parts, expected=16 * len(material.units))
         # Each further word takes two tokens at least, each time it stands in the list.
-        most = self.minimum + length // (2 * self._frequencies.others)
+        most = self.minimum + self.length // (2 * self._frequencies.others)
         self._words = stream.sample(len(material.units), min(most, len(material.units)))
-        self.outputs = [material.units[i] for i in self._words[: task.common]]
+        self.outputs = [material.units[i] for i in self._words[: self._task.common]]
         self.query = ""
         self._stream, self._list = stream, Stream(*self._parts, "list")
 
@@ -161,17 +92,10 @@ class WordListDraft(Draft):
         ]
         often, rarely = self._frequencies.example_common, self._frequencies.example_others
         listed = words[:common] * often + words[common:] * rarely
-        order = self._shuffled(len(listed), "example")
+        keys = Stream(*self._parts, "example").words64(len(listed))
+        order = drawn_order(keys, len(listed), self._material.settings.layout)
         question = QUESTION.format(context=_numbered([listed[i] for i in order]))
         return f"{question} {PREFIX} {_numbered(words[:common])}\n"
-
-    def _shuffled(self, count: int, purpose: str) -> npt.NDArray[np.int64]:
-        keys = Stream(*self._parts, purpose).words64(count)
-        return drawn_order(keys, count, self._material.settings)
-
-    def _keys(self, size: int) -> npt.NDArray[np.uint64]:
-        """A number for each entry of a list; the list is in the order of its numbers."""
-        return self._list.first(self._entries(size))
 
     def _entries(self, size: int) -> int:
         """Entries of the list of `size` different words."""
@@ -181,16 +105,18 @@ class WordListDraft(Draft):
     def _order(self, size: int) -> npt.NDArray[np.int64]:
         """The places in `_words` of a whole list, in its order, as an array [entries]."""
         common, often = self._task.common, self._task.common * self._frequencies.common
-        order = drawn_order(self._keys(size), self._entries(size), self._material.settings)
+        keys = self._list.first(self._entries(size))
+        order = drawn_order(keys, len(keys), self._material.settings.layout)
         rarely = common + (order - often) % max(size - common, 1)
         return np.where(order < often, order % common, rarely)
 
     def _last(self, size: int) -> str:
         """The last word of the list."""
         common, often = self._task.common, self._task.common * self._frequencies.common
-        last = drawn_last(self._keys(size), self._entries(size), self._material.settings)
+        keys = self._list.first(self._entries(size))
+        last = drawn_last(keys, len(keys), self._material.settings.layout)
         place = last % common if last < often else common + (last - often) % (size - common)
-        return self._material.units[self._words[place]]
+        return str(self._material.units[self._words[place]])
 
     def context(self, size: int) -> str:
         """The list of `size` different words."""
@@ -201,22 +127,72 @@ class WordListDraft(Draft):
         """The first number and the last word."""
         return f"1. {self._last(size)}"
 
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of all numbers but the first, and of all words."""
-        costs = self._material.costs(counter)[self._words]
+        costs = self._material.costs[self._words]
         common = self._task.common
         often = int(costs[:common].sum()) * self._frequencies.common
         words = often + np.cumsum(costs[common:]) * self._frequencies.others
         sizes = np.arange(self.minimum, len(costs) + 1)
         entries = self._entries(0) + sizes * self._frequencies.others
-        numbers = self._material.numbers(counter, int(entries[-1]))
+        numbers = self._material.numbers(int(entries[-1]))
         inner: npt.NDArray[np.int64] = words + numbers[entries - 1]
         return inner
 
-    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+    def tokens(self, size: int, inner: npt.NDArray[np.int64]) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""
-        return super().tokens(size, inner, counter) - counter.pieces(self._last(size))
+        return super().tokens(size, inner) - self._pieces(self._last(size))
 
     def texts(self, context: str) -> tuple[str, str]:
         """Example and question, and the answer prefix."""
         return self._example + QUESTION.format(context=context), PREFIX
+
+
+class WordListMaterial(Material):
+    """All words of the `wonderwords` package."""
+
+    drafts = WordListDraft
+
+    def __init__(self, *of: Any) -> None:
+        """Take all words there are."""
+        super().__init__(*of)
+        self.units, self._numbers = all_words(), np.zeros(0, dtype=np.int64)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The list of words."""
+        return {"words_sha256": hashlib.sha256("\n".join(self.units).encode()).hexdigest()}
+
+    def numbers(self, count: int) -> npt.NDArray[np.int64]:
+        """Tokens of the numbers from 2. to 2., 3., 4. and so on, as an array [count or more]."""
+        if len(self._numbers) < count:
+            costs = self.counter.costs([f"{number}." for number in range(2, count + 2)])
+            self._numbers = np.concatenate(([0], np.cumsum(costs)))
+        return self._numbers
+
+
+@dataclass(frozen=True)
+class WordListTask(Definition):
+    """The task.
+
+    Attributes:
+        common: Number of common words, which are the answer.
+        usual: Frequencies from 4,096 tokens on.
+        short: Frequencies below.
+    """
+
+    name: str = "cwe"
+    common: int = 10
+    usual: Frequencies = Frequencies(30, 3, 40, 10, 3)
+    short: Frequencies = Frequencies(6, 1, 20, 3, 1)
+
+    new_tokens: ClassVar[int] = 120
+
+    def frequencies(self, length: int) -> Frequencies:
+        """The frequencies of a length; RULER has another task below 4,096 tokens."""
+        return self.usual if length >= 4096 else self.short
+
+    materials = WordListMaterial
+
+
+CWE = {"cwe": WordListTask()}

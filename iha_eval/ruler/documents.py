@@ -7,7 +7,7 @@ Not for: what a document consists of (niah.py and its likes), or lm-eval (task.p
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, overload
 
@@ -46,7 +46,7 @@ class RulerCell:
 
     def draft(self, index: int, filler: int = 0) -> Draft:
         """The draft of document `index`."""
-        draft = self.material.draft(self.definition, self.length, index)
+        draft: Draft = self.material.draft(index)
         draft.filler = filler
         return draft
 
@@ -156,7 +156,8 @@ def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int)
     Raises:
         UserError: If the length cannot hold a document, or the haystack cannot be read.
     """
-    counter = counter_for(tokenizer)
+    # Materials belong to one tokenizer.
+    counter, cell = counter_for(tokenizer), replace(cell)
     cell.material.prepare(counter)
     draft = cell.draft(0)
     probe = render(draft.document(draft.minimum))

@@ -4,11 +4,10 @@ For: the interface behind which all task families look alike to sizing, and the 
 Not for: drawing (niah.py, vt.py, cwe.py, fwe.py, qa.py) or sizing (fit.py).
 """
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,70 +70,75 @@ class RulerSettings:
         return {name: value for name, value in values.items() if value != _CHOICES[name][0]}
 
 
-class Material(ABC):
+class Material:
     """What the documents of one task at one length share.
 
     Attributes:
+        task: The task.
+        length: Tokens of prompt and generation together.
+        settings: What metadata asked for.
         units: What haystacks are made of, as texts whose tokens add up.
+        counter: Counts tokens; known once `prepare` was called.
+        drafts: The class of its documents.
     """
 
     units: Sequence[str] = ()
-    _costs: tuple[TokenCounter, npt.NDArray[np.int64]] | None = None
+    counter: TokenCounter
+    drafts: ClassVar[type["Draft"]]
+
+    def __init__(
+        self, task: Any, length: int, settings: RulerSettings, haystack: str | None = None
+    ) -> None:
+        """Make documents of `length` tokens; see `load_haystack` for `haystack`."""
+        self.task, self.length, self.settings, self._source = task, length, settings, haystack
 
     @property
-    @abstractmethod
     def sources(self) -> dict[str, Any]:
         """Names and hashes of the texts that documents are made of."""
-
-    @abstractmethod
-    def draft(self, definition: Any, length: int, index: int) -> "Draft":
-        """The draft of document `index`."""
+        return {}
 
     def prepare(self, counter: TokenCounter) -> None:
         """Settle what depends on the tokenizer and is the same in all documents."""
-        del counter
+        self.counter = counter
 
-    def costs(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    @cached_property
+    def costs(self) -> npt.NDArray[np.int64]:
         """Tokens of each unit, as an array [units]."""
-        if self._costs is None or self._costs[0] is not counter:
-            self._costs = (counter, counter.costs(self.units))
-        return self._costs[1]
+        return self.counter.costs(self.units)
+
+    def draft(self, index: int) -> Any:
+        """The draft of document `index`."""
+        return self.drafts(self, index)
 
 
-class Definition(ABC):
+class Definition:
     """One of RULER's tasks.
 
     Attributes:
         name: Its name within its family; part of the names of random streams.
         new_tokens: Tokens a model may generate per document.
+        family: The first part of the names of random streams.
     """
 
     name: str
     new_tokens: ClassVar[int]
+    family: ClassVar[str] = "ruler"
+    materials: ClassVar[type[Material]]
 
     @property
     def title(self) -> str:
         """Its name in RULER, such as `niah_single_1`."""
         return self.name
 
-    @abstractmethod
     def material(self, length: int, haystack: str | None, settings: RulerSettings) -> Material:
-        """What its documents of `length` tokens are made of.
-
-        Args:
-            length: Tokens of prompt and generation together.
-            haystack: The source of running text; see `load_haystack`.
-            settings: What metadata asked for.
-        """
+        """What its documents of `length` tokens are made of."""
+        return self.materials(self, length, settings, haystack)
 
 
 class Draft(ABC):
     """Everything random about one document; only its size is open.
 
     Attributes:
-        title: The task's name.
-        length: Tokens of prompt and generation together.
-        index: Number of the document.
         outputs: The right answers.
         query: What is asked for.
         kind: What answers are; a key of `scoring.SCORERS`.
@@ -149,13 +153,16 @@ class Draft(ABC):
     reach: ClassVar[int] = 1
     supply: ClassVar[str] = ""
 
-    title: str
-    length: int
-    index: int
     outputs: list[str]
     query: str
     kind: str
     filler: int = 0
+
+    def __init__(self, material: Any, index: int) -> None:
+        """Draw everything from streams of the task, the length and `index`."""
+        self._material, self.length, self.index = material, material.length, index
+        self.title = material.task.title
+        self._parts = (material.task.family, material.task.name, material.length, index)
 
     @abstractmethod
     def context(self, size: int) -> str:
@@ -166,39 +173,40 @@ class Draft(ABC):
         """`context(size)` without its inner units, which are cut out from space to space."""
 
     @abstractmethod
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of the inner units for sizes `minimum`, `minimum` + 1, and so on, past the length.
 
         They may end there, although there are larger sizes (`largest`).
         """
 
-    def largest(self, counter: TokenCounter) -> int:
+    def largest(self) -> int:
         """The largest size there is."""
-        return self.minimum + len(self.inner_tokens(counter)) - 1
+        return self.minimum + len(self.inner_tokens()) - 1
 
     @abstractmethod
     def texts(self, context: str) -> tuple[str, str]:
         """User text and answer prefix around `context`."""
 
-    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+    def tokens(self, size: int, inner: npt.NDArray[np.int64]) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces.
 
         Args:
             size: Units.
             inner: `inner_tokens`.
-            counter: Counts the pieces.
         """
-        around = sum(map(counter.pieces, self.texts(self.edges(size))))
-        return around + int(inner[size - self.minimum])
+        return self._pieces(*self.texts(self.edges(size))) + int(inner[size - self.minimum])
 
-    def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
+    def _pieces(self, *texts: str) -> int:
+        return sum(map(self._material.counter.pieces, texts))
+
+    def fillers(self, size: int, rest: int) -> Iterable[int]:
         """Fillers to try, the best first, where `rest` tokens are left at `size`."""
-        del size, rest, counter
+        del size, rest
         return ()
 
-    def confirmed(self, size: int, counter: TokenCounter) -> bool:
+    def confirmed(self, size: int) -> bool:
         """Whether `tokens` is exact at `size`; where it was not, it is from then on."""
-        del size, counter
+        del size
         return True
 
     def depth(self, size: int) -> float | None:
@@ -225,39 +233,3 @@ class Draft(ABC):
             "length": length,
             "max_length": self.length,
         }
-
-
-def drawn_order(
-    keys: npt.NDArray[np.uint64], count: int, settings: RulerSettings
-) -> npt.NDArray[np.int64]:
-    """The order of `count` entries: that of their keys, or NVIDIA's; entry by place, [count].
-
-    Args:
-        keys: A number drawn for each entry, as an array [count or more].
-        count: Number of entries.
-        settings: Its `layout` decides.
-    """
-    if settings.layout == "nvidia":
-        return nvidia_order(count)
-    return np.argsort(keys[:count], kind="stable")
-
-
-def drawn_last(keys: npt.NDArray[np.uint64], count: int, settings: RulerSettings) -> int:
-    """The last entry of `drawn_order`, without sorting."""
-    if settings.layout == "nvidia":
-        return int(nvidia_order(count)[-1])
-    return int(np.argmax(keys[:count]))
-
-
-@lru_cache(maxsize=256)
-def nvidia_order(count: int) -> npt.NDArray[np.int64]:
-    """The one order in which NVIDIA's scripts shuffle any list of `count` items.
-
-    Returns:
-        For each place the index of the item that goes there, as an array [count].
-
-    Source: NVIDIA/RULER, `random.Random(42).shuffle` in all generators.
-    """
-    order = list(range(count))
-    random.Random(42).shuffle(order)
-    return np.array(order, dtype=np.int64)

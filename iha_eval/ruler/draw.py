@@ -2,7 +2,7 @@
 
 For: `Stream`, the output of SHAKE-256 for a name: it depends on that name alone and not on what was
 drawn elsewhere, on any machine, Python and NumPy (which promise less for their generators' derived
-methods); keys and values of each kind from a stream; the adjectives and nouns of `wonderwords`.
+methods); keys and values of each kind from a stream; the words of `wonderwords`; orders of entries.
 Not for: cryptography or millions of draws from one stream, nor for where needles go.
 
 Source: NVIDIA/RULER, scripts/data/synthetic/niah.py (generate_random_number, _word and _uuid); it
@@ -10,8 +10,9 @@ draws keys uniformly from all adjective-noun pairs of that package.
 """
 
 import hashlib
+import random
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -130,3 +131,37 @@ def draw(stream: Stream, kind: Literal["word", "number", "uuid"], count: int) ->
     nouns = len(words.nouns)
     pairs = stream.integers(len(words.adjectives) * nouns, count)
     return [f"{words.adjectives[pair // nouns]}-{words.nouns[pair % nouns]}" for pair in pairs]
+
+
+def drawn_order(keys: npt.NDArray[np.uint64], count: int, layout: str) -> npt.NDArray[np.int64]:
+    """The order of `count` entries: that of their keys, or NVIDIA's; entry by place, [count].
+
+    Args:
+        keys: A number drawn for each entry, as an array [count or more].
+        count: Number of entries.
+        layout: `nvidia` for NVIDIA's.
+    """
+    if layout == "nvidia":
+        return nvidia_order(count)
+    return np.argsort(keys[:count], kind="stable")
+
+
+def drawn_last(keys: npt.NDArray[np.uint64], count: int, layout: str) -> int:
+    """The last entry of `drawn_order`, without sorting."""
+    if layout == "nvidia":
+        return int(nvidia_order(count)[-1])
+    return int(np.argmax(keys[:count]))
+
+
+@lru_cache(maxsize=256)
+def nvidia_order(count: int) -> npt.NDArray[np.int64]:
+    """The one order in which NVIDIA's scripts shuffle any list of `count` items.
+
+    Returns:
+        For each place the index of the item that goes there, as an array [count].
+
+    Source: NVIDIA/RULER, `random.Random(42).shuffle` in all generators.
+    """
+    order = list(range(count))
+    random.Random(42).shuffle(order)
+    return np.array(order, dtype=np.int64)

@@ -56,17 +56,30 @@ class _Sum:
             self._frames[ends] = whole - sum(map(self._counter.pieces, ends))
         return self._frames[ends]
 
+    def exact(self, draft_of: Callable[[int], Draft], count: int, room: int) -> bool:
+        """Whether this tokenizer's counts are sums, checked on whole documents."""
+        for index in sorted({0, count - 1}):
+            draft = draft_of(index)
+            fit = self.largest(draft, room)
+            document = draft.document(fit.size)
+            # A tokenizer cuts all documents of a task alike.
+            if index == 0 and not self._counter.additive_on(document["input"]):
+                return False
+            if self._counter.prompt(self._render(document)) != fit.tokens:
+                return False
+        return True
+
     def largest(self, draft: Draft, room: int) -> FittedSize:
         """The largest size that fits `room` tokens, or the smallest size if none does."""
         draft.filler = 0
-        inner = draft.inner_tokens(self._counter)
+        inner = draft.inner_tokens()
         frame = self._frame(draft)
         smallest, largest = draft.minimum, draft.minimum + len(inner) - 1
 
         @cache
         def fit(size: int, filler: int = 0) -> FittedSize:
             draft.filler = filler
-            return FittedSize(size, frame + draft.tokens(size, inner, self._counter), filler)
+            return FittedSize(size, frame + draft.tokens(size, inner), filler)
 
         # What inner units take is taken off the room as a whole, since edges may overlap with them.
         rest = room - fit(smallest).tokens + int(inner[0])
@@ -76,22 +89,18 @@ class _Sum:
             best = fit(best.size - 1)
         while best.size < largest and (more := fit(best.size + 1)).tokens <= room:
             best = more
-        filled = _filled(draft, best, room, self._counter, fit)
-        if not draft.confirmed(filled.size, self._counter):
+        filled = _filled(draft, best, room, fit)
+        if not draft.confirmed(filled.size):
             return self.largest(draft, room)
         return filled
 
 
 def _filled(
-    draft: Draft,
-    fit: FittedSize,
-    room: int,
-    counter: TokenCounter,
-    measure: Callable[[int, int], FittedSize],
+    draft: Draft, fit: FittedSize, room: int, measure: Callable[[int, int], FittedSize]
 ) -> FittedSize:
     """A fit with the first filler that fits the rest, if any does."""
     if fit.tokens <= room:
-        for filler in draft.fillers(fit.size, room - fit.tokens, counter):
+        for filler in draft.fillers(fit.size, room - fit.tokens):
             if (filled := measure(fit.size, filler)).tokens <= room:
                 return filled
     draft.filler = 0
@@ -117,7 +126,7 @@ def _by_encoding(
             over = candidate.size
         low = best.size if best else draft.minimum - 1
         if over - low <= 1:
-            return _filled(draft, best or candidate, room, counter, fit)
+            return _filled(draft, best or candidate, room, fit)
         per_unit = candidate.tokens / (candidate.size + 1)
         step = int((room - candidate.tokens) / per_unit)
         candidate = fit(min(max(candidate.size + step, low + 1), over - 1))
@@ -149,18 +158,18 @@ def fit_all(
     sums = _Sum(counter, render)
     first = draft_of(0)
     room = first.length - budget
-    exact = _sums_are_exact(draft_of, count, counter, render, room)
-    numbers = range(count) if exact else tqdm(range(count), desc=_slow_way(first))
+    exact, slow = sums.exact(draft_of, count, room), f"Sizing {first.title} by whole encodings"
+    numbers = range(count) if exact else tqdm(range(count), desc=slow)
     worst: tuple[Draft, FittedSize] | None = None
     for index in numbers:
         draft = draft_of(index)
         fit = sums.largest(draft, room)
         if not exact:
             # TokenCounter's sums cost next to nothing beside whole encodings.
-            largest = draft.largest(counter)
+            largest = draft.largest()
             fit = _by_encoding(draft, room, fit.size, counter, render, largest)
         if draft.supply and fit.tokens < LEAST_FILL * draft.length - budget:
-            _refuse_where_supply_ends(draft, fit, budget, counter)
+            _refuse_where_supply_ends(draft, fit, budget)
         if worst is None or fit.tokens > worst[1].tokens:
             worst = (draft, fit)
         yield draft, fit
@@ -168,35 +177,8 @@ def fit_all(
         raise _too_short(*worst, budget)
 
 
-def _slow_way(draft: Draft) -> str:
-    return f"Sizing {draft.title} by encoding whole documents"
-
-
-def _sums_are_exact(
-    draft_of: Callable[[int], Draft],
-    count: int,
-    counter: TokenCounter,
-    render: Render,
-    room: int,
-) -> bool:
-    """Whether this tokenizer's counts are sums, checked on whole documents."""
-    sums = _Sum(counter, render)
-    for index in sorted({0, count - 1}):
-        draft = draft_of(index)
-        fit = sums.largest(draft, room)
-        document = draft.document(fit.size)
-        # A tokenizer cuts all documents of a task alike.
-        if index == 0 and not counter.additive_on(document["input"]):
-            return False
-        if counter.prompt(render(document)) != fit.tokens:
-            return False
-    return True
-
-
-def _refuse_where_supply_ends(
-    draft: Draft, fit: FittedSize, budget: int, counter: TokenCounter
-) -> None:
-    if fit.size < draft.largest(counter):
+def _refuse_where_supply_ends(draft: Draft, fit: FittedSize, budget: int) -> None:
+    if fit.size < draft.largest():
         return
     most = fit.tokens + budget
     raise UserError(

@@ -17,16 +17,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from iha_eval.ruler.definition import LEAST_FILL
-from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings, nvidia_order
-from iha_eval.ruler.draw import Stream, draw, key_words
-from iha_eval.ruler.haystack import Haystack, load_haystack
-from iha_eval.ruler.tokens import TokenCounter
+from iha_eval.ruler.drafts import Definition, Draft, Material, RulerSettings
+from iha_eval.ruler.draw import Stream, draw, key_words, nvidia_order
+from iha_eval.ruler.haystack import load_haystack
 
 #: Depths a needle can have in an essay haystack, in percent of its sentences: 40 points from 0 to
 #: 100.
@@ -79,6 +78,7 @@ class Variant(Definition):
     queries: int = 1
 
     new_tokens: ClassVar[int] = 128
+    family: ClassVar[str] = "ruler_mk"
 
     @property
     def title(self) -> str:
@@ -106,15 +106,11 @@ class Variant(Definition):
         """The words the answer opens with; they belong to the prompt."""
         return PREFIXES[self._form].format(kind=self.value_kind, query=query)
 
-    def material(
-        self, length: int, haystack: str | None, settings: RulerSettings
-    ) -> "EssayMaterial | LinesMaterial | NoiseMaterial":
+    def material(self, length: int, haystack: str | None, settings: RulerSettings) -> Material:
         """What haystacks are made of."""
-        if self.haystack == "essay":
-            return EssayMaterial(load_haystack(haystack), length, settings)
-        if self.haystack == "noise":
-            return NoiseMaterial(settings)
-        return LinesMaterial(self, length)
+        kinds: dict[str, type[Material]]
+        kinds = {"essay": EssayMaterial, "noise": NoiseMaterial, "needles": LinesMaterial}
+        return kinds[self.haystack](self, length, settings, haystack)
 
 
 NIAH = {
@@ -180,82 +176,17 @@ def sentence_ends(words: Sequence[str]) -> list[int]:
     return ends
 
 
-class EssayMaterial(Material):
-    """The first words of a haystack, as many as any document of `length` tokens can hold.
-
-    Attributes:
-        units: The words.
-    """
-
-    def __init__(
-        self, haystack: Haystack, length: int, settings: RulerSettings | None = None
-    ) -> None:
-        """Take words for documents of up to `length` tokens; a word takes one token at least."""
-        self.haystack, self.settings = haystack, settings or RulerSettings()
-        self.units = haystack.words(length)
-        self._text = " ".join(self.units)
-        self._inner: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """The key words and the prose."""
-        return {
-            "words_sha256": key_words().sha256,
-            "haystack": self.haystack.name,
-            "haystack_sha256": self.haystack.sha256,
-        }
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        """Where each word, and one word more, begins in the text."""
-        return [0, *accumulate(len(word) + 1 for word in self.units)]
-
-    def span(self, start: int, end: int) -> str:
-        """The words from `start` to before `end`, as text."""
-        return self._text[self._starts[start] : self._starts[end] - 1]
-
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
-        """Tokens of the words between the first and the last, for 2, 3, 4 words and so on."""
-        costs = self.costs(counter)
-        if self._inner is None or self._inner[0] is not costs:
-            self._inner = (costs, np.concatenate(([0], np.cumsum(costs[1:-1]))))
-        return self._inner[1]
-
-    @cached_property
-    def ends(self) -> list[int]:
-        """Word indices at which a new sentence begins, ascending."""
-        return sentence_ends(self.units)
-
-    def draft(self, variant: Variant, length: int, index: int) -> "EssayDraft":
-        """The draft of document `index`."""
-        return EssayDraft(self, variant, length, index)
-
-
 class NeedleDraft(Draft):
-    """What the documents of all eight tasks have in common.
+    """What the documents of all eight tasks have in common."""
 
-    Attributes:
-        variant: The task.
-        key: The keys that are asked for, as the question lists them.
-        value: The first of the right answers.
-    """
-
-    variant: Variant
-
-    def _ask(self, variant: Variant, length: int, index: int, asked: Sequence[str]) -> None:
-        """Ask for the keys `asked`."""
-        self.variant, self.length, self.index = variant, length, index
-        self.title, self.query, self.kind = variant.title, _joined(asked), variant.kind
-
-    @property
-    def key(self) -> str:
-        """What is asked for."""
-        return self.query
-
-    @property
-    def value(self) -> str:
-        """The first right answer."""
-        return self.outputs[0]
+    def __init__(self, material: Any, index: int) -> None:
+        """Draw the needles."""
+        super().__init__(material, index)
+        self.variant: Variant = material.task
+        self.kind, self._stream = self.variant.kind, Stream(*self._parts)
+        self._drawn_needles = draw_needles(self._stream, self.variant)
+        [(self.query, value), *_] = self._drawn_needles
+        self.outputs = [value]
 
     def texts(self, context: str) -> tuple[str, str]:
         """User text and answer prefix around `context`."""
@@ -268,18 +199,17 @@ class EssayDraft(NeedleDraft):
     minimum = 2
     reach = 6
 
-    def __init__(self, material: EssayMaterial, variant: Variant, length: int, index: int) -> None:
-        """Draw needles, depths and asked keys from the stream of (variant, length, index)."""
-        self._material = material
-        stream = Stream("ruler_mk", variant.name, length, index)
-        needles = draw_needles(stream, variant)
+    def __init__(self, material: "EssayMaterial", index: int) -> None:
+        """Draw needles, depths and asked keys."""
+        super().__init__(material, index)
+        stream, variant, needles = self._stream, self.variant, self._drawn_needles
         self._depths = sorted(DEPTHS[i] for i in stream.sample(len(DEPTHS), len(needles)))
         keys = list(dict.fromkeys(key for key, _ in needles))
         if variant.queries == 1:
             asked = [keys[stream.integer(variant.keys)]]
         else:
             asked = [keys[i] for i in stream.sample(variant.keys, variant.queries)]
-        self._ask(variant, length, index, asked)
+        self.query = _joined(asked)
         self.outputs = [value for key in asked for k, value in needles if k == key]
         order = list(range(len(needles)))
         if material.settings.layout == "nvidia":
@@ -324,14 +254,59 @@ class EssayDraft(NeedleDraft):
         between = self._needles[len(first) : len(self._needles) - len(last)]
         return " ".join([*first, words[0], *between, words[size - 1], *last])
 
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of the words between the first and the last."""
-        return self._material.inner_tokens(counter)
+        return np.asarray(self._material.inner_tokens)
 
     def depth(self, size: int) -> float | None:
         """Depth of the asked needle in percent of the sentences, one of DEPTHS."""
         del size
         return float(self._depths[self._asked[0]]) if len(self._asked) == 1 else None
+
+
+class EssayMaterial(Material):
+    """The first words of a haystack, as many as any document of `length` tokens can hold.
+
+    Attributes:
+        units: The words.
+    """
+
+    drafts = EssayDraft
+
+    def __init__(self, *of: Any) -> None:
+        """Take words for documents of up to the length; a word takes one token at least."""
+        super().__init__(*of)
+        self.haystack = load_haystack(self._source)
+        self.units = self.haystack.words(self.length)
+        self._text = " ".join(self.units)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The key words and the prose."""
+        return {
+            "words_sha256": key_words().sha256,
+            "haystack": self.haystack.name,
+            "haystack_sha256": self.haystack.sha256,
+        }
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each word, and one word more, begins in the text."""
+        return [0, *accumulate(len(word) + 1 for word in self.units)]
+
+    def span(self, start: int, end: int) -> str:
+        """The words from `start` to before `end`, as text."""
+        return self._text[self._starts[start] : self._starts[end] - 1]
+
+    @cached_property
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
+        """Tokens of the words between the first and the last, for 2, 3, 4 words and so on."""
+        return np.concatenate(([0], np.cumsum(self.costs[1:-1])))
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Word indices at which a new sentence begins, ascending."""
+        return sentence_ends(self.units)
 
 
 def _unit(line: str) -> str:
@@ -340,76 +315,28 @@ def _unit(line: str) -> str:
     return f"{rest}\n{first}"
 
 
-class LinesMaterial(Material):
-    """A supply of needle lines; a longer one begins with the lines of a shorter one.
-
-    Attributes:
-        keys: Key of each line.
-        values: Value of each line.
-        lines: The lines.
-        draws: How many of them a document draws, repeats included.
-    """
-
-    def __init__(self, variant: Variant, length: int) -> None:
-        """Draw lines for documents of up to `length` tokens; a line takes ten tokens at least."""
-        self.draws = max(length // 8, 64)
-        supply = 8 * self.draws if variant.key_kind == "word" else 4 * self.draws
-        self.keys = draw(Stream("ruler_mk", variant.name, "keys"), variant.key_kind, supply)
-        self.values = draw(Stream("ruler_mk", variant.name, "values"), variant.value_kind, supply)
-        self.lines = [
-            variant.needle(key, value) for key, value in zip(self.keys, self.values, strict=True)
-        ]
-        self.units = [_unit(line) for line in self.lines]
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """The key words."""
-        return {"words_sha256": key_words().sha256, "haystack": "needles"}
-
-    @cached_property
-    def taken(self) -> frozenset[str]:
-        """All keys and values."""
-        return frozenset(self.keys + self.values)
-
-    def least(self, counter: TokenCounter) -> int:
-        """Tokens of the shortest line."""
-        return int(self.costs(counter).min())
-
-    def clashes(self, line: int, key: str, value: str) -> bool:
-        """Whether a line has this key or this value."""
-        return self.keys[line] == key or self.values[line] == value
-
-    def draft(self, variant: Variant, length: int, index: int) -> "LinesDraft":
-        """The draft of document `index`."""
-        return LinesDraft(self, variant, length, index)
-
-
 class LinesDraft(NeedleDraft):
     """A multikey_2 or _3 document: a needle, its place, and the lines around it in their order."""
 
     minimum = 1
     reach = 1
 
-    def __init__(self, material: LinesMaterial, variant: Variant, length: int, index: int) -> None:
-        """Draw needle, place and lines from the stream of (variant, length, index)."""
-        self._material = material
-        stream = Stream("ruler_mk", variant.name, length, index)
-        [(key, value)] = draw_needles(stream, variant)
-        self._ask(variant, length, index, [key])
-        self.outputs = [value]
-        self._needle = variant.needle(key, value)
-        self._place = stream.integer(2**32)
+    def __init__(self, material: "LinesMaterial", index: int) -> None:
+        """Draw needle, place and lines."""
+        super().__init__(material, index)
+        self._needle = self.variant.needle(self.query, self.outputs[0])
+        self._place = self._stream.integer(2**32)
         self._known: list[int] = []
         self._draws = 0
 
     def _drawn(self, draws: int) -> list[int]:
         """The lines of the first `draws` draws, in the order of the document's haystack."""
-        material = self._material
-        stream = Stream("ruler_mk", self.variant.name, self.length, self.index, "lines")
-        lines = stream.distinct(len(material.lines), draws)
+        material, key, [value] = self._material, self.query, self.outputs
+        lines = Stream(*self._parts, "lines").distinct(len(material.lines), draws)
         # A second line with the asked key, or its value, would make a right answer ambiguous.
-        if self.key in material.taken or self.value in material.taken:
-            lines = [i for i in lines if not material.clashes(i, self.key, self.value)]
+        if not material.taken.isdisjoint((key, value)):
+            keys, values = material.keys, material.values
+            lines = [i for i in lines if keys[i] != key and values[i] != value]
         return lines
 
     def _lines(self, count: int) -> list[int]:
@@ -434,15 +361,14 @@ class LinesDraft(NeedleDraft):
         """The needle and the last line."""
         return f"{self._needle}\n{self._material.lines[self._lines(size)[-1]]}"
 
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of all lines but the needle and the last."""
-        costs = self._material.costs(counter)
-        most = self.length // max(self._material.least(counter), 1) + 8
+        costs = self._material.costs
+        most = self.length // max(int(costs.min()), 1) + 8
         return np.concatenate(([0], np.cumsum(costs[self._lines(most)[:-1]])))
 
-    def largest(self, counter: TokenCounter) -> int:
+    def largest(self) -> int:
         """All lines that are drawn."""
-        del counter
         return len(self._lines(self._material.draws))
 
     def depth(self, size: int) -> float:
@@ -450,29 +376,45 @@ class LinesDraft(NeedleDraft):
         return round(100 * self._position(size) / size, 1)
 
 
-class NoiseMaterial(Material):
-    """One line, as often as needed."""
+class LinesMaterial(Material):
+    """A supply of needle lines; a longer one begins with the lines of a shorter one.
 
-    units = (_unit(NOISE),)
+    Attributes:
+        keys: Key of each line.
+        values: Value of each line.
+        lines: The lines.
+        draws: How many of them a document draws, repeats included.
+    """
 
-    def __init__(self, settings: RulerSettings) -> None:
-        """Hide things in the one line there is."""
-        self.settings = settings
+    drafts = LinesDraft
+
+    def __init__(self, *of: Any) -> None:
+        """Draw lines for documents of up to the length; a line takes ten tokens at least."""
+        super().__init__(*of)
+        variant = self.task
+        self.draws = max(self.length // 8, 64)
+        supply = 8 * self.draws if variant.key_kind == "word" else 4 * self.draws
+        self.keys = draw(Stream("ruler_mk", variant.name, "keys"), variant.key_kind, supply)
+        self.values = draw(Stream("ruler_mk", variant.name, "values"), variant.value_kind, supply)
+        self.lines = [
+            variant.needle(key, value) for key, value in zip(self.keys, self.values, strict=True)
+        ]
+        self.units = [_unit(line) for line in self.lines]
 
     @property
     def sources(self) -> dict[str, str]:
-        """The key words of needles."""
-        return {"words_sha256": key_words().sha256, "haystack": "noise"}
+        """The key words."""
+        return {"words_sha256": key_words().sha256, "haystack": "needles"}
 
-    def draft(self, variant: Variant, length: int, index: int) -> "NoiseNeedleDraft":
-        """The draft of document `index`."""
-        return NoiseNeedleDraft(self, variant, length, index)
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """All keys and values."""
+        return frozenset(self.keys + self.values)
 
 
 class NoiseDraft(Draft):
     """Statements, each a line before another line of noise; what is between them is open."""
 
-    _material: Material
     _statements: list[str]
     _places: list[int]
 
@@ -510,33 +452,41 @@ class NoiseDraft(Draft):
             lines += [statement, NOISE]
         return "\n".join([*lines, *self._last()])
 
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of 0, 1, 2 lines and so on."""
-        return np.arange(self.length // 4) * int(self._material.costs(counter)[0])
+        return np.arange(self.length // 4) * int(self._material.costs[0])
 
-    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+    def tokens(self, size: int, inner: npt.NDArray[np.int64]) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""
         left_out = size - self.minimum - (self._lines(size)[0] > 0)
-        return sum(map(counter.pieces, self.texts(self.edges(size)))) + int(inner[1]) * left_out
+        return self._pieces(*self.texts(self.edges(size))) + int(inner[1]) * left_out
 
-    def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
+    def fillers(self, size: int, rest: int) -> Iterable[int]:
         """Sentences of one more line, where a line is more than 2% of the length."""
-        del size, counter
+        del size
         return range(4, 0, -1) if rest > (1 - LEAST_FILL) * self.length else ()
 
 
 class NoiseNeedleDraft(NoiseDraft, NeedleDraft):
     """A document of single_1: a needle among lines of noise."""
 
-    def __init__(self, material: NoiseMaterial, variant: Variant, length: int, index: int) -> None:
-        """Draw needle and place from the stream of (variant, length, index)."""
-        self._material = material
-        stream = Stream("ruler_mk", variant.name, length, index)
-        [(key, value)] = draw_needles(stream, variant)
-        self._ask(variant, length, index, [key])
-        self.outputs = [value]
-        self._hide([variant.needle(key, value)], stream)
+    def __init__(self, material: "NoiseMaterial", index: int) -> None:
+        """Draw needle and place."""
+        super().__init__(material, index)
+        self._hide([self.variant.needle(self.query, self.outputs[0])], self._stream)
 
     def depth(self, size: int) -> float:
         """Lines before the needle in percent of all others, to one decimal."""
         return round(100 * self._lines(size)[0] / size, 1)
+
+
+class NoiseMaterial(Material):
+    """One line, as often as needed."""
+
+    units = (_unit(NOISE),)
+    drafts: ClassVar[type[Draft]] = NoiseNeedleDraft
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The key words of needles."""
+        return {"words_sha256": key_words().sha256, "haystack": "noise"}

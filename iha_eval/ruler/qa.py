@@ -19,15 +19,8 @@ import numpy.typing as npt
 
 from iha_eval.data import HOTPOTQA_DEV, SQUAD_DEV, DataFile, Loaded, load_rows
 from iha_eval.ruler.definition import LEAST_FILL
-from iha_eval.ruler.drafts import (
-    Definition,
-    Draft,
-    Material,
-    RulerSettings,
-    drawn_last,
-    drawn_order,
-)
-from iha_eval.ruler.draw import Stream
+from iha_eval.ruler.drafts import Definition, Draft, Material
+from iha_eval.ruler.draw import Stream, drawn_last, drawn_order
 from iha_eval.ruler.tokens import TokenCounter
 
 _TASK = (
@@ -122,39 +115,6 @@ def _hotpotqa(loaded: Loaded) -> tuple[list[QAQuestion], list[str]]:
     return questions, pool
 
 
-@dataclass(frozen=True)
-class QuestionTask(Definition):
-    """One of the two tasks.
-
-    Attributes:
-        file: The question set.
-        read: Makes questions and pool of its rows.
-    """
-
-    name: str
-    file: DataFile
-    read: Callable[[Loaded], tuple[list[QAQuestion], list[str]]]
-
-    new_tokens: ClassVar[int] = 32
-
-    def material(
-        self, length: int, haystack: str | None, settings: RulerSettings
-    ) -> "QuestionMaterial":
-        """The question set.
-
-        Raises:
-            UserError: It is nowhere to be found, or broken.
-        """
-        del haystack
-        return QuestionMaterial(self, length, settings)
-
-
-QA = {
-    "qa_1": QuestionTask("qa_1", SQUAD_DEV, _squad),
-    "qa_2": QuestionTask("qa_2", HOTPOTQA_DEV, _hotpotqa),
-}
-
-
 @cache
 def question_set(title: str, folder: Path | None) -> QuestionSet:
     """Load the question set of `qa_1` or `qa_2`, once in a process.
@@ -216,35 +176,6 @@ def paragraph_costs(title: str, folder: Path | None, counter: TokenCounter) -> P
     return ParagraphCosts(question_set(title, folder).pool, counter)
 
 
-class QuestionMaterial(Material):
-    """A question set, and the order in which its questions are asked."""
-
-    def __init__(self, task: QuestionTask, length: int, settings: RulerSettings) -> None:
-        """Ask questions in documents of `length` tokens."""
-        self.set, self.settings = question_set(task.name, settings.data), settings
-        self._title, stream = task.name, Stream("ruler", task.name, length, "questions")
-        count = len(self.set.questions)
-        first = settings.questions == "first"
-        self._order = list(range(count)) if first else stream.sample(count, count)
-
-    @property
-    def sources(self) -> dict[str, Any]:
-        """The question set."""
-        return dict(self.set.provenance)
-
-    def question(self, index: int) -> QAQuestion:
-        """The question of document `index`; none comes twice before all have come."""
-        return self.set.questions[self._order[index % len(self._order)]]
-
-    def measured(self, counter: TokenCounter) -> ParagraphCosts:
-        """Tokens of the paragraphs."""
-        return paragraph_costs(self._title, self.settings.data, counter)
-
-    def draft(self, definition: QuestionTask, length: int, index: int) -> "QuestionDraft":
-        """The draft of document `index`."""
-        return QuestionDraft(self, definition, length, index)
-
-
 def _first(number: int, text: str) -> str:
     """A paragraph's number and its first word, up to a space."""
     return f"{number}:\n" + (text if " " in text else f"{text}\n\nDocument").split(" ", 1)[0]
@@ -259,17 +190,14 @@ class QuestionDraft(Draft):
 
     kind = "answer"
 
-    def __init__(
-        self, material: QuestionMaterial, task: QuestionTask, length: int, index: int
-    ) -> None:
+    def __init__(self, material: "QuestionMaterial", index: int) -> None:
         """Draw everything from streams of (length, index)."""
-        self._material, self.length, self.index = material, length, index
-        self.title, self._parts = task.name, ("ruler", task.name, length, index)
+        super().__init__(material, index)
         question = material.question(index)
         self.query, self.outputs = question.query, question.outputs
         self._gold = question.gold
         self.minimum = len(question.gold)
-        self._taken = self._drawn(question, len(material.set.pool), max(length // 16, 64))
+        self._taken = self._drawn(question, len(material.set.pool), max(self.length // 16, 64))
         self._numbers_apart = True
 
     def _drawn(self, question: QAQuestion, pool: int, most: int) -> npt.NDArray[np.int64]:
@@ -304,7 +232,7 @@ class QuestionDraft(Draft):
     def _order(self, size: int) -> npt.NDArray[np.int64]:
         """Paragraphs as they stand in a document."""
         ids = self._ids(size)
-        return ids[drawn_order(self._keys, len(ids), self._material.settings)]
+        return ids[drawn_order(self._keys, len(ids), self._material.settings.layout)]
 
     def context(self, size: int) -> str:
         """`size` paragraphs, numbered."""
@@ -316,18 +244,17 @@ class QuestionDraft(Draft):
             ]
         )
 
-    def largest(self, counter: TokenCounter) -> int:
+    def largest(self) -> int:
         """All paragraphs that are drawn."""
-        del counter
         return len(self._taken)
 
     def edges(self, size: int) -> str:
         """The paragraphs themselves: no two are alike."""
         return self.context(size)
 
-    def inner_tokens(self, counter: TokenCounter) -> npt.NDArray[np.int64]:
+    def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of as many paragraphs as the length holds, and some more, and of their numbers."""
-        measured, most = self._material.measured(counter), len(self._taken)
+        measured, most = self._material.measured, len(self._taken)
         count = min(max(self.minimum + 1, self.length // 96) + _SPARE, most)
         while (costs := measured.paragraphs(self._taken[:count]))[:-_SPARE].sum() < self.length:
             if count == most:
@@ -336,13 +263,11 @@ class QuestionDraft(Draft):
         inner: npt.NDArray[np.int64] = np.cumsum(costs + measured.numbers(count))
         return inner[self.minimum - 1 :]
 
-    def tokens(self, size: int, inner: npt.NDArray[np.int64], counter: TokenCounter) -> int:
+    def tokens(self, size: int, inner: npt.NDArray[np.int64]) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""
         del inner
-        if not size:
-            return sum(map(counter.pieces, self.texts("")))
-        ids, measured = self._ids(size), self._material.measured(counter)
-        place = drawn_last(self._keys, len(ids), self._material.settings)
+        ids, measured = self._ids(size), self._material.measured
+        place = drawn_last(self._keys, len(ids), self._material.settings.layout)
         before, after = QUESTION.split("{context}")
         last = self._material.set.pool[ids[place]]
         around = [
@@ -355,25 +280,25 @@ class QuestionDraft(Draft):
         if not self._numbers_apart:
             reckoned, encoded = measured.firsts(self._order(size)[:-1].tolist())
             inside += encoded - reckoned
-        return sum(map(counter.pieces, around)) + int(inside)
+        return self._pieces(*around) + int(inside)
 
-    def confirmed(self, size: int, counter: TokenCounter) -> bool:
+    def confirmed(self, size: int) -> bool:
         """Whether numbers take the same before all words of this document."""
-        measured = self._material.measured(counter)
+        measured = self._material.measured
         if measured.numbers_apart or not self._numbers_apart:
             return True
         reckoned, encoded = measured.firsts(self._order(size)[:-1].tolist())
         self._numbers_apart = reckoned == encoded
         return self._numbers_apart
 
-    def fillers(self, size: int, rest: int, counter: TokenCounter) -> Iterable[int]:
+    def fillers(self, size: int, rest: int) -> Iterable[int]:
         """The next paragraphs that fit into the rest, the longest first.
 
         Where none comes close enough, also those that fit in place of one that was taken.
         """
         places = np.arange(size, min(size + _NEXT, len(self._taken)))
         places = places[~np.isin(self._taken[places], self._taken[:size])]
-        measured = self._material.measured(counter)
+        measured = self._material.measured
         costs = measured.paragraphs(self._taken[places])
         fillers: list[tuple[int, int]] = []
         for left_out in range(min(size - self.minimum, _LAST) + 1):
@@ -399,3 +324,58 @@ class QuestionDraft(Draft):
         order = self._order(size)
         place = int(np.flatnonzero(order == self._gold[0])[0])
         return round(100 * place / max(len(order) - 1, 1), 1)
+
+
+class QuestionMaterial(Material):
+    """A question set, and the order in which its questions are asked."""
+
+    drafts = QuestionDraft
+
+    def __init__(self, *of: Any) -> None:
+        """Ask questions in documents of the length.
+
+        Raises:
+            UserError: The question set is nowhere to be found, or broken.
+        """
+        super().__init__(*of)
+        self.set = question_set(self.task.name, self.settings.data)
+        stream = Stream("ruler", self.task.name, self.length, "questions")
+        count, first = len(self.set.questions), self.settings.questions == "first"
+        self._order = list(range(count)) if first else stream.sample(count, count)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """The question set."""
+        return dict(self.set.provenance)
+
+    def question(self, index: int) -> QAQuestion:
+        """The question of document `index`; none comes twice before all have come."""
+        return self.set.questions[self._order[index % len(self._order)]]
+
+    @cached_property
+    def measured(self) -> ParagraphCosts:
+        """Tokens of the paragraphs."""
+        return paragraph_costs(self.task.name, self.settings.data, self.counter)
+
+
+@dataclass(frozen=True)
+class QuestionTask(Definition):
+    """One of the two tasks.
+
+    Attributes:
+        file: The question set.
+        read: Makes questions and pool of its rows.
+    """
+
+    name: str
+    file: DataFile
+    read: Callable[[Loaded], tuple[list[QAQuestion], list[str]]]
+
+    new_tokens: ClassVar[int] = 32
+    materials = QuestionMaterial
+
+
+QA = {
+    "qa_1": QuestionTask("qa_1", SQUAD_DEV, _squad),
+    "qa_2": QuestionTask("qa_2", HOTPOTQA_DEV, _hotpotqa),
+}

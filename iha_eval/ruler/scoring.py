@@ -27,10 +27,10 @@ _PATTERNS = {
     "uuid": re.compile(
         r"(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f])"
     ),
-    "numbers": re.compile(r"(?<![0-9])[0-9]{7}(?![0-9])"),
     "variables": re.compile(r"(?<![A-Za-z])[A-Z]{5}(?![A-Za-z])"),
     "coded words": re.compile(r"(?<![A-Za-z])[a-z]{6}(?![A-Za-z])"),
 }
+_PATTERNS["numbers"] = _PATTERNS["number"]
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 

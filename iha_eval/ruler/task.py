@@ -105,7 +105,8 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
             **plain.get("generation_kwargs", {}),
         }
         if isinstance(definition, QuestionTask):
-            plain["metric_list"] = [*plain["metric_list"], *map(_metric, QA_METRICS)]
+            how = {"aggregation": "mean", "higher_is_better": True}
+            plain["metric_list"] = plain["metric_list"] + [{"metric": m, **how} for m in QA_METRICS]
         super().__init__(config={**plain, "metadata": dict(metadata)})
         self._documents = []
 
@@ -292,10 +293,6 @@ def _missing(titles: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, st
             except MissingDataError as error:
                 missing[title] = str(error)
     return missing
-
-
-def _metric(name: str) -> dict[str, Any]:
-    return {"metric": name, "aggregation": "mean", "higher_is_better": True}
 
 
 def _group_fields(

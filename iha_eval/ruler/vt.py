@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from iha_eval.ruler.drafts import Definition, RulerSettings
+from iha_eval.ruler.drafts import Definition
 from iha_eval.ruler.draw import Stream
 from iha_eval.ruler.niah import NoiseDraft, NoiseMaterial
 from iha_eval.ruler.tokens import TokenCounter
@@ -31,34 +31,6 @@ EXAMPLE_TOKENS = 500
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SMALLEST, _VALUES = 10_000, 89_999
-
-
-@dataclass(frozen=True)
-class ChainTask(Definition):
-    """The task.
-
-    Attributes:
-        hops: Assignments of one variable to the next.
-        letters: Letters of a variable's name.
-        example_letters: The same in the example.
-    """
-
-    name: str = "vt"
-    hops: int = 4
-    letters: int = 5
-    example_letters: int = 3
-
-    new_tokens: ClassVar[int] = 30
-
-    def material(
-        self, length: int, haystack: str | None, settings: RulerSettings
-    ) -> "ChainMaterial":
-        """What haystacks are made of."""
-        del haystack
-        return ChainMaterial(self, length, settings)
-
-
-VT = {"vt": ChainTask()}
 
 
 @dataclass(frozen=True)
@@ -93,44 +65,12 @@ class Chain:
         return QUESTION.format(context=context, value=self.value), prefix
 
 
-class ChainMaterial(NoiseMaterial):
-    """Noise, and how much of it the example before the question holds.
-
-    Attributes:
-        example_lines: Noise lines of the example, the same in all documents.
-        assigned: The word as the answer prefix spells it.
-    """
-
-    def __init__(self, task: ChainTask, length: int, settings: RulerSettings) -> None:
-        """Hide chains for documents of `length` tokens."""
-        super().__init__(settings)
-        self.task, self.length = task, length
-        self.assigned = "assgined" if settings.spelling == "old" else "assigned"
-        self.example_lines = task.hops + 1
-
-    @property
-    def sources(self) -> dict[str, Any]:
-        """The noise."""
-        return {"haystack": "noise"}
-
-    def prepare(self, counter: TokenCounter) -> None:
-        """Size the example once: the largest that takes 500 tokens, or the smallest there is."""
-        example = ChainExample(self, Stream("ruler", "vt", "example"))
-        self.example_lines = example.minimum
-        while counter.plain(" ".join(example.asked(self.example_lines + 1))) <= EXAMPLE_TOKENS:
-            self.example_lines += 1
-
-    def draft(self, definition: ChainTask, length: int, index: int) -> "ChainDraft":  # type: ignore[override]
-        """The draft of document `index`."""
-        return ChainDraft(self, definition, length, index)
-
-
 class ChainExample(NoiseDraft):
     """The solved question that stands before the real one."""
 
-    def __init__(self, material: ChainMaterial, stream: Stream, other: str = "") -> None:
+    def __init__(self, material: "ChainMaterial", stream: Stream, other: str = "") -> None:
         """Draw a chain with another value than `other`, and its places."""
-        self._material = material
+        super().__init__(material, 0)
         task = material.task
         self.chain = Chain.drawn(stream, task.example_letters, task.hops + 1, other)
         places = stream
@@ -144,7 +84,7 @@ class ChainExample(NoiseDraft):
 
     def texts(self, context: str) -> tuple[str, str]:
         """Question and answer prefix around `context`."""
-        return self.chain.texts(context, self._material.assigned)  # type: ignore[attr-defined]
+        return self.chain.texts(context, self._material.assigned)
 
     def solved(self, size: int) -> str:
         """The whole example, answer included, as it stands before the question."""
@@ -156,23 +96,71 @@ class ChainDraft(NoiseDraft):
 
     kind = "variables"
 
-    def __init__(self, material: ChainMaterial, task: ChainTask, length: int, index: int) -> None:
+    def __init__(self, material: "ChainMaterial", index: int) -> None:
         """Draw everything from the stream of (length, index)."""
-        self._material, self.length, self.index = material, length, index
-        self.title = task.name
-        stream = Stream("ruler", "vt", length, index)
-        self._chain = Chain.drawn(stream, task.letters, task.hops + 1)
+        super().__init__(material, index)
+        self._stream = Stream(*self._parts)
+        self._chain = Chain.drawn(self._stream, material.task.letters, material.task.hops + 1)
         self.outputs, self.query = self._chain.names, self._chain.value
-        self._assigned = material.assigned
-        self._hide(self._chain.statements(), stream)
-        self._example_of = (material, stream)
+        self._hide(self._chain.statements(), self._stream)
 
     @cached_property
     def _example(self) -> str:
-        material, stream = self._example_of
-        return ChainExample(material, stream, self.query).solved(material.example_lines)
+        example = ChainExample(self._material, self._stream, self.query)
+        return example.solved(self._material.example_lines)
 
     def texts(self, context: str) -> tuple[str, str]:
         """Example and question, and the answer prefix."""
-        question, prefix = self._chain.texts(context, self._assigned)
+        question, prefix = self._chain.texts(context, self._material.assigned)
         return self._example + question, prefix
+
+
+class ChainMaterial(NoiseMaterial):
+    """Noise, and how much of it the example before the question holds.
+
+    Attributes:
+        example_lines: Noise lines of the example, the same in all documents.
+    """
+
+    example_lines = 0
+    drafts = ChainDraft
+
+    @property
+    def assigned(self) -> str:
+        """The word as the answer prefix spells it."""
+        return "assgined" if self.settings.spelling == "old" else "assigned"
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """The noise."""
+        return {"haystack": "noise"}
+
+    def prepare(self, counter: TokenCounter) -> None:
+        """Size the example once: the largest that takes 500 tokens, or the smallest there is."""
+        super().prepare(counter)
+        example = ChainExample(self, Stream("ruler", "vt", "example"))
+        self.example_lines = example.minimum
+        while counter.plain(" ".join(example.asked(self.example_lines + 1))) <= EXAMPLE_TOKENS:
+            self.example_lines += 1
+
+
+@dataclass(frozen=True)
+class ChainTask(Definition):
+    """The task.
+
+    Attributes:
+        hops: Assignments of one variable to the next.
+        letters: Letters of a variable's name.
+        example_letters: The same in the example.
+    """
+
+    name: str = "vt"
+    hops: int = 4
+    letters: int = 5
+    example_letters: int = 3
+
+    new_tokens: ClassVar[int] = 30
+    materials = ChainMaterial
+
+
+VT = {"vt": ChainTask()}

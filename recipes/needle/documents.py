@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from iha_eval.ruler import DOCUMENTS, LENGTHS, VARIANTS, Variant, load_haystack
+from iha_eval.ruler import DOCUMENTS, LENGTHS, VARIANTS, RulerSettings, Variant, load_haystack
 from iha_eval.ruler.draw import Stream, draw
 from iha_eval.ruler.niah import LinesMaterial, draw_needles, sentence_ends
 
@@ -179,7 +179,7 @@ def evaluation_keys() -> frozenset[str]:
     for variant in VARIANTS.values():
         for length in LENGTHS:
             if variant.haystack == "needles":
-                keys |= set(LinesMaterial(variant, length).keys)
+                keys |= set(LinesMaterial(variant, length, RulerSettings()).keys)
             for index in range(DOCUMENTS):
                 stream = Stream("ruler_mk", variant.name, length, index)
                 keys |= {key for key, _ in draw_needles(stream, variant)}

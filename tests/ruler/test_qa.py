@@ -13,9 +13,10 @@ import question_sets
 from iha_eval.data import MissingDataError
 from iha_eval.errors import UserError
 from iha_eval.ruler import TASKS, RulerCell, RulerSettings, load_documents, plain_prompt, score
-from iha_eval.ruler.drafts import Document, nvidia_order
+from iha_eval.ruler.drafts import Document
+from iha_eval.ruler.draw import nvidia_order
 from iha_eval.ruler.fit import fit_all
-from iha_eval.ruler.qa import ParagraphCosts, question_set
+from iha_eval.ruler.qa import ParagraphCosts, paragraph_costs, question_set
 from iha_eval.ruler.tokens import counter_for
 
 
@@ -76,6 +77,7 @@ def test_a_paragraph_is_left_out_where_another_fills_the_rest_better(
     counter = counter_for(tokenizer)
     cell = RulerCell(TASKS["qa_1"], 4096, None, 40, RulerSettings(data=folder))
     fillers = []
+    cell.material.prepare(counter)
     for draft, fit in fit_all(cell.draft, 40, counter, plain_prompt, 32):
         texts = paragraphs(draft.document(fit.size))
         assert len(set(texts)) == len(texts)
@@ -86,12 +88,23 @@ def test_a_paragraph_is_left_out_where_another_fills_the_rest_better(
     assert any(filler > 2**32 for filler in fillers)
 
 
+@pytest.mark.parametrize(("kind", "apart"), [("gpt2", True), ("llama3", True), ("unigram", False)])
+def test_whether_numbers_are_cut_off_is_seen_at_the_tokenizer(
+    kind: str, apart: bool, folder: Path, tokenizer_of: Callable[[str], Any]
+) -> None:
+    pool = question_set("qa_1", folder).pool
+    assert ParagraphCosts(pool, counter_for(tokenizer_of(kind))).numbers_apart == apart
+
+
 def test_numbers_that_grow_together_with_words_are_counted_with_them(
     folder: Path, tokenizer_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = tokenizer_of("gpt2")
     usual = load("qa_1", folder, tokenizer)
+    paragraph_costs.cache_clear()
     monkeypatch.setattr(ParagraphCosts, "numbers", lambda self, count: np.zeros(count, int))
+    monkeypatch.setattr(ParagraphCosts, "numbers_apart", False)
+    monkeypatch.setattr("iha_eval.ruler.fit._by_encoding", lambda *a: pytest.fail("encoded whole"))
     monkeypatch.setenv("IHA_EVAL_CACHE", str(folder / "cache"))
     assert load("qa_1", folder, tokenizer) == usual
 

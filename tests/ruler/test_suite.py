@@ -12,7 +12,8 @@ import pytest
 
 from iha_eval.errors import UserError
 from iha_eval.ruler import TASKS, RulerCell, RulerSettings, load_documents, plain_prompt, score
-from iha_eval.ruler.drafts import Document, nvidia_order
+from iha_eval.ruler.drafts import Document
+from iha_eval.ruler.draw import nvidia_order
 from iha_eval.ruler.fwe import CodedMaterial, CodedTask
 from iha_eval.ruler.niah import NOISE
 from iha_eval.ruler.suite import FAMILIES, leaf_name
@@ -254,7 +255,8 @@ class TestCodedWords:
         material = CodedMaterial(CodedTask(), length, RulerSettings())
         rank = {f"word {n}": rate for n, rate in enumerate(rates)}
         counter = SimpleNamespace(costs=lambda words: np.array([rank[word] for word in words]))
-        running = material.running(list(rank), cast(TokenCounter, counter))
+        material.prepare(cast(TokenCounter, counter))
+        running = material.running(list(rank))
         # It ends a little past the length.
         assert length < running[-1] < 2 * length
         for size in [*range(400), 1000, 2047, len(running) - 1]:

@@ -52,6 +52,19 @@ def test_a_prompt_has_room_for_a_bos_whether_or_not_the_tokenizer_adds_one(
     assert TokenCounter(tokenizer).prompt(text) == len(tokenizer(text)["input_ids"]) + room
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_pieces_as_one_text_take_what_each_takes_by_itself(
+    kind: str, tokenizer_of: Callable[[str], Any]
+) -> None:
+    singly, jointly = TokenCounter(tokenizer_of(kind)), TokenCounter(tokenizer_of(kind))
+    jointly.additive_on(prose())
+    pieces = [*prose().split(" "), " two", "", "x\u00a0y", "\u2581odd", "caf\u00e9:\n1", "\u200b"]
+    for count in (1, 63, 129, len(pieces)):
+        some = pieces[-count:]
+        assert jointly.fresh(some).tolist() == singly.fresh(some).tolist()
+    assert jointly.fresh([]).tolist() == []
+
+
 def test_truncation_left_on_by_others_does_not_matter(tokenizer_of: Callable[[str], Any]) -> None:
     tokenizer = tokenizer_of("gpt2")
     expected = TokenCounter(tokenizer)
