@@ -65,6 +65,7 @@ NEEDED = (
     "setproctitle",
     "six",
     "tiktoken",
+    "uvloop",
     "watchfiles",
 )
 # Of these alone: their requirements name torch, which is there.

@@ -141,6 +141,8 @@ class KeptProcess:
         self._program, self._output = program, output
         self._tree, self._child = Tree(), None
         self._codes = -1
+        # Whether the output of the last command is in no log yet.
+        self._is_unread = False
 
     _child: "subprocess.Popen[bytes] | None"
 
@@ -160,11 +162,10 @@ class KeptProcess:
         started = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         settle_log(log, variables)
-        # Emptied: the process, and those of its engine, go on writing at the end of this file.
-        with open(self._output, "wb", opener=_for_us_alone):
-            unredacted(log).symlink_to(self._output)
         ended = Ended("it could not be asked", 0.0)
         try:
+            self._empty()
+            unredacted(log).symlink_to(self._output)
             child = self._running(folder, variables, keep)
             assert child.stdin is not None
             child.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
@@ -174,15 +175,24 @@ class KeptProcess:
             ended = Ended(f"{self._program[0]} cannot be started ({error.strerror})", 0.0)
         finally:
             if ended.reason:
-                self.end()
+                self._end_process()
             settle_log(log, variables)
+            # On a full disk it is still to be read.
+            self._is_unread = unredacted(log).is_symlink()
+            if not self._is_unread:
+                self._empty()
         return ended
+
+    def _empty(self) -> None:
+        """The process, and those of its engine, go on writing at the end of this file."""
+        with open(self._output, "wb", opener=_for_us_alone):
+            pass
 
     def _running(
         self, folder: Path, variables: Mapping[str, str], keep: Sequence[int]
     ) -> "subprocess.Popen[bytes]":
         if self._child is not None and self._child.poll() is not None:
-            self.end()
+            self._end_process()
         if self._child is None:
             self._tree = Tree()
             self._codes, codes = os.pipe()
@@ -209,7 +219,12 @@ class KeptProcess:
         return None
 
     def end(self) -> None:
-        """End it with its engine."""
+        """End it with its engine; nothing stays of what it has said after the last command."""
+        self._end_process()
+        if not self._is_unread:
+            self._output.unlink(missing_ok=True)
+
+    def _end_process(self) -> None:
         if self._child is not None:
             self._tree.end(self._child, GRACE)
             os.close(self._codes)

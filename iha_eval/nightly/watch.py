@@ -17,7 +17,7 @@ from typing import Any
 
 from iha_eval import trackers
 from iha_eval.errors import UserError
-from iha_eval.nightly.config import BASELINE, Config, NightTask
+from iha_eval.nightly.config import BASELINE, Config, Model, NightTask
 from iha_eval.nightly.history import History
 from iha_eval.nightly.lock import only_one
 from iha_eval.nightly.night import (
@@ -148,6 +148,14 @@ def run_watch(config: Config, asked: WatchedRuns, say: Say) -> int:
                 process.end()
 
 
+def _share_of_gpu(model: Model) -> float:
+    """What its engine was told to take; 0 where nothing was said, or no number."""
+    try:
+        return float(model.argument("gpu_memory_utilization") or 0)
+    except ValueError:
+        return 0.0
+
+
 def _sought(asked: WatchedRuns) -> str:
     what = asked.pattern or "checkpoint-N, step-N, global_stepN"
     return what if asked.every == 1 else f"{what}, N a multiple of {asked.every}"
@@ -242,7 +250,16 @@ class _RunWatch:
     kept: dict[str, KeptProcess] = field(default_factory=dict)
 
     def keep_engines(self) -> None:
-        """Let a process for each model keep its engine from checkpoint to checkpoint."""
+        """Let a process for each model keep its engine from checkpoint to checkpoint.
+
+        Not where the engines would not fit side by side: one that stays leaves no room for another
+        model's that takes the whole memory.
+        """
+        models = self.config.models.values()
+        if not all(Job(model, (), "").may_be_kept for model in models):
+            return
+        if sum(map(_share_of_gpu, models)) > 1:
+            return
         place = self.config.output / STEPS
         program = python("iha_eval.nightly.kept_run", str(len(ROLES)))
         self.kept = {role: KeptProcess(program, place / f"{role}.unredacted") for role in ROLES}

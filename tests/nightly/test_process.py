@@ -229,9 +229,21 @@ class TestKeptProcess:
             "three.log",
             "two.log",
         ]
-        assert (kept.folder / "kept.unredacted").stat().st_mode & 0o077 == 0
+        output = kept.folder / "kept.unredacted"
+        assert output.stat().st_mode & 0o077 == 0
+        assert output.read_bytes() == b""
         kept.process.end()
         assert not alive(kept.pid("one"))
+        assert not output.exists()
+
+    def test_a_log_that_could_not_be_written_is_still_there_to_be_read(
+        self, kept: FakeKept, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(process, "settle_log", lambda *_: None)
+        kept.run("one")
+        kept.process.end()
+        assert process.unredacted(kept.log("one")).read_text().endswith(" geheim one\n")
+        assert "cannot be started (File exists)" in kept.run("one").reason
 
     @pytest.mark.parametrize(
         ("word", "reason"), [("fail", "exit code 1"), ("die", "ended by SIGKILL")]

@@ -25,6 +25,7 @@ from iha_eval.nightly import record, watch
 from iha_eval.nightly.config import Model, read_config
 from iha_eval.nightly.history import History
 from iha_eval.nightly.night import Night
+from iha_eval.nightly.process import Stop
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION, NightJobs
 from iha_eval.nightly.step_report import build_watch
 from iha_eval.util.process import end_with_me
@@ -540,3 +541,35 @@ def told(training: FakeTraining) -> Any:
 
 def _without_times(part: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name not in ("date", "created")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stay"),
+    [
+        ({}, True),
+        ({"model_args": {"gpu_memory_utilization": 0.4}}, True),
+        ({"model_args": {"gpu_memory_utilization": 0.9}}, True),
+        ({"model_args": {"gpu_memory_utilization": "much"}}, True),
+        ({"model_args": {"data_parallel_size": 2}}, False),
+        ({"model": "iha-hf"}, False),
+        ({"command": [sys.executable, fake_nights.__file__]}, False),
+    ],
+)
+def test_engines_stay_where_both_models_can_keep_theirs(
+    changes: dict[str, Any], stay: bool, tmp_path: Path
+) -> None:
+    """One that stays would leave no room for another's whole GPU."""
+    training = FakeTraining(tmp_path)
+    model: dict[str, Any] = {"model": "iha-vllm", "model_args": {"dtype": "bfloat16"}}
+
+    def kept(**models: dict[str, Any]) -> set[str]:
+        training.configure(models=models)
+        config = training.config()
+        asked, history = watch.WatchedRuns(training.runs), History(config.history)
+        runs = watch._RunWatch(config, asked, history, 0, Stop(), training.said.append)
+        runs.keep_engines()
+        return set(runs.kept)
+
+    assert kept(iha=model, baseline=model | changes) == (set(training.runs) if stay else set())
+    greedy = model | {"model_args": {"gpu_memory_utilization": 0.9}}
+    assert kept(iha=greedy, baseline=greedy) == set()

@@ -1,13 +1,17 @@
 """Parts for a GPU machine without a network: small enough, whole again whatever their order."""
 
 import importlib.util
+import os
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+CHILD = Path(__file__).with_name("vllm_imports_child.py")
 TOOL = Path(__file__).parents[2] / "tools" / "gpu_bundle.py"
 
 
@@ -78,3 +82,12 @@ def test_our_own_tree_comes_with_the_entry_point_that_vllm_asks_for(
     assert "model_adapters/vllm/backend.py" in names
     assert "benchmarks/gpu.py" in names
     assert "iha = model_adapters.vllm.plugin:register" in points
+
+
+@pytest.mark.slow
+def test_with_what_is_packed_vllm_s_engine_can_be_imported(bundle: Any) -> None:
+    """The installed release's, whose imports differ little from those of the one that is packed."""
+    command = [sys.executable, str(CHILD), *bundle.NEEDED, *bundle.ALONE]
+    quiet = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"}
+    child = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+    assert child.stdout.splitlines() == ["imported"], child.stdout + child.stderr[-2000:]

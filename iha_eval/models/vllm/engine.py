@@ -37,8 +37,16 @@ LOOK_EVERY = 0.5
 GPU_SHARE = 0.9
 # What of a checkpoint's configuration says nothing about its model.
 _NAMES = ("_name_or_path", "transformers_version")
-# Files by which vLLM knows a tokenizer.
-_TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+# Files by which vLLM knows a tokenizer, and one by which it knows what ends an answer.
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+)
+_GENERATION = "generation_config.json"
 # Packages whose releases must be equal over engines, under the names they are installed by.
 IDENTITY = {
     "iha-eval": ("iha-eval",),
@@ -170,7 +178,8 @@ def start_engine(plan: EnginePlan, checkpoint: Checkpoint | None = None) -> "Eng
     logger.info("Starting vLLM with %s", engine_arguments.shown(arguments))
     engine = Engine(arguments, batch_invariant=cpu and eager if invariant is None else invariant)
     if _kept is not None:
-        _kept.engine, _kept.plan, _kept.config = engine, plan, _plain_config(checkpoint)
+        _kept.engine = engine
+        _kept.about, _kept.config = _about_engine(plan), _plain_config(checkpoint)
     return engine
 
 
@@ -191,24 +200,24 @@ class _KeptEngine:
     Attributes:
         among: processes that share the memory of the machine.
         engine: None before the first start.
-        plan: what it was started with.
+        about: what it depends on besides the weights; that checkpoint may be gone by now.
         config: of its checkpoint.
     """
 
     among: int
     engine: "Engine | None" = None
-    plan: EnginePlan | None = None
+    about: tuple[Any, ...] = ()
     config: Mapping[str, Any] | None = None
 
     def take(self, plan: EnginePlan, checkpoint: Checkpoint) -> "Engine | None":
         """The engine with the weights of a checkpoint; None, and it is closed, if it cannot."""
-        engine, before = self.engine, self.plan
-        if engine is None or before is None:
+        engine = self.engine
+        if engine is None:
             return None
         fits = (
             engine.max_model_len >= plan.max_model_len
             and self.config == _plain_config(checkpoint)
-            and _about_engine(before) == _about_engine(plan)
+            and self.about == _about_engine(plan)
         )
         if fits:
             try:
@@ -218,7 +227,6 @@ class _KeptEngine:
                 logger.warning("The weights cannot be reloaded in place: the engine starts anew.")
                 logger.debug("The reload ended with", exc_info=True)
             else:
-                self.plan = plan
                 return engine
         self.engine = None
         engine.close()
@@ -237,7 +245,7 @@ def _plain_config(checkpoint: Checkpoint) -> dict[str, Any]:
 def _about_engine(plan: EnginePlan) -> tuple[Any, ...]:
     """What of a plan an engine depends on, besides the weights."""
     given = plan.arguments
-    files = [plan.tokenizer / name for name in _TOKENIZER]
+    files = [plan.checkpoint / _GENERATION, *(plan.tokenizer / name for name in _TOKENIZER)]
     contents = [file.read_bytes() if file.exists() else b"" for file in files]
     numbers = (given.dtype, given.seed, given.concurrency, given.batch_invariant)
     return (*numbers, given.trust_remote_code, given.engine, *contents)
@@ -312,6 +320,9 @@ class Engine:
         start = time.perf_counter()
         path = str(checkpoint.path)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": path})
+        self._llm.collective_rpc("iha_mend_reload")
+        if self.batch_invariant:
+            self._llm.collective_rpc("iha_make_batch_invariant")
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("the prefix cache is in use")
         self.arguments["model"] = path
@@ -429,6 +440,8 @@ class Engine:
         """Stop the engine and free what it holds."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
+        if _kept is not None and _kept.engine is self:
+            _kept.engine = None
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         gc.collect()

@@ -19,6 +19,7 @@ VLLM_BATCH_INVARIANT makes batches invariant.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -92,8 +93,21 @@ class WorkerExtension:
         runner.sample_tokens = without_discarded(runner, runner.sample_tokens)
         return True
 
+    def iha_mend_reload(self) -> None:
+        """Pack again what a reload in place leaves packed of the weights before, on a CPU.
+
+        A head that is tied to the embedding has no weights of its own in a checkpoint, so that vLLM
+        does not pack it anew: it would go on giving the logits of the former model.
+        """
+        for module in self.model_runner.model.modules():
+            # Linear layers come with weights of their own, and packing leaves them none.
+            if hasattr(module, "cpu_linear") and module.weight.numel():
+                module.quant_method.process_weights_after_loading(module)
+
     def iha_make_batch_invariant(self) -> int:
-        """Wrap the products of every linear layer, on a CPU, and mix one way; call it once.
+        """Wrap the products of every linear layer, on a CPU, and mix one way.
+
+        To be called again after a reload in place, which makes the products anew.
 
         Returns:
             Number of layers wrapped.
@@ -102,10 +116,12 @@ class WorkerExtension:
             if hasattr(module, "one_way"):
                 module.one_way = True
         layers = [
-            module for module in self.model_runner.model.modules() if hasattr(module, "cpu_linear")
+            module
+            for module in self.model_runner.model.modules()
+            if hasattr(module, "cpu_linear") and not isinstance(module.cpu_linear, TiledLinear)
         ]
         for layer in layers:
-            layer.cpu_linear = tiled(layer.cpu_linear)
+            layer.cpu_linear = TiledLinear(layer.cpu_linear)
         return len(layers)
 
 
@@ -133,22 +149,24 @@ def without_discarded(runner: Any, sample: Callable[..., Any]) -> Callable[..., 
     return sample_tokens
 
 
-def tiled(linear: Linear) -> Linear:
-    """`linear`, a tile of rows at a time; the last one is filled up with zeros.
+@dataclass(frozen=True)
+class TiledLinear:
+    """A linear function, a tile of rows at a time; the last one is filled up with zeros.
 
-    Args:
+    Attributes:
         linear: takes rows [..., inputs], weight and bias, and gives rows [..., outputs].
     """
 
-    def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    linear: Linear
+
+    def __call__(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Rows [..., outputs]."""
         flat = rows.reshape(-1, rows.shape[-1])
         count = len(flat)
         flat = pad(flat, (0, 0, 0, -count % TILE))
-        tiles = [linear(tile, weight, bias) for tile in flat.split(TILE)]
+        tiles = [self.linear(tile, weight, bias) for tile in flat.split(TILE)]
         whole = tiles[0] if len(tiles) == 1 else torch.cat(tiles)
         return whole[:count].reshape(*rows.shape[:-1], -1)
-
-    return product
 
 
 def _tensors(caches: Any) -> list[Any]:

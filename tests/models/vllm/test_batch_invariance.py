@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 from iha_eval.errors import UserError
 from iha_eval.models.hf.model import IHAHF
 from iha_eval.models.vllm.model import IHAVLLM
-from iha_eval.models.vllm.worker import TILE, WorkerExtension, tiled
+from iha_eval.models.vllm.worker import TILE, TiledLinear, WorkerExtension
 
 
 @pytest.mark.parametrize("rows", [1, TILE - 1, TILE, 63, 129, 1000])
@@ -18,14 +18,14 @@ def test_tiles_give_the_whole_product(rows: int) -> None:
     torch.manual_seed(rows)
     weight, bias = torch.randn(24, 16), torch.randn(24)
     x = torch.randn(rows, 16)
-    made = tiled(torch.nn.functional.linear)(x, weight, bias)
+    made = TiledLinear(torch.nn.functional.linear)(x, weight, bias)
     torch.testing.assert_close(made, x @ weight.T + bias)
 
 
 def test_leading_dimensions_are_kept() -> None:
     weight = torch.randn(5, 16)
     x = torch.randn(2, 3, 16)
-    made = tiled(torch.nn.functional.linear)(x, weight, None)
+    made = TiledLinear(torch.nn.functional.linear)(x, weight, None)
     assert made.shape == (2, 3, 5)
     torch.testing.assert_close(made, x @ weight.T)
 
@@ -38,7 +38,7 @@ def test_every_product_has_the_same_number_of_rows() -> None:
         return torch.nn.functional.linear(x, weight, bias)
 
     for rows in (1, 33, 100):
-        tiled(linear)(torch.randn(rows, 4), torch.randn(4, 4), None)
+        TiledLinear(linear)(torch.randn(rows, 4), torch.randn(4, 4), None)
     assert set(seen) == {TILE}
 
 

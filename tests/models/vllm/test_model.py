@@ -26,6 +26,7 @@ from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.devices import EnginePlan
 from iha_eval.models.vllm.model import IHAVLLM
 from iha_eval.models.vllm.sample_groups import SampleGroup
+from iha_eval.models.vllm.worker import TiledLinear
 from iha_eval.util.log import logger
 from model_adapters.checkpoint import Checkpoint, read
 
@@ -284,6 +285,17 @@ def other_weights(folder: Path, place: Path) -> Path:
     return place
 
 
+def tied_head(folder: Path, place: Path) -> Path:
+    """A copy of a checkpoint whose head is its embedding."""
+    shutil.copytree(folder, place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    weights = load_file(place / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, place / "model.safetensors")
+    return place
+
+
 @pytest.fixture
 def keeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Engines are kept as by the process of a watch."""
@@ -295,10 +307,16 @@ def keeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         kept.engine.close()
 
 
+@pytest.mark.parametrize("tied", [False, True])
 def test_a_kept_engine_serves_the_next_checkpoint(
-    keeping: None, llama: Path, prompts: list[str], ask: Make, tmp_path: Path
+    keeping: None, llama: Path, prompts: list[str], ask: Make, tmp_path: Path, tied: bool
 ) -> None:
-    """With its weights alone: also what the prefix cache held was of the former."""
+    """With its weights alone: also what the prefix cache held was of the former.
+
+    A tied head is the embedding, of which vLLM's CPU build keeps a packed copy.
+    """
+    if tied:
+        llama = tied_head(llama, tmp_path / "tied")
     other = other_weights(llama, tmp_path / "other")
     instances = [ask(prompt, n, until=["\n"], max_gen_toks=24) for n, prompt in enumerate(prompts)]
     sizes = {"kv_cache_memory_bytes": 32 * 2**20, "max_num_seqs": 8, "max_model_len": 256}
@@ -306,9 +324,27 @@ def test_a_kept_engine_serves_the_next_checkpoint(
     before = first.generate_until(instances)
     assert second.generate_until(instances) == IHAHF(other).generate_until(instances) != before
     assert second._engine is first._engine
+    model = second._engine._llm.llm_engine.model_executor.driver_worker.worker.model_runner.model
+    products = [layer.cpu_linear for layer in model.modules() if hasattr(layer, "cpu_linear")]
+    # Each once: else answers depend on what else is in a batch, or tiles are made of tiles.
+    assert len(products) > 8
+    assert all(isinstance(each, TiledLinear) for each in products)
+    assert not any(isinstance(each.linear, TiledLinear) for each in products)
     assert second._engine_facts()["engine_args"]["model"] == str(other)
     back = IHAVLLM(llama, **sizes)
     assert back.generate_until(instances) == before
+
+
+def test_a_kept_engine_starts_anew_for_longer_requests(
+    keeping: None, llama: Path, ask: Make
+) -> None:
+    model = IHAVLLM(llama, kv_cache_memory_bytes=32 * 2**20, max_num_seqs=8)
+    model.generate_until([ask("x" * 100, max_gen_toks=2)])
+    first = model._engine
+    model.generate_until([ask("z" * 400, max_gen_toks=2)])
+    assert model._engine is not first
+    assert engine_module._kept is not None
+    assert engine_module._kept.engine is model._engine
 
 
 class FakeKeptEngine:
@@ -337,6 +373,8 @@ class FakeKeptEngine:
         ("engine", False),
         ("config", False),
         ("tokenizer", False),
+        ("ends of answers", False),
+        ("former removed", True),
         ("vLLM refuses", False),
     ],
 )
@@ -345,10 +383,13 @@ def test_what_a_kept_engine_can_serve(
 ) -> None:
     shutil.copytree(llama, place := tmp_path / "next")
     given = {"dtype": "float32", "max_num_seqs": 8}
-    plan = EnginePlan(llama, llama, parse(given), 256, ())
+    former = shutil.copytree(llama, tmp_path / "former")
+    plan = EnginePlan(former, former, parse(given), 256, ())
     if change == "config":
         config = json.loads((place / "config.json").read_text())
         (place / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    if change == "ends of answers":
+        (place / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
     if change == "tokenizer":
         (place / "tokenizer_config.json").write_text("{}")
     changes = {"dtype": {"dtype": "bfloat16"}, "engine": {"block_size": 32}}.get(change, {})
@@ -356,7 +397,10 @@ def test_what_a_kept_engine_can_serve(
     wanted = EnginePlan(place, place, parse({**given, **changes}), length, ())
     engine = FakeKeptEngine(RuntimeError("no") if change == "vLLM refuses" else None)
     config = engine_module._plain_config(read(llama))
-    kept = engine_module._KeptEngine(1, cast("engine_module.Engine", engine), plan, config)
+    about = engine_module._about_engine(plan)
+    kept = engine_module._KeptEngine(1, cast("engine_module.Engine", engine), about, config)
+    if change == "former removed":
+        shutil.rmtree(former)
     assert (kept.take(wanted, read(place)) is engine) is stays
     assert engine.closed is not stays
     assert (kept.engine is None) is not stays
