@@ -7,6 +7,7 @@ Not for: speed; and not a substitute for the tests, which do this on a processor
 import gc
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -59,8 +60,16 @@ def prompts() -> list[list[int]]:
     return [torch.randint(1, 512, (length,), generator=generator).tolist() for length in LENGTHS]
 
 
-def compare(made: Any, dtype: torch.dtype, engine: dict[str, Any]) -> dict[str, Any]:
+def compare(
+    made: Any, dtype: torch.dtype, engine: dict[str, Any], step: Callable[[], None]
+) -> dict[str, Any]:
     """Serve a model and follow what it generates with the naive one.
+
+    Args:
+        made: the model.
+        dtype: to serve it in.
+        engine: arguments of `vllm.LLM`.
+        step: called when vLLM is imported, when the engine is ready and when it has answered.
 
     Returns:
         The largest difference of a generated token's log-probability, the share of generated
@@ -69,6 +78,7 @@ def compare(made: Any, dtype: torch.dtype, engine: dict[str, Any]) -> dict[str, 
     from vllm import LLM, SamplingParams, TokensPrompt
     from vllm.distributed import cleanup_dist_env_and_memory
 
+    step()
     worst, first, total, missed = 0.0, 0, 0, 0.0
     params = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True, logprobs=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -77,8 +87,10 @@ def compare(made: Any, dtype: torch.dtype, engine: dict[str, Any]) -> dict[str, 
         llm: Any = LLM(
             folder, skip_tokenizer_init=True, dtype=str(dtype).removeprefix("torch."), **engine
         )
+        step()
         batch = [TokensPrompt(prompt_token_ids=ids) for ids in prompts()]
         outputs = llm.generate(batch, params, use_tqdm=False)
+        step()
         llm.llm_engine.engine_core.shutdown()
         del llm
         gc.collect()
@@ -144,7 +156,7 @@ def run(cell: GpuCell, device: str, rows: RowFile) -> None:
                 arguments: dict[str, Any] = engine | extra,
                 about: dict[str, Any] = about | {"path": mode},
             ) -> dict[str, Any]:
-                return about | compare(model(pseudo_heads, dtype), dtype, arguments)
+                return about | compare(model(pseudo_heads, dtype), dtype, arguments, rows.step)
 
             rows.measure(f"{backend} P={pseudo_heads} {mode}", served)
     for key, row in list(rows.rows.items()):

@@ -18,6 +18,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Of cases of `backend_child.py`.
+GROUPS = ("flash", "masks", "triton")
 
 
 def unpack(requirement: str, folder: Path) -> None:
@@ -48,7 +50,7 @@ def gpu_path(folder: Path) -> str | None:
     """What is wrong with the release's GPU attention on a processor, if anything is."""
     take_for_cpu_build(folder)
     child = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "gpu_path" / "backend_child.py"), "flash", "triton"],
+        [sys.executable, str(ROOT / "tests" / "gpu_path" / "backend_child.py"), *GROUPS],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
         text=True,

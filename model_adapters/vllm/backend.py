@@ -388,8 +388,14 @@ class VirtualAttentionImpl(AttentionImpl[Any]):
             for index in range(pseudo_heads - 1):
                 narrow = copy.copy(self)
                 narrow.sliding_window = _narrowed(self.sliding_window, pseudo_heads - 1 - index)
+                own = attn_metadata
+                if getattr(attn_metadata, "sliding_window", None) is not None:
+                    # As in vLLM 0.26's FLASH_ATTN, whose metadata overrule the layer's own window.
+                    own = copy.copy(attn_metadata)
+                    own.sliding_window = narrow.sliding_window
                 rows = torch.empty_like(output)
-                super(VirtualAttentionImpl, narrow).forward(*inputs, rows, *args, **kwargs)
+                narrowed = (*inputs[:-1], own, rows)
+                super(VirtualAttentionImpl, narrow).forward(*narrowed, *args, **kwargs)
                 output[index::pseudo_heads] = rows[index::pseudo_heads]
         return attended
 

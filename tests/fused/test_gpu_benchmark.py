@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -233,6 +233,33 @@ def test_copy_ceiling(gpu: ModuleType) -> None:
     import _gpu_kernel
 
     assert 1e7 < _gpu_kernel.copy_ceiling("cpu", 1 << 20) < 1e13
+
+
+def test_the_correct_cell_gives_signs_of_life_within_a_row(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing vLLM, starting an engine and answering are steps, each of which may take long."""
+    import _gpu_correct
+
+    class OneTokenLlm:
+        llm_engine = SimpleNamespace(engine_core=SimpleNamespace(shutdown=lambda: None))
+
+        def __init__(self, *_: object, **__: object) -> None:
+            signs.append("starting")
+
+        def generate(self, batch: list[Any], *_: object, **__: object) -> list[Any]:
+            signs.append("answering")
+            made = SimpleNamespace(token_ids=[1], logprobs=[{1: SimpleNamespace(logprob=-1.0)}])
+            return [SimpleNamespace(outputs=[made]) for _ in batch]
+
+    signs: list[str] = []
+    vllm: Any = SimpleNamespace(LLM=OneTokenLlm, SamplingParams=dict, TokensPrompt=dict)
+    distributed: Any = SimpleNamespace(cleanup_dist_env_and_memory=lambda: None)
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    monkeypatch.setitem(sys.modules, "vllm.distributed", distributed)
+    model = _gpu_correct.model(None, torch.float32)
+    _gpu_correct.compare(model, torch.float32, {}, lambda: signs.append("sign"))
+    assert signs == ["sign", "starting", "sign", "answering", "sign"]
 
 
 def row(dtype: str, pseudo_heads: int | None, worst: float) -> dict[str, Any]:
