@@ -238,7 +238,9 @@ def main() -> None:
         print(f"still to come: {', '.join(missing)}")
     else:
         site = options.site.resolve()
-        print(f"PYTHONPATH={site} python {site}/benchmarks/gpu.py --results results")
+        # A lent machine may give one folder back, and end a command after ten minutes.
+        run = f"PYTHONPATH={site} python {site}/benchmarks/gpu.py"
+        print(f'{run} --results "${{OUT:-results}}" --minutes 9')
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from iha_eval.nightly.night import (
     results_of,
     step_folder,
 )
-from iha_eval.nightly.process import KeptProcess, Stop
+from iha_eval.nightly.process import KeptProcess, Stop, settle_log
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION, NightJobs, NightProgress, Say
 from iha_eval.nightly.step_report import (
     IHA,
@@ -261,6 +261,11 @@ class _RunWatch:
         if sum(map(_share_of_gpu, models)) > 1:
             return
         place = self.config.output / STEPS
+        secrets = {name: text for model in models for name, text in model.environment.items()}
+        for output in place.rglob("*.unredacted"):
+            if output.is_symlink():
+                # Of a watch that was killed: read before another command's output comes there.
+                settle_log(output.with_suffix(".log"), secrets)
         program = python("iha_eval.nightly.kept_run", str(len(ROLES)))
         self.kept = {role: KeptProcess(program, place / f"{role}.unredacted") for role in ROLES}
 

@@ -25,7 +25,7 @@ from iha_eval.nightly import record, watch
 from iha_eval.nightly.config import Model, read_config
 from iha_eval.nightly.history import History
 from iha_eval.nightly.night import Night
-from iha_eval.nightly.process import Stop
+from iha_eval.nightly.process import Stop, unredacted
 from iha_eval.nightly.run import FINE, MISSING, REGRESSION, NightJobs
 from iha_eval.nightly.step_report import build_watch
 from iha_eval.util.process import end_with_me
@@ -573,3 +573,21 @@ def test_engines_stay_where_both_models_can_keep_theirs(
     assert kept(iha=model, baseline=model | changes) == (set(training.runs) if stay else set())
     greedy = model | {"model_args": {"gpu_memory_utilization": 0.9}}
     assert kept(iha=greedy, baseline=greedy) == set()
+
+
+def test_what_a_killed_watch_has_heard_is_read_before_its_output_is_used_again(
+    tmp_path: Path,
+) -> None:
+    """Both logs would have the next command's words."""
+    training = FakeTraining(tmp_path)
+    training.configure(models={role: {"model": "iha-vllm"} for role in training.runs})
+    config = training.config()
+    log = config.output / "steps" / "step-00000001" / "iha" / "1-math.log"
+    log.parent.mkdir(parents=True)
+    output = config.output / "steps" / "iha.unredacted"
+    output.write_text("half a line\n")
+    unredacted(log).symlink_to(output)
+    asked, history = watch.WatchedRuns(training.runs), History(config.history)
+    watch._RunWatch(config, asked, history, 0, Stop(), training.said.append).keep_engines()
+    assert log.read_text() == "half a line\n"
+    assert not unredacted(log).exists()
