@@ -580,7 +580,8 @@ def test_what_a_killed_watch_has_heard_is_read_before_its_output_is_used_again(
 ) -> None:
     """Both logs would have the next command's words."""
     training = FakeTraining(tmp_path)
-    training.configure(models={role: {"model": "iha-vllm"} for role in training.runs})
+    model = {"model": "iha-vllm", "model_args": {"dtype": "bfloat16"}}
+    training.configure(models=dict.fromkeys(training.runs, model))
     config = training.config()
     log = config.output / "steps" / "step-00000001" / "iha" / "1-math.log"
     log.parent.mkdir(parents=True)
