@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from model_adapters.config import IHA_FIELDS, IHAConfig
+from model_adapters.config import CONFIGS, IHA_FIELDS, IHAConfig
 from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import describe_mismatch, expected_shapes
 
@@ -55,7 +55,7 @@ class Checkpoint:
         path: the folder.
         config: its configuration.
         fingerprint: sha256 (hex) of configuration and weights; the same for every sharding.
-        is_iha: whether its model_type is "iha_llama".
+        is_iha: whether its model_type is "iha_llama" or "iha_nanochat".
         num_parameters: number of stored parameters (tied ones count once).
         weights_dtype: type of most of the parameters, as torch names it, such as "bfloat16".
     """
@@ -146,7 +146,7 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PretrainedConf
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise CheckpointError(f"{file} names no model_type: restore it from the training run.")
     _check_fields(file, raw)
-    if raw["model_type"] == IHAConfig.model_type:
+    if raw["model_type"] in CONFIGS:
         return _iha_config(file, _without_kernels(raw))
     own_code = trust_remote_code and "auto_map" in raw
     try:
@@ -287,13 +287,15 @@ def _read_json(file: Path) -> Any:
 
 
 def _iha_config(file: Path, raw: dict[str, Any]) -> IHAConfig:
-    absent = [name for name in IHA_FIELDS if name not in raw]
+    # Of nanochat's all public code has the same, which are the defaults.
+    asked = IHA_FIELDS if raw["model_type"] == IHAConfig.model_type else ()
+    absent = [name for name in asked if name not in raw]
     if absent:
         raise CheckpointError(
             f"{file} lacks {', '.join(absent)}: add what the model was trained with."
         )
     try:
-        return IHAConfig.from_dict(raw)
+        return CONFIGS[raw["model_type"]].from_dict(raw)
     except AdapterError as error:
         raise type(error)(f"{file}: {error}") from error
     # Checks of ours and of Transformers meet fields of any type in any order.
@@ -481,7 +483,7 @@ def _canonical(folder: Path) -> str:
     # The file, not the parsed configuration: that one gains fields with every transformers release.
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     left: tuple[str, ...] = VOLATILE
-    if raw["model_type"] == IHAConfig.model_type:
+    if raw["model_type"] in CONFIGS:
         # Only a copy of the code that is here anyway (`iha-eval export-remote-code`).
         left += ("auto_map",)
     return json.dumps({k: v for k, v in raw.items() if k not in left}, sort_keys=True)

@@ -24,7 +24,7 @@ from transformers.cache_utils import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from model_adapters.config import VIRTUAL, IHAConfig, IHANanoChatConfig, VirtualMask
+from model_adapters.config import VIRTUAL, IHAConfig, VirtualMask
 
 # Bounds a mask to BLOCK x keys entries.
 BLOCK = 1024
@@ -328,8 +328,8 @@ def make_cache(config: IHAConfig) -> Cache:
         else:
             # The stock layer's slice `[-0:]` would keep everything at a window of one.
             layers.append(DynamicSlidingWindowLayer(sliding_window=max(kept, 2)))
-    if isinstance(config, IHANanoChatConfig) and config.smear_channels is not None:
-        # Of the embedding of the token before.
+    # Of the embedding of the token before. Not by class, of which exported code has copies.
+    if getattr(config, "smear_channels", None) is not None:
         layers.append(DynamicSlidingWindowLayer(sliding_window=2))
     return Cache(layers=layers)
 

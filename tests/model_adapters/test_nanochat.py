@@ -1,5 +1,6 @@
 """nanochat's decoder: the Transformers, the served and the naive model agree, and so do caches."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tiny_models import (
     worst_logprob,
 )
 
-from model_adapters import ConfigError, IHANanoChatConfig, naive
+from model_adapters import ConfigError, IHANanoChatConfig, checkpoint, naive
 from model_adapters.cost import model_shape
 from model_adapters.vllm.plugin import register
 
@@ -115,6 +116,20 @@ def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], said: str) -> 
     fields = {"num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4}
     with pytest.raises(ConfigError, match=said):
         IHANanoChatConfig(**fields | MODERN | changes)
+
+
+def test_a_folder_is_checked_as_others_are(tmp_path: Path) -> None:
+    """And code beside it is a copy: neither run when it is read, nor part of the fingerprint."""
+    tiny_nanochat().save_pretrained(tmp_path)
+    before = checkpoint.read(tmp_path).fingerprint
+    file = tmp_path / "config.json"
+    fields = json.loads(file.read_text())
+    copied = fields | {"auto_map": {"AutoConfig": "configuration_iha.IHANanoChatConfig"}}
+    file.write_text(json.dumps(copied))
+    assert checkpoint.read(tmp_path, trust_remote_code=True).fingerprint == before
+    file.write_text(json.dumps(fields | {"smear_channels": 0}))
+    with pytest.raises(ConfigError, match=r"config.json: smear_channels is 0"):
+        checkpoint.read(tmp_path)
 
 
 @pytest.mark.long

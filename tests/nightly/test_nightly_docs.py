@@ -104,7 +104,7 @@ def test_options_are_those_of_the_commands() -> None:
     options = {option for text in said for option in re.findall(r"--[a-z-]+", text)}
     assert options == {
         *("--fresh", "--dry-run", "--accept", "--unpin", "--all", "--json"),
-        *("--iha", "--baseline", "--every", "--once", "--project"),
+        *("--iha", "--baseline", "--every", "--once", "--project", "--new-engines"),
     }
     assert all(option in helps for option in options)
 
