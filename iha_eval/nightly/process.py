@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -85,21 +85,11 @@ class Stop:
         self.signal = number
 
 
-def run_child(
-    command: Sequence[str],
-    log: Path,
-    *,
-    folder: Path,
-    variables: Mapping[str, str],
-    timeout: float | None,
-    stop: Stop,
-    keep: Sequence[int] = (),
-    look: Callable[[], None] = lambda: None,
-) -> Ended:
-    """Run a command until it ends, its time is up, or we are asked to end.
+@dataclass(frozen=True)
+class ChildSetting:
+    """Where and how a command runs.
 
-    Args:
-        command: program and arguments.
+    Attributes:
         log: file for its output; while it runs, that is beside it, see `unredacted`.
         folder: where it runs.
         variables: added to our environment.
@@ -108,22 +98,40 @@ def run_child(
         keep: file descriptors that it inherits.
         look: called again and again while it runs.
     """
+
+    log: Path
+    folder: Path
+    variables: Mapping[str, str]
+    timeout: float | None
+    stop: Stop
+    keep: Sequence[int] = ()
+    look: Callable[[], None] = lambda: None
+
+
+def run_child(command: Sequence[str], setting: ChildSetting) -> Ended:
+    """Run a command until it ends, its time is up, or we are asked to end.
+
+    Args:
+        command: program and arguments.
+        setting: where and how.
+    """
+    log = setting.log
     tree = Tree()
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     # Not through a pipe: a process that outlives this one must be able to go on writing.
     with open(unredacted(log), "ab", opener=_for_us_alone) as file:
         try:
-            child = _start(command, tree, folder, variables, keep, stdout=file)
+            child = _start(command, tree, setting, stdout=file)
         except OSError as error:
-            settle_log(log, variables)
+            settle_log(log, setting.variables)
             return Ended(f"{command[0]} cannot be started ({error.strerror})", 0.0)
     try:
-        return _wait(lambda: _exit_code(child), started, timeout, stop, look)
+        return _wait(lambda: _exit_code(child), started, setting)
     finally:
         # Also what it started and left behind, which would keep the accelerator.
         tree.end(child, GRACE)
-        settle_log(log, variables)
+        settle_log(log, setting.variables)
 
 
 class KeptProcess:
@@ -139,26 +147,15 @@ class KeptProcess:
     def __init__(self, program: Sequence[str], output: Path) -> None:
         """Starts nothing yet."""
         self._program, self._output = program, output
-        self._tree, self._child = Tree(), None
+        self._tree = Tree()
+        self._child: subprocess.Popen[bytes] | None = None
         self._codes = -1
         # Whether the output of the last command is in no log yet.
         self._is_unread = False
 
-    _child: "subprocess.Popen[bytes] | None"
-
-    def run(
-        self,
-        arguments: Sequence[str],
-        log: Path,
-        *,
-        folder: Path,
-        variables: Mapping[str, str],
-        timeout: float | None,
-        stop: Stop,
-        keep: Sequence[int] = (),
-        look: Callable[[], None] = lambda: None,
-    ) -> Ended:
-        """Run a command; takes what `run_child` takes, and the arguments of `iha-eval run`."""
+    def run(self, arguments: Sequence[str], setting: ChildSetting) -> Ended:
+        """Run a command as `run_child` does, of the arguments of `iha-eval run`."""
+        log, variables = setting.log, setting.variables
         started = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         settle_log(log, variables)
@@ -166,11 +163,11 @@ class KeptProcess:
         try:
             self._empty()
             unredacted(log).symlink_to(self._output)
-            child = self._running(folder, variables, keep)
+            child = self._running(setting)
             assert child.stdin is not None
             child.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
             child.stdin.flush()
-            ended = _wait(lambda: self._told(child), started, timeout, stop, look)
+            ended = _wait(lambda: self._told(child), started, setting)
         except OSError as error:
             ended = Ended(f"{self._program[0]} cannot be started ({error.strerror})", 0.0)
         finally:
@@ -188,9 +185,7 @@ class KeptProcess:
         with open(self._output, "wb", opener=_for_us_alone):
             pass
 
-    def _running(
-        self, folder: Path, variables: Mapping[str, str], keep: Sequence[int]
-    ) -> "subprocess.Popen[bytes]":
+    def _running(self, setting: ChildSetting) -> "subprocess.Popen[bytes]":
         if self._child is not None and self._child.poll() is not None:
             self._end_process()
         if self._child is None:
@@ -201,9 +196,7 @@ class KeptProcess:
                     self._child = _start(
                         [*self._program, str(codes)],
                         self._tree,
-                        folder,
-                        variables,
-                        (*keep, codes),
+                        replace(setting, keep=(*setting.keep, codes)),
                         stdout=file,
                         stdin=subprocess.PIPE,
                     )
@@ -234,9 +227,7 @@ class KeptProcess:
 def _start(
     command: Sequence[str],
     tree: Tree,
-    folder: Path,
-    variables: Mapping[str, str],
-    keep: Sequence[int],
+    setting: ChildSetting,
     *,
     stdout: IO[bytes],
     stdin: int = subprocess.DEVNULL,
@@ -245,16 +236,16 @@ def _start(
     end_with_me()
     # A script imports the files beside it, which Python's safe path would forbid.
     script = any(word.endswith(".py") for word in command[:2])
-    given = {**({"PYTHONSAFEPATH": ""} if script else {}), **variables, **tree.variables}
+    given = {**({"PYTHONSAFEPATH": ""} if script else {}), **setting.variables, **tree.variables}
     return subprocess.Popen(
         command,
-        cwd=folder,
+        cwd=setting.folder,
         env=environment(given),
         stdin=stdin,
         stdout=stdout,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        pass_fds=keep,
+        pass_fds=setting.keep,
     )
 
 
@@ -264,20 +255,14 @@ def _exit_code(child: "subprocess.Popen[bytes]") -> int | None:
     return None
 
 
-def _wait(
-    code_of: Callable[[], int | None],
-    started: float,
-    timeout: float | None,
-    stop: Stop,
-    look: Callable[[], None],
-) -> Ended:
+def _wait(code_of: Callable[[], int | None], started: float, setting: ChildSetting) -> Ended:
     """Wait for an exit code, the end of the time, or until we are to end."""
-    code = None
-    while code is None and stop.signal is None:
+    code, timeout = None, setting.timeout
+    while code is None and setting.stop.signal is None:
         if timeout is not None and time.monotonic() - started > timeout:
             return Ended(f"not finished after {timeout:g} s", time.monotonic() - started)
         code = code_of()
-        look()
+        setting.look()
     seconds = time.monotonic() - started
     if code is None:
         return Ended("stopped", seconds, stopped=True)

@@ -30,7 +30,15 @@ from iha_eval.nightly.night import (
     results_of,
     set_aside,
 )
-from iha_eval.nightly.process import KeptProcess, Stop, run_child, settle_log, tail, unredacted
+from iha_eval.nightly.process import (
+    ChildSetting,
+    KeptProcess,
+    Stop,
+    run_child,
+    settle_log,
+    tail,
+    unredacted,
+)
 from iha_eval.util.files import write_whole
 from iha_eval.util.redact import redact, secret_values
 
@@ -188,10 +196,7 @@ class NightJobs:
         state = f"running since {datetime.now():%H:%M}"
         self.progress.put(job.folder, state)
         secrets = secret_values({**os.environ, **job.model.environment})
-        kept = self.kept.get(job.role) if job.may_be_kept else None
-        runs = run_child if kept is None else kept.run
-        ended = runs(
-            command if kept is None else command[len(job.model.command) :],
+        setting = ChildSetting(
             log,
             folder=self.config.folder,
             variables=job.model.environment,
@@ -200,6 +205,11 @@ class NightJobs:
             keep=[self.lock],
             look=lambda: self.progress.look(job.folder, state, log, secrets),
         )
+        kept = self.kept.get(job.role) if job.may_be_kept else None
+        if kept is None:
+            ended = run_child(command, setting)
+        else:
+            ended = kept.run(command[len(job.model.command) :], setting)
         if ended.stopped:
             self.progress.put(job.folder, "stopped; the same command goes on from here")
             return "stopped"

@@ -176,6 +176,10 @@ def _layers_a_block(counts: list[int]) -> int:
     return most if most < 1.5 * least else least
 
 
+#: Share of a GPU's memory that vLLM takes by itself.
+GPU_SHARE = 0.9
+
+
 @dataclass(frozen=True)
 class Device:
     """A GPU.
@@ -188,7 +192,7 @@ class Device:
 
     memory: float
     bandwidth: float
-    utilization: float = 0.9
+    utilization: float = GPU_SHARE
 
 
 @dataclass(frozen=True)

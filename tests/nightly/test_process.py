@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from iha_eval.nightly import process
-from iha_eval.nightly.process import Ended, KeptProcess, Stop, run_child, tail
+from iha_eval.nightly.process import ChildSetting, Ended, KeptProcess, Stop, run_child, tail
 
 
 def run(tmp_path: Path, code: str, timeout: float | None = 60, stop: Stop | None = None) -> Ended:
     return run_child(
         [sys.executable, "-c", code],
-        tmp_path / "logs" / "a.log",
-        folder=tmp_path,
-        variables={"GREETING": "hello"},
-        timeout=timeout,
-        stop=stop or Stop(),
+        ChildSetting(
+            tmp_path / "logs" / "a.log",
+            folder=tmp_path,
+            variables={"GREETING": "hello"},
+            timeout=timeout,
+            stop=stop or Stop(),
+        ),
     )
 
 
@@ -67,11 +69,13 @@ def test_a_log_has_no_secrets_and_nothing_else_is_changed(tmp_path: Path) -> Non
     for _ in range(2):
         run_child(
             [sys.executable, "-c", code],
-            log,
-            folder=tmp_path,
-            variables={"MY_SECRET": "geheim"},
-            timeout=60,
-            stop=Stop(),
+            ChildSetting(
+                log,
+                folder=tmp_path,
+                variables={"MY_SECRET": "geheim"},
+                timeout=60,
+                stop=Stop(),
+            ),
         )
     once = b"1%\r2% *** password: ***\n0o100600\n"
     # The second time the log is there as well.
@@ -100,11 +104,7 @@ def test_a_log_that_cannot_be_written_is_kept_for_the_next_time(
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     ended = run_child(
         ["/no/such/program"],
-        tmp_path / "a.log",
-        folder=tmp_path,
-        variables={},
-        timeout=None,
-        stop=Stop(),
+        ChildSetting(tmp_path / "a.log", folder=tmp_path, variables={}, timeout=None, stop=Stop()),
     )
     assert ended.reason == "/no/such/program cannot be started (No such file or directory)"
     assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
@@ -196,11 +196,13 @@ class FakeKept:
     def run(self, word: str, timeout: float | None = 60, stop: Stop | None = None) -> Ended:
         return self.process.run(
             [word],
-            self.log(word),
-            folder=self.folder,
-            variables={"MY_SECRET": "geheim"},
-            timeout=timeout,
-            stop=stop or Stop(),
+            ChildSetting(
+                self.log(word),
+                folder=self.folder,
+                variables={"MY_SECRET": "geheim"},
+                timeout=timeout,
+                stop=stop or Stop(),
+            ),
         )
 
     def log(self, word: str) -> Path:

@@ -32,6 +32,7 @@ from iha_eval.models.vllm.devices import (
 )
 from iha_eval.util.log import logger
 from iha_eval.util.process import end_with_me
+from iha_eval.util.text import counted
 
 MISSING = (
     "data_parallel_size above 1 runs on Ray, which is not installed: pip install "
@@ -287,7 +288,7 @@ class ClusterRoom:
 
     def __str__(self) -> str:
         """What an engine needs."""
-        return _some(self._ranks, "GPU") if self._on_gpus else "a CPU"
+        return counted(self._ranks, "GPU") if self._on_gpus else "a CPU"
 
     def options(self) -> dict[str, Any]:
         """What Ray is asked for one engine."""
@@ -632,14 +633,14 @@ def describe() -> str:
     """
     _init(None)
     ray, room = _ray(), ClusterRoom(None, 1)
-    nodes = _some(sum(bool(node["Alive"]) for node in ray.nodes()), "node")
+    nodes = counted(sum(bool(node["Alive"]) for node in ray.nodes()), "node")
     free, total = ray.available_resources(), ray.cluster_resources()
     has = ", ".join(
-        f"{_some(total[n], n)} ({free.get(n, 0):g} free)" for n in RESOURCES if total.get(n)
+        f"{counted(int(total[n]), n)} ({free.get(n, 0):g} free)" for n in RESOURCES if total.get(n)
     )
     if not has:
         return f"{nodes} with nothing for engines; data_parallel_size=auto waits for more to join"
-    engines = _some(len(room.parts), "engine")
+    engines = counted(len(room.parts), "engine")
     return f"{nodes} with {has}; data_parallel_size=auto runs {engines}, with {room} each"
 
 
@@ -706,10 +707,6 @@ def _sizes(resource: str) -> list[int]:
     """How many of a resource each node has that has any."""
     nodes = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
     return [int(node[resource]) for node in nodes if node.get(resource)]
-
-
-def _some(number: float, noun: str) -> str:
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(error: BaseException | None) -> str:

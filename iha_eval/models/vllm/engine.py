@@ -26,6 +26,7 @@ from iha_eval.util.installation import installed_version
 from iha_eval.util.log import logger
 from iha_eval.util.process import end_with_me
 from model_adapters.checkpoint import Checkpoint, read
+from model_adapters.cost.blocks import GPU_SHARE
 from model_adapters.errors import AdapterError
 
 # Requests queued beyond those that run: prompts are handed over when they are near their turn,
@@ -33,8 +34,6 @@ from model_adapters.errors import AdapterError
 AHEAD = 32
 # Seconds between looks at the logits of an engine in other processes.
 LOOK_EVERY = 0.5
-# vLLM's own share of a GPU's memory.
-GPU_SHARE = 0.9
 # What of a checkpoint's configuration says nothing about its model.
 _NAMES = ("_name_or_path", "transformers_version")
 # Files by which vLLM knows a tokenizer, and one by which it knows what ends an answer.
