@@ -64,6 +64,12 @@ NANOCHAT_FIELDS = (
     "skips",
     "smear_channels",
 )
+#: What changes the numbers of other types' models, and is refused where it would be passed over.
+OF_OTHERS = (
+    "final_logit_softcapping",
+    "attn_logit_softcapping",
+    *(name for name in NANOCHAT_FIELDS if name != "value_embedding_source"),
+)
 
 
 @dataclass(frozen=True)
@@ -282,6 +288,7 @@ class IHAConfig(LlamaConfig):
     norm_topk_prob: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        _check_unknown(self, kwargs)
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         if self.iha_layer_types is None:
             self.iha_layer_types = ["iha_global"] * self.num_hidden_layers
@@ -294,7 +301,7 @@ class IHAConfig(LlamaConfig):
         _check_norm(self)
         _check_numbers(self)
         _check_rope("rope_parameters", self.rope_parameters or {})
-        _check_rope("window_rope_parameters", self.window_rope_parameters or {})
+        _check_window_rope(self.window_rope_parameters)
 
     @property
     def head_width(self) -> int:
@@ -457,6 +464,22 @@ class IHANanoChatConfig(IHAConfig):
 
 #: By `model_type`.
 CONFIGS = {kind.model_type: kind for kind in (IHAConfig, IHANanoChatConfig)}
+
+
+def _check_unknown(config: IHAConfig, others: Mapping[str, Any]) -> None:
+    """Of what is no field, refuse what would change a model that had it, or hide what we compute.
+
+    Transformers keeps every other name as an attribute, and nothing reads it.
+    """
+    own = {"rope_sign", "architecture", "variant_fields"}
+    for name, value in others.items():
+        if name in OF_OTHERS and value not in (None, False, "none", []):
+            raise ConfigError(
+                f"{name} is {value!r}, which a model of type {config.model_type} does not have: "
+                "remove it."
+            )
+        if name in own or callable(getattr(IHANanoChatConfig, name, None)):
+            raise ConfigError(f"{name} is {value!r}, and is no field: remove it.")
 
 
 def _is_count(value: object) -> bool:
@@ -633,7 +656,8 @@ def _check_numbers(config: IHAConfig) -> None:
 
 
 def _check_positive(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or not 0 < value < float("inf"):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < float("inf"):  # type: ignore[operator]
         raise ConfigError(f"{name} is {value!r}: set it to a finite number above 0.")
 
 
@@ -655,6 +679,21 @@ def _check_rope(name: str, parameters: Mapping[str, Any]) -> None:
             f"partial_rotary_factor is {parameters['partial_rotary_factor']}, but IHA rotates "
             "whole heads: remove it or set it to 1.0."
         )
+
+
+def _check_window_rope(parameters: object) -> None:
+    """What Transformers checks of `rope_parameters`, and not of a field that it does not know."""
+    name = "window_rope_parameters"
+    if parameters is None:
+        return
+    if not isinstance(parameters, dict):
+        raise ConfigError(f"{name} is {parameters!r}: give a mapping as rope_parameters, or null.")
+    _check_rope(name, parameters)
+    scaled = parameters.get("rope_type", "default") != "default"
+    needed = ("rope_type", "rope_theta", "factor") if scaled else ("rope_type", "rope_theta")
+    lacking = [field for field in needed if field not in parameters]
+    if lacking:
+        raise ConfigError(f"{name} lacks {' and '.join(lacking)}: add what rope_parameters has.")
 
 
 def _check_decoder(config: IHANanoChatConfig) -> None:

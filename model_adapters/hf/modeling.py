@@ -354,7 +354,8 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
             `last_hidden_state` [B, T, D] and the cache.
 
         Raises:
-            ValueError: both or neither of ids and embeddings, or a mask that is not [B, tokens].
+            ValueError: both or neither of ids and embeddings, a mask that is not [B, tokens], or
+                sequences packed beside padding.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -369,6 +370,8 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         packed = None
         if first == 0 and padding is None:
             packed = _packed(position_ids, kwargs.get("cu_seq_lens_q"), len(hidden))
+        elif first == 0 and position_ids is not None:
+            _check_unpacked(position_ids, padding)
         if position_ids is None:
             position_ids = _positions(padding, first, tokens, hidden.device)
         shapes = [
@@ -523,6 +526,17 @@ def _packed(positions: Tensor | None, ends: Tensor | None, rows: int) -> Packed 
         edges = [0, *(torch.where(row)[0] + 1).tolist(), tokens]
         made.append(tuple(end - start for start, end in itertools.pairwise(edges)))
     return tuple(made)
+
+
+def _check_unpacked(positions: Tensor, padding: Tensor | None) -> None:
+    """Refuse positions that start again between two tokens of a row with padding."""
+    assert padding is not None
+    real = padding[:, 1:] & padding[:, :-1]
+    if bool(((positions.diff(dim=1) != 1) & real).any()):
+        raise ValueError(
+            "position_ids start again within a row, and attention_mask has padding: leave out "
+            "attention_mask, and count padding as a sequence of its own"
+        )
 
 
 def _positions(padding: Tensor | None, first: int, tokens: int, device: torch.device) -> Tensor:

@@ -54,6 +54,20 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         {"num_experts": 4, "moe_intermediate_size": 8},
         ["num_experts_per_tok", "are 4, None, 8", "all to null"],
     ),
+    ({"window_rope_parameters": 3}, ["window_rope_parameters is 3", "mapping"]),
+    (
+        {"window_rope_parameters": {"rope_theta": 1e4}},
+        ["window_rope_parameters lacks rope_type", "add"],
+    ),
+    (
+        {"window_rope_parameters": {"rope_type": "linear", "rope_theta": 1e4}},
+        ["window_rope_parameters lacks factor", "add"],
+    ),
+    ({"rope_sign": -1}, ["rope_sign is -1", "no field", "remove"]),
+    ({"window": 5}, ["window is 5", "no field", "remove"]),
+    ({"final_logit_softcapping": 30.0}, ["final_logit_softcapping is 30.0", "iha_llama", "remove"]),
+    ({"attn_logit_softcapping": 50.0}, ["attn_logit_softcapping is 50.0", "remove"]),
+    ({"smear_channels": 4}, ["smear_channels is 4", "iha_llama", "remove"]),
     ({"block_norm": "both"}, ["block_norm is 'both'", "'before' or 'after'"]),
     (
         {"window_rope_parameters": {"rope_type": "dynamic", "rope_theta": 1.0}},

@@ -110,6 +110,10 @@ def test_embeddings_alone_do_not_say_the_token() -> None:
         ({"skips": 3}, "skips is 3"),
         ({"residual_lambdas": 2}, "residual_lambdas is 2"),
         ({"final_logit_softcapping": -1.0}, "final_logit_softcapping is -1.0"),
+        ({"final_logit_softcapping": True}, "final_logit_softcapping is True"),
+        ({"value_gate_scale": True}, "value_gate_scale is True"),
+        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50.0"),
+        ({"rope_sign": 1}, "rope_sign is 1, and is no field"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -86,6 +86,15 @@ def test_packed_sequences_do_not_see_each_other(
     assert (told - wanted[0]).abs().max() < 1e-4
 
 
+def test_packed_sequences_beside_padding_are_refused() -> None:
+    """They would see each other; positions of padding itself may be anything."""
+    model = tiny_model(MIXED, iha_window=9)
+    ids, mask = torch.ones(1, 7, dtype=torch.long), torch.tensor([[1, 1, 1, 1, 1, 0, 0]])
+    model(ids, position_ids=torch.tensor([[0, 1, 2, 3, 4, 1, 1]]), attention_mask=mask)
+    with pytest.raises(ValueError, match="start again within a row"):
+        model(ids, position_ids=torch.tensor([[0, 1, 2, 0, 1, 0, 1]]), attention_mask=mask)
+
+
 def test_a_packed_row_has_the_gradients_of_its_sequences() -> None:
     model = tiny_model(MIXED, iha_window=9).train()
     ids = torch.tensor([list(itertools.chain(*SEQUENCES))])
