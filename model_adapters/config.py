@@ -471,14 +471,14 @@ def _check_unknown(config: IHAConfig, others: Mapping[str, Any]) -> None:
 
     Transformers keeps every other name as an attribute, and nothing reads it.
     """
-    own = {"rope_sign", "architecture", "variant_fields"}
+    own = {*vars(IHAConfig), *vars(IHANanoChatConfig)} - {"model_type", *NANOCHAT_FIELDS}
     for name, value in others.items():
         if name in OF_OTHERS and value not in (None, False, "none", []):
             raise ConfigError(
                 f"{name} is {value!r}, which a model of type {config.model_type} does not have: "
                 "remove it."
             )
-        if name in own or callable(getattr(IHANanoChatConfig, name, None)):
+        if name in own - set(OF_OTHERS):
             raise ConfigError(f"{name} is {value!r}, and is no field: remove it.")
 
 
@@ -606,6 +606,12 @@ def _check_choices(config: IHAConfig) -> None:
         if value not in values:
             *others, last = (repr(choice) for choice in values)
             raise ConfigError(f"{name} is {value!r}: use {', '.join(others)} or {last}.")
+    # A nanochat checks its own.
+    if config.hidden_act != "silu" and config.model_type == IHAConfig.model_type:
+        raise ConfigError(
+            f"hidden_act is {config.hidden_act!r}: a model of type {config.model_type} takes "
+            "'silu', which is all that is served."
+        )
     windowed = "iha_sliding" in config.layer_kinds
     if windowed and (config.pseudo_causal, config.pseudo_window) == (TOKEN, VIRTUAL):
         raise ConfigError(

@@ -97,6 +97,12 @@ class TokenBefore(nn.Module):
         alike = reach.index(max(reach))
         recipe, ranks = config.recipe(alike), get_tensor_model_parallel_world_size()
         self.pseudo_heads = recipe.pseudo_heads
+        before = torch.arange(self.pseudo_heads)
+        if not bool(recipe.mask.visible(torch.tensor(self.pseudo_heads), before).any()):
+            raise BackendError(
+                "smear is served where a layer sees the token before, and all windows are of one: "
+                "make a layer iha_global or full, or a window wider."
+            )
         heads = max(1, config.kv_heads // ranks)
         self.ranks, self.part = ranks, heads * self.width
         digits = vllm_config.model_config.max_model_len.bit_length()

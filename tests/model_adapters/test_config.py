@@ -64,6 +64,8 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         ["window_rope_parameters lacks factor", "add"],
     ),
     ({"rope_sign": -1}, ["rope_sign is -1", "no field", "remove"]),
+    ({"kv_heads": 5}, ["kv_heads is 5", "no field", "remove"]),
+    ({"hidden_act": "gelu"}, ["hidden_act is 'gelu'", "iha_llama", "'silu'"]),
     ({"window": 5}, ["window is 5", "no field", "remove"]),
     ({"final_logit_softcapping": 30.0}, ["final_logit_softcapping is 30.0", "iha_llama", "remove"]),
     ({"attn_logit_softcapping": 50.0}, ["attn_logit_softcapping is 50.0", "remove"]),

@@ -17,6 +17,7 @@ from tiny_models import (
 
 from model_adapters import ConfigError, IHANanoChatConfig, checkpoint, naive
 from model_adapters.cost import model_shape
+from model_adapters.errors import BackendError
 from model_adapters.vllm.plugin import register
 
 PROJECTED = MODERN | {
@@ -134,6 +135,25 @@ def test_a_folder_is_checked_as_others_are(tmp_path: Path) -> None:
     file.write_text(json.dumps(fields | {"smear_channels": 0}))
     with pytest.raises(ConfigError, match=r"config.json: smear_channels is 0"):
         checkpoint.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"num_pseudo_heads": 1, "iha_window": 1},
+        {"iha_window": 1, "pseudo_window": "token"},
+        {"iha_window": None, "iha_window_virtual": 1},
+    ],
+)
+def test_smear_is_refused_where_no_layer_sees_the_token_before(
+    window: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nanochat: Any = pytest.importorskip("model_adapters.vllm.nanochat")
+    monkeypatch.setattr(nanochat, "get_tensor_model_parallel_world_size", lambda: 1)
+    fields = tiny_nanochat(["iha_sliding"] * 4, **MODERN).config.to_dict()
+    config = IHANanoChatConfig(**fields | window)
+    with pytest.raises(BackendError, match="a layer sees the token before"):
+        nanochat.TokenBefore(config, None, "model")
 
 
 @pytest.mark.long
