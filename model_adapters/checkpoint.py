@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from model_adapters.config import CONFIGS, IHA_FIELDS, IHAConfig
+from model_adapters.config import CONFIGS, IHAConfig
 from model_adapters.errors import AdapterError, CheckpointError
 from model_adapters.layout import describe_mismatch, expected_shapes
 
@@ -287,15 +287,14 @@ def _read_json(file: Path) -> Any:
 
 
 def _iha_config(file: Path, raw: dict[str, Any]) -> IHAConfig:
-    # Of nanochat's all public code has the same, which are the defaults.
-    asked = IHA_FIELDS if raw["model_type"] == IHAConfig.model_type else ()
-    absent = [name for name in asked if name not in raw]
+    kind = CONFIGS[raw["model_type"]]
+    absent = [name for name in kind.required_fields if name not in raw]
     if absent:
         raise CheckpointError(
             f"{file} lacks {', '.join(absent)}: add what the model was trained with."
         )
     try:
-        return CONFIGS[raw["model_type"]].from_dict(raw)
+        return kind.from_dict(raw)
     except AdapterError as error:
         raise type(error)(f"{file}: {error}") from error
     # Checks of ours and of Transformers meet fields of any type in any order.

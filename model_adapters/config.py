@@ -7,6 +7,7 @@ Not for: looking at weights (see `checkpoint.py`) or at what an engine can run.
 """
 
 import copy
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -66,9 +67,25 @@ NANOCHAT_FIELDS = (
 )
 #: What changes the numbers of other types' models, and is refused where it would be passed over.
 OF_OTHERS = (
-    "final_logit_softcapping",
-    "attn_logit_softcapping",
     *(name for name in NANOCHAT_FIELDS if name != "value_embedding_source"),
+    # Attention.
+    *("alibi", "attention_chunk_size", "attention_multiplier", "attn_logit_softcapping"),
+    *("clip_qkv", "kv_lora_rank", "layer_types", "no_rope_layer_interval", "no_rope_layers"),
+    *("num_kv_shared_layers", "parallel_attn", "q_lora_rank", "qk_layernorm", "qkv_bias"),
+    *("query_pre_attn_scalar", "rope_local_base_freq", "rotary_dim", "sliding_window"),
+    *("sliding_window_pattern", "use_bidirectional_attention", "use_qk_norm"),
+    # Its surroundings.
+    *("embedding_multiplier", "final_logit_softcapping", "first_k_dense_replace"),
+    *("hidden_size_per_layer_input", "lm_head_bias", "lm_head_multiplier", "logit_scale"),
+    *("logits_scaling", "mlp_only_layers", "n_routed_experts", "n_shared_experts"),
+    *("num_local_experts", "num_shared_experts", "residual_multiplier", "routed_scaling_factor"),
+    *("scale_emb", "scale_embedding", "shared_expert_intermediate_size", "swiglu_limit"),
+    *("use_bias", "use_parallel_residual"),
+)
+#: Of these, what does nothing at 1.
+MULTIPLIERS = (
+    *("embedding_multiplier", "lm_head_multiplier", "logit_scale", "logits_scaling"),
+    *("residual_multiplier", "routed_scaling_factor", "scale_emb"),
 )
 
 
@@ -267,6 +284,8 @@ class IHAConfig(LlamaConfig):
     rope_sign: ClassVar[int] = 1
     #: In `config.json` where they are not the default.
     variant_fields: ClassVar[tuple[str, ...]] = VARIANT_FIELDS
+    #: Without which a `config.json` does not say what was trained.
+    required_fields: ClassVar[tuple[str, ...]] = IHA_FIELDS
 
     num_pseudo_heads: int = 2
     iha_layer_types: list[str] | None = None
@@ -422,6 +441,8 @@ class IHANanoChatConfig(IHAConfig):
     architecture: ClassVar[str] = "IHANanoChatForCausalLM"
     rope_sign: ClassVar[int] = -1
     variant_fields: ClassVar[tuple[str, ...]] = VARIANT_FIELDS + NANOCHAT_FIELDS
+    # All public code has the defaults.
+    required_fields: ClassVar[tuple[str, ...]] = ()
 
     hidden_act: str = "relu2"
     qk_norm: str = "pseudo_head_after_rope"
@@ -471,15 +492,30 @@ def _check_unknown(config: IHAConfig, others: Mapping[str, Any]) -> None:
 
     Transformers keeps every other name as an attribute, and nothing reads it.
     """
-    own = {*vars(IHAConfig), *vars(IHANanoChatConfig)} - {"model_type", *NANOCHAT_FIELDS}
+    own = {*vars(IHAConfig), *vars(IHANanoChatConfig)} - {"model_type", *OF_OTHERS}
     for name, value in others.items():
-        if name in OF_OTHERS and value not in (None, False, "none", []):
+        if name in OF_OTHERS and not _does_nothing(name, value):
             raise ConfigError(
                 f"{name} is {value!r}, which a model of type {config.model_type} does not have: "
                 "remove it."
             )
-        if name in own - set(OF_OTHERS):
+        if name in own:
             raise ConfigError(f"{name} is {value!r}, and is no field: remove it.")
+        likeness = 0.0 if name.startswith("iha_") else 0.85
+        fields = (*IHA_FIELDS, *config.variant_fields)
+        if near := difflib.get_close_matches(name, fields, 1, likeness):
+            raise ConfigError(
+                f"{name} is {value!r}, and is no field: write {near[0]} if that is meant, or "
+                "remove it."
+            )
+
+
+def _does_nothing(name: str, value: object) -> bool:
+    """Whether a field of another type's models changes nothing there at this value."""
+    if name == "layer_types" and isinstance(value, list):
+        return all(kind == "full_attention" for kind in value)
+    is_one = value == 1 and value is not True
+    return value in (None, False, "none", []) or (name in MULTIPLIERS and is_one)
 
 
 def _is_count(value: object) -> bool:
@@ -653,6 +689,11 @@ def _check_numbers(config: IHAConfig) -> None:
             f"{', '.join(names)} are {', '.join(map(repr, experts))}: set all three to whole "
             f"numbers, with at most {MOST_EXPERTS:,} experts and no more for a token than there "
             "are, or all to null."
+        )
+    if config.norm_topk_prob not in ((False, True) if counts else (False,)):
+        raise ConfigError(
+            f"norm_topk_prob is {config.norm_topk_prob!r}: set it to true or false with experts, "
+            "and leave it out without."
         )
     if not _is_count(config.max_position_embeddings):
         raise ConfigError(

@@ -6,6 +6,7 @@ For: the command line. Not for: the work (`model_adapters.convert`), nor for rea
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.util
 import re
 import signal
@@ -30,10 +31,11 @@ _DESCRIPTION = """\
 iha-eval convert BASE --out DIR --pseudo-heads P [--schedule 4:1|all|LIST]
                  [--window W | --train-length N] [--init exact|paper|noisy] [--noise X] [--seed S]
 iha-eval convert CHECKPOINT --to-plain --out DIR
-iha-eval convert --from-state-dict FILE --map MAP.yaml [--config CONFIG] --out DIR"""
+iha-eval convert --from-state-dict FILE --map MAP.yaml [--config CONFIG]
+                 [--orientation source-destination|destination-source] --out DIR"""
 
 _UPCYCLE = ("pseudo_heads", "schedule", "window", "train_length", "init", "noise", "seed", "dtype")
-_FOREIGN = ("map", "config")
+_FOREIGN = ("map", "config", "orientation")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
@@ -106,6 +108,7 @@ def _work(options: argparse.Namespace) -> "Callable[[output.Progress], Outcome]"
         from iha_eval.cli._convert_map import read_map
 
         plan, named = read_map(options.map)
+        plan = dataclasses.replace(plan, orientation=options.orientation)
         shape = options.config or named
         if shape is None:
             raise UserError(
@@ -260,6 +263,11 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="CONFIG",
         help="config.json of the shape, or its folder; if not given, what config: in the map names",
+    )
+    foreign.add_argument(
+        "--orientation",
+        choices=("source-destination", "destination-source"),
+        help="which head comes first in alphas whose axes the map does not give",
     )
     return parser
 

@@ -187,14 +187,9 @@ def _columns(weight: Tensor, mix: Tensor, width: int) -> Tensor:
 def _check_kind(config: IHAConfig, layer: int, base: PlainBase) -> None:
     """Refuse a layer whose kind has no plain form."""
     kind = config.layer_kinds[layer]
-    # The last virtual query of a token sees whole tokens only if the window is counted in tokens.
-    counted = isinstance(config.iha_window, int) and config.iha_window_virtual is None
-    if kind in WINDOWED_KINDS and not (base.has_windows and counted):
-        raise _no_plain_form(
-            layer,
-            f"it is {kind!r} with a window of {config.window(layer)} tokens, which "
-            f"{base.model_type} lacks",
-        )
+    if kind in WINDOWED_KINDS and (problem := _window_problem(config, layer, base)):
+        window = f"it is {kind!r} with a window of {config.window(layer)} tokens"
+        raise _no_plain_form(layer, f"{window}, {problem}")
     if kind in IHA_KINDS and config.pseudo_rope == "none":
         raise _no_plain_form(layer, "pseudo_rope is 'none', and plain layers rotate")
     if config.pseudo_heads(layer) > 1 and config.pseudo_rope == "virtual":
@@ -203,6 +198,18 @@ def _check_kind(config: IHAConfig, layer: int, base: PlainBase) -> None:
             f"pseudo_rope is 'virtual', which gives its {config.num_pseudo_heads} pseudo-heads "
             "positions of their own",
         )
+
+
+def _window_problem(config: IHAConfig, layer: int, base: PlainBase) -> str | None:
+    """Why a base does not have the window of a layer; None if it does."""
+    if not base.has_windows:
+        return f"which {base.model_type} lacks"
+    # The last virtual query of a token sees whole tokens only if the window is counted in tokens.
+    if config.window_slots(layer) is not None:
+        return "counted in virtual tokens (iha_window_virtual), and plain layers count tokens"
+    if not isinstance(config.iha_window, int):
+        return f"and iha_window is a list, where {base.model_type} has one width for all layers"
+    return None
 
 
 def _no_plain_form(layer: int, reason: str) -> ConversionError:
@@ -216,7 +223,7 @@ def _no_plain_form(layer: int, reason: str) -> ConversionError:
 def _foreign_fields(config: IHAConfig) -> str:
     """What no base here has, for a sentence."""
     stated = [name for name in config.variants() if name not in FREE]
-    return f"{' and '.join(stated)} say of its layers what no plain architecture known here has"
+    return f"no plain architecture known here has its values of {', '.join(stated)}"
 
 
 def _note(folded: set[int]) -> str:

@@ -71,11 +71,13 @@ class StateDictMap:
         names: How names become ours, and tensors with them.
         inside: Keys that lead to the state dict in the file.
         mixing: What a plain configuration lacks; None with an IHA configuration.
+        orientation: Of alphas whose axes no rule gives, of `foreign_tensors.ORIENTATIONS`.
     """
 
     names: NameMap
     inside: tuple[str, ...] = ()
     mixing: MapMixing | None = None
+    orientation: str | None = None
 
 
 def from_state_dict(
@@ -116,6 +118,8 @@ def from_state_dict(
     optional = [_HEAD] if config.tie_word_embeddings else []
     lacking = [name for name in shapes if name.rsplit(".", 1)[-1] in plan.names.identity]
     moves, ignored = assign(list(state), shapes, optional + lacking, plan.names)
+    if (way := plan.orientation) is not None:
+        moves = [foreign_tensors.oriented(move, state[move.source], way) for move in moves]
     state, moves = _with_identities(lacking, moves, state, config)
     for move in moves:
         foreign_tensors.check(move, state[move.source])

@@ -10,7 +10,7 @@ is of a model with one pseudo-head per head.
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,12 +24,20 @@ from model_adapters.mixing import full_collapse
 _ATTENTION_PARTS = {"q", "k", "v"}
 
 
+def oriented(move: Move, tensor: Tensor, orientation: str) -> Move:
+    """A move with the axes that an orientation gives to an alpha whose rule has none."""
+    if move.rule.axes is not None or not _last(move).startswith("alpha_"):
+        return move
+    axes = ORIENTATIONS[orientation][: tensor.dim()]
+    return replace(move, rule=replace(move.rule, axes=axes))
+
+
 def check(move: Move, tensor: Tensor) -> None:
-    """Refuse what can be known to be wrong without looking at values.
+    """Refuse what can be known to be wrong before anything is made.
 
     Raises:
-        ConversionError: An IHA tensor without axes, axes for another one, or a foreign tensor that
-            does not hold its values one by one.
+        ConversionError: An IHA tensor without axes that is not known to be in our order, axes for
+            another one, or a foreign tensor that does not hold its values one by one.
     """
     kind = _unreadable(tensor)
     if kind:
@@ -38,11 +46,12 @@ def check(move: Move, tensor: Tensor) -> None:
             "as one, or list it under ignore if it is no weight."
         )
     name = _last(move)
-    if name in IHA_TENSORS and move.rule.axes is None and move.rule.source != move.target:
+    is_open = name in IHA_TENSORS and move.rule.axes is None
+    if is_open and (move.rule.source != move.target or _could_be_either(tensor)):
         raise ConversionError(
-            f"the rule {move.rule.source!r} makes {move.target} and has no axes: state their "
-            f"order in letters, {OUR_AXES['alpha']} for an alpha or {OUR_AXES['collapse']} for "
-            "a collapse if it is ours already."
+            f"nothing says which way round {move.source} lies, which becomes {move.target}: add a "
+            f"rule with axes, {OUR_AXES['alpha']} for an alpha or {OUR_AXES['collapse']} for a "
+            "collapse if it is ours already, or state --orientation of all alphas."
         )
     if name not in IHA_TENSORS and move.rule.axes is not None:
         raise ConversionError(
@@ -194,6 +203,12 @@ def _halves(tensor: Tensor, width: int) -> Tensor:
     return pairs.transpose(1, 2).flatten(0, 2)
 
 
+def _could_be_either(tensor: Tensor) -> bool:
+    """Whether it could be transposed, and would be another one."""
+    square = tensor.dim() > 1 and tensor.shape[0] == tensor.shape[1]
+    return square and not torch.equal(tensor, tensor.transpose(0, 1))
+
+
 def _unreadable(tensor: Tensor) -> str | None:
     """What keeps a tensor from being cut and reordered, or None."""
     if tensor.is_meta:
@@ -218,6 +233,8 @@ def check_split(split: tuple[str, ...], grouped: bool) -> str | None:
 
 #: How the checkpoint format keeps them.
 OUR_AXES = {"alpha": "mhp", "collapse": "h(mp)"}
+#: Which way round alphas lie; those of one pseudo-head may have no axis for it.
+ORIENTATIONS = {"source-destination": "mhp", "destination-source": "hmp"}
 _GROUP = re.compile(r"([mhp])|\(([mhp]{2,3})\)")
 
 

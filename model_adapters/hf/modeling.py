@@ -244,12 +244,18 @@ class IHALlamaDecoderLayer(LlamaDecoderLayer):
             del self.input_layernorm
             self.post_feedforward_layernorm = LlamaRMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
-        """[B, T, D] to the same; the rest is attention's."""
+    def forward(  # type: ignore[override]
+        self, hidden_states: Tensor, first: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        """[B, T, D] to the same; the rest is attention's.
+
+        `first` is handed over by place: checkpointing that is reentrant loses the gradients of
+        tensors that are named.
+        """
         if not self.norms_come_after:
-            usual: Tensor = super().forward(hidden_states, **kwargs)
+            usual: Tensor = super().forward(hidden_states, first=first, **kwargs)
             return usual
-        made, _ = self.self_attn(hidden_states, **kwargs)
+        made, _ = self.self_attn(hidden_states, first=first, **kwargs)
         hidden_states = hidden_states + self.post_attention_layernorm(made)
         after: Tensor = self.post_feedforward_layernorm(self.mlp(hidden_states))
         return hidden_states + after
@@ -354,8 +360,8 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
             `last_hidden_state` [B, T, D] and the cache.
 
         Raises:
-            ValueError: both or neither of ids and embeddings, a mask that is not [B, tokens], or
-                sequences packed beside padding.
+            ValueError: both or neither of ids and embeddings, a mask that is not [B, tokens],
+                sequences packed beside padding, or a cache of fixed size.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -364,8 +370,7 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         # Training reads no cache, and one would keep what is to be computed again.
         if use_cache and cache is None and not self._recomputes():
             cache = make_cache(self.config)
-        first = cache.get_seq_length() if cache is not None else 0
-        first, tokens = int(first), hidden.shape[1]
+        first, tokens = _length(cache), hidden.shape[1]
         padding = _padding(attention_mask, first + tokens)
         packed = None
         if first == 0 and padding is None:
@@ -383,9 +388,9 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
             for pseudo, embedding in set(shapes)
         }
 
-        def run(index: int, states: Tensor, **own: Tensor | None) -> Tensor:
+        def run(index: int, *states: Tensor, **own: Tensor | None) -> Tensor:
             made: Tensor = self.layers[index](
-                states,
+                *states,
                 attention_mask=padding,
                 position_embeddings=rotary[shapes[index]],
                 first_token=first,
@@ -490,6 +495,18 @@ def cache_problem() -> str | None:
         f"with Transformers {transformers.__version__}, IHALlamaForCausalLM generates other tokens "
         "with a cache than without one, so what generate() says is wrong"
     )
+
+
+def _length(cache: Cache | None) -> int:
+    """Tokens that a cache holds."""
+    if cache is None:
+        return 0
+    if cache.is_compileable:
+        raise ValueError(
+            f"{type(cache).__name__} hands back places that hold nothing yet, which IHA would "
+            "attend to: give a DynamicCache, or none"
+        )
+    return int(cache.get_seq_length())
 
 
 def _padding(attention_mask: Tensor | None, tokens: int) -> Tensor | None:

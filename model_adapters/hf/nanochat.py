@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicLayer
 from transformers.models.nanochat.modeling_nanochat import (
     NanoChatForCausalLM,
     NanoChatMLP,
@@ -82,6 +82,9 @@ class IHANanoChatModel(ResidualStream, IHANanoChatPreTrainedModel, IHALlamaModel
         before = nn.functional.pad(hidden, (0, 0, 1, 0))[:, :tokens]
         if cache is not None:
             # The layer after the last holds the newest embedding, as keys of one head.
+            if len(cache.layers) == len(self.layers):
+                # A cache of Transformers' own that was made for the layers alone.
+                cache.layers.append(DynamicLayer())
             kept = cache.update(hidden[:, None], hidden[:, None, :, :0], len(self.layers))[0][:, 0]
             if kept.shape[1] > tokens:
                 before = kept[:, -tokens - 1 : -1]
@@ -96,7 +99,7 @@ class IHANanoChatModel(ResidualStream, IHANanoChatPreTrainedModel, IHALlamaModel
         """See `IHALlamaModel`."""
 
         def passed(index: int, states: Tensor) -> Tensor:
-            return run(index, states, token_ids=input_ids, first=hidden)
+            return run(index, states, hidden, token_ids=input_ids)
 
         return self.through(hidden, passed)
 

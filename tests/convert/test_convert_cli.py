@@ -154,6 +154,8 @@ def test_a_state_dict(
         ("BASE --pseudo-heads 2 --init noisy --seed -1", "seed is -1: give"),
         ("--from-state-dict f --map m --config c --seed 0", "--seed does not go with"),
         ("--from-state-dict f --map m --config c", "m is not there"),
+        ("BASE --pseudo-heads 2 --orientation source-destination", "--orientation does not go"),
+        ("--from-state-dict f --map m --orientation sideways", "invalid choice: 'sideways'"),
         ("BASE --pseudo-heads 2 --schedule 9:9", "18 layers, but the model has 5"),
     ],
 )

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from plain_models import exact_logits, save_plain, stored
+from plain_models import exact_logits, plain_config, save_plain, stored
 from safetensors.torch import save_file
 
+from model_adapters import IHAConfig, IHALlamaForCausalLM
 from model_adapters.checkpoint import SINGLE
-from model_adapters.convert import ConversionError, Recipe, to_llama, upcycle
+from model_adapters.convert import ConversionError, Recipe, to_llama, to_plain, upcycle
 
 # Each example writes folders: shrinking one would take minutes.
 FEW = settings(
@@ -129,6 +130,33 @@ def test_what_has_no_plain_form(recipe: Recipe, words: list[str], tmp_path: Path
         to_llama(source, tmp_path / "plain")
     assert all(word in str(caught.value) for word in [*words, "has no plain form"])
     assert {path.name for path in tmp_path.iterdir()} == {"base", "iha"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"iha_window": [8, None]}, r"layer 0 .* iha_window is a list, where olmo3 has one width"),
+        (
+            {"iha_window": None, "iha_window_virtual": 9},
+            r"layer 0 .* counted in virtual tokens \(iha_window_virtual\)",
+        ),
+    ],
+)
+def test_a_base_with_windows_does_not_have_all_kinds(
+    fields: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    own = {
+        "num_pseudo_heads": 1,
+        "iha_layer_types": ["iha_sliding", "iha_global"],
+        "iha_window": 8,
+        "qk_norm": "projection_before_mixing",
+        "qk_norm_weight": "projection",
+        "block_norm": "after",
+    }
+    stated = plain_config(num_hidden_layers=2).to_dict() | {"model_type": "iha_llama"}
+    IHALlamaForCausalLM(IHAConfig(**stated | own | fields)).save_pretrained(tmp_path / "iha")
+    with pytest.raises(ConversionError, match=words):
+        to_plain(tmp_path / "iha", tmp_path / "plain")
 
 
 def test_a_collapse_of_other_pseudo_heads_has_no_plain_form(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A foreign state dict becomes the checkpoint it was made of, or is refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ SAME = NameMap((), same_names=True)
 
 def convert(folder: Path, tensors: dict[str, torch.Tensor], shape: Path, **options: Any) -> Any:
     torch.save(tensors, folder / "a.pt")
-    plan = StateDictMap(**{"names": SAME} | options)
+    plan = StateDictMap(**{"names": SAME, "orientation": "source-destination"} | options)
     return from_state_dict(folder / "a.pt", shape, folder / "out", plan)
 
 
@@ -236,7 +237,7 @@ def test_a_plain_shape_and_what_it_lacks(as_file: bool, tmp_path: Path) -> None:
         tmp_path / "a.pt",
         shape,
         tmp_path / "out",
-        StateDictMap(SAME, mixing=mixing),
+        StateDictMap(SAME, mixing=mixing, orientation="source-destination"),
         progress=lambda *all_of_it: told.append(all_of_it),
     )
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -260,7 +261,11 @@ def test_shards_are_counted_in_the_index(tmp_path: Path) -> None:
     tensors, shape = simple(tmp_path)
     torch.save(tensors, tmp_path / "a.pt")
     made = from_state_dict(
-        tmp_path / "a.pt", shape, tmp_path / "out", StateDictMap(SAME), shard_bytes=9000
+        tmp_path / "a.pt",
+        shape,
+        tmp_path / "out",
+        StateDictMap(SAME, orientation="source-destination"),
+        shard_bytes=9000,
     )
     sums = json.loads((tmp_path / "out" / checkpoint.INDEX).read_text())["metadata"]
     count = made.made.num_parameters
@@ -281,6 +286,7 @@ def test_a_tied_output_is_stored_once_and_told(tmp_path: Path) -> None:
 
 QUERY = "model.layers.1.self_attn.q_proj.weight"
 ALPHA = "model.layers.1.self_attn.alpha_q"
+COLLAPSE = "model.layers.1.self_attn.collapse"
 Tensors = dict[str, torch.Tensor]
 BAD: dict[str, tuple[Callable[[Tensors], object], tuple[Rule, ...], str]] = {
     "missing": (lambda t: t.pop(QUERY), (), f"nothing becomes {QUERY}"),
@@ -305,10 +311,10 @@ BAD: dict[str, tuple[Callable[[Tensors], object], tuple[Rule, ...], str]] = {
         (Rule("w", QUERY, transpose=True),),
         r"w: it has shape \[1, 32, 32\], and transpose needs two axes",
     ),
-    "alpha without axes": (
-        lambda t: t.update(w=t.pop(ALPHA)),
-        (Rule("w", ALPHA),),
-        f"makes {ALPHA} and has no axes",
+    "collapse without axes": (
+        lambda t: t.update(w=t.pop(COLLAPSE)),
+        (Rule("w", COLLAPSE),),
+        f"which way round w lies, which becomes {COLLAPSE}: add a rule with axes",
     ),
     "alpha of another shape": (
         lambda t: t.update(w=t.pop(ALPHA)),
@@ -354,6 +360,48 @@ def test_a_state_dict_that_does_not_fit(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=words):
         convert(tmp_path, tensors, shape, names=NameMap(rules, same_names=True))
     assert {path.name for path in tmp_path.iterdir()} == {"base", "iha", "a.pt"}
+
+
+@pytest.mark.parametrize("pseudo", [1, 2])
+def test_an_alpha_that_could_be_transposed_is_refused(pseudo: int, tmp_path: Path) -> None:
+    """Unless it is said which way round it lies, or both are the same."""
+    base = save_plain(tmp_path / "base", num_hidden_layers=2)
+    upcycle(base, tmp_path / "iha", Recipe(pseudo, init="noisy"))
+    tensors, shape = stored(tmp_path / "iha"), tmp_path / "iha"
+    if pseudo == 1:
+        # As much of a collapse of one pseudo-head as can be told.
+        tensors |= {name: t.diag().diag() for name, t in tensors.items() if "collapse" in name}
+    turned = {
+        name: tensor.transpose(0, 1) if "alpha" in name else tensor
+        for name, tensor in tensors.items()
+    }
+    with pytest.raises(ConversionError, match=r"nothing says which way round .*alpha_q lies"):
+        convert(tmp_path, turned, shape, orientation=None)
+    renamed = {name.replace("alpha_q", "q_mix"): t.squeeze(-1) for name, t in turned.items()}
+    rule = Rule("model.layers.{layer}.self_attn.q_mix", ALPHA.replace("1", "{layer}"))
+    names = NameMap((rule,), same_names=True)
+    with pytest.raises(ConversionError, match=r"nothing says which way round .*q_mix lies"):
+        convert(tmp_path, renamed, shape, names=names, orientation=None)
+    convert(tmp_path, renamed, shape, names=names, orientation="destination-source")
+    made = stored(tmp_path / "out")
+    assert all(torch.equal(made[name], tensor) for name, tensor in tensors.items())
+    shutil.rmtree(tmp_path / "out")
+    alike = {n: t + t.transpose(0, 1) if "alpha" in n else t for n, t in tensors.items()}
+    convert(tmp_path, alike, shape, orientation=None)
+    made = stored(tmp_path / "out")
+    assert all(torch.equal(made[name], tensor) for name, tensor in alike.items())
+
+
+def test_a_square_collapse_that_could_be_transposed_is_refused(tmp_path: Path) -> None:
+    base = save_plain(tmp_path / "base", num_hidden_layers=2)
+    upcycle(base, tmp_path / "iha", Recipe(1))
+    tensors = stored(tmp_path / "iha")
+    tensors[COLLAPSE] = torch.arange(16.0).view(4, 4)
+    with pytest.raises(ConversionError, match=r"nothing says which way round .*collapse lies"):
+        convert(tmp_path, tensors, tmp_path / "iha")
+    names = NameMap((Rule(COLLAPSE, COLLAPSE, axes="h(mp)"),), same_names=True)
+    convert(tmp_path, tensors, tmp_path / "iha", names=names)
+    assert torch.equal(stored(tmp_path / "out")[COLLAPSE], tensors[COLLAPSE])
 
 
 def test_a_tied_output_that_differs(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Random checkpoints in the layout of public IHA code, brought in by the maps in examples/maps.
 
 Each equals a reference that is written here from what that code computes, in loops over heads.
+Configurations are those that the maps spell out, but for sizes.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +28,15 @@ MAPS = Path(__file__).parents[2] / "examples" / "maps"
 IDS = torch.randint(1, VOCABULARY, (40,), generator=torch.Generator().manual_seed(1))
 State = dict[str, Tensor]
 Attention = Callable[[State, Any, Tensor], Tensor]
+
+
+def stated(name: str, **sizes: Any) -> dict[str, Any]:
+    """The configuration in a map's comment, but for sizes; "..." in its lists is left out."""
+    lines = (MAPS / f"{name}.yaml").read_text().splitlines()
+    fields = [line.strip("#{} ") for line in lines if re.match(r'#  +\{?"', line)]
+    fields[-1] = fields[-1].rstrip("}")
+    made: dict[str, Any] = json.loads("{" + re.sub(r", \.{2,3}", "", " ".join(fields)) + "}")
+    return made | sizes
 
 
 def randn(*shape: int) -> Tensor:
@@ -158,7 +169,8 @@ def global_or_local(own: State, config: Any, hidden: Tensor) -> Tensor:
     if "self_attn.alpha_Q" not in own:
         query, key = ([turned(head, tokens, config) for head in heads] for heads in (query, key))
         back = tokens[:, None] - tokens[None, :]
-        seen = (back >= 0) & (back < config.iha_window)
+        # A left window of 8.
+        seen = (back >= 0) & (back <= 8)
         local = [attended(q, key[h // group], value[h // group], seen) for h, q in enumerate(query)]
         return output(own, local)
     pseudo, many = config.num_pseudo_heads, []
@@ -324,20 +336,16 @@ def chat_state(heads: int, width: int, layers: int, padded: int, mlp: tuple[str,
     return state
 
 
-CHAT_FIELDS: dict[str, Any] = {
-    "model_type": "iha_nanochat",
-    "architectures": ["IHANanoChatForCausalLM"],
+CHAT_SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 64,
     "intermediate_size": 48,
+    "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "head_dim": 16,
-    "rms_norm_eps": torch.finfo(torch.float32).eps,
     "max_position_embeddings": 256,
-    "value_gate_channels": 12,
-    "residual_lambdas": True,
-    "tie_word_embeddings": False,
+    "value_embedding_layers": [1, 3],
 }
 
 
@@ -356,27 +364,16 @@ def slowrun(pseudo: int) -> tuple[State, dict[str, Any], Chat]:
         if pseudo > 1:
             state[f"{prefix}collapse"] = torch.randn(heads, pseudo)
         if layer % 2:
-            state[f"{prefix}ve_gate.weight"] = torch.randn(heads, 12)
+            state[f"{prefix}ve_gate.weight"] = torch.randn(heads, 32)
             state[f"ve_projs.{layer}.weight"] = 0.3 * torch.randn(heads * width, heads * width)
-    fields = CHAT_FIELDS | {
-        "hidden_act": "silu",
-        "num_hidden_layers": layers,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
-        "final_logit_softcapping": 10.0,
-        "num_pseudo_heads": pseudo,
-        "iha_layer_types": ["iha_sliding"] * 3 + ["iha_global"],
-        "iha_window_virtual": 9 if pseudo > 1 else None,
-        "iha_window": None if pseudo > 1 else 9,
-        "collapse": "per_head",
-        "head_gate_channels": 12,
-        "value_embedding": "before_mixing" if pseudo > 1 else "after_mixing",
-        "value_embedding_source": "embedding",
-        "value_embedding_layers": [1, 3],
-        "value_gate_scale": 2.0,
-        "skips": [[1, 2], [0, 3]],
-    }
-    windows = (9, 9, 9, 1000)
-    return state, fields, Chat(width, pseudo, windows, False, 500.0, 1.0, 2.0, 10.0, (0, 1, 2, 3))
+    fields = stated("slowrun", **CHAT_SIZES, skips=[[1, 2], [0, 3]])
+    # A left window of 8, of 1024 tokens or 512 virtual ones there.
+    fields["iha_window"] += 8 - 1024
+    if pseudo > 1:
+        fields |= stated("slowrun_interleaved", num_pseudo_heads=pseudo)
+        fields["iha_window_virtual"] += 8 - 512
+    chat = Chat(width, pseudo, (9, 9, 9, 1000), False, 1e4, 1.0, 2.0, 10.0, (0, 1, 2, 3))
+    return state, fields, chat
 
 
 @torch.no_grad()
@@ -452,21 +449,10 @@ def test_a_nanochat(collapse: str, tmp_path: Path) -> None:
         if layer % 2:
             state[f"{prefix}ve_gate.weight"] = torch.randn(heads, 12)
             state[f"value_embeds.{layer}.weight"] = torch.randn(64, heads * width)
-    fields = CHAT_FIELDS | {
-        "num_hidden_layers": layers,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
-        "qk_scale": 1.2,
-        "num_pseudo_heads": pseudo,
-        "iha_layer_types": ["iha_sliding"] * 3 + ["iha_global"],
-        "iha_window": 7,
-        "pseudo_window": "token",
-        "collapse": collapse,
-        "value_embedding": "before_mixing",
-        "value_embedding_layers": [1, 3],
-        "value_gate_scale": 3.0,
-        "skips": [[2, 4]],
-        "smear_channels": 24,
-    }
+    fields = stated("nanochat", **CHAT_SIZES, skips=[[2, 4]])
+    # Of 7 tokens with its own, of 512 there.
+    fields["iha_window"] += 7 - 512
+    fields["collapse"] = collapse
     windows = (7, 7, 7, 1000)
     chat = Chat(width, pseudo, windows, True, 100000.0, 1.2, 3.0, 15.0, (0, 1, 2, 3))
     plan, _ = read_map(MAPS / "nanochat.yaml")
@@ -522,17 +508,14 @@ def test_mixed_queries_and_keys_are_a_plain_llama_in_disguise(tmp_path: Path) ->
 
 @pytest.mark.parametrize("pseudo", [2, 3])
 def test_a_layer_that_masks_by_token(pseudo: int, tmp_path: Path) -> None:
-    fields: dict[str, Any] = {
-        "num_pseudo_heads": pseudo,
-        "num_key_value_heads": 4,
-        "iha_layer_types": ["iha_sliding"] * 3,
-        "iha_window": 7,
-        "pseudo_causal": "token",
-        "pseudo_window": "token",
-        "collapse": "per_head",
-        "attention_bias": True,
-        "architectures": ["IHALlamaForCausalLM"],
-    }
+    fields = stated(
+        "token_causal_layer",
+        num_pseudo_heads=pseudo,
+        num_key_value_heads=4,
+        iha_layer_types=["iha_sliding"] * 3,
+        iha_window=7,
+        architectures=["IHALlamaForCausalLM"],
+    )
     config = IHAConfig(**plain_config().to_dict() | {"model_type": "iha_llama"} | fields)
     torch.manual_seed(0)
     model = IHALlamaForCausalLM(config)
@@ -545,15 +528,9 @@ def test_a_layer_that_masks_by_token(pseudo: int, tmp_path: Path) -> None:
 
 
 def test_global_layers_without_rotation_beside_local_ones(tmp_path: Path) -> None:
-    fields: dict[str, Any] = {
-        "num_pseudo_heads": 2,
-        "iha_layer_types": ["sliding", "sliding", "iha_global"],
-        "iha_window": 9,
-        "pseudo_rope": "none",
-        "qk_norm": "head_before_mixing",
-        "qk_norm_weight": "per_head",
-        "architectures": ["IHALlamaForCausalLM"],
-    }
+    fields = stated("nope_global_layer", num_pseudo_heads=2, architectures=["IHALlamaForCausalLM"])
+    # A left window of 8, of 2048 there.
+    fields["iha_window"] += 8 - 2048
     config = IHAConfig(**plain_config().to_dict() | {"model_type": "iha_llama"} | fields)
     torch.manual_seed(0)
     model = IHALlamaForCausalLM(config)

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from iha_eval.util.process import end_with_me
+
 RANKS = int(sys.argv[2])
 # A core for each rank where there are enough; two on one core wait for each other.
 CORES = sorted(os.sched_getaffinity(0))
@@ -102,4 +104,6 @@ def exchanges(worker: Any) -> list[tuple[str, list[int]]]:
 
 
 if __name__ == "__main__":
+    # The engine's processes, where this is killed for its time.
+    end_with_me()
     main(int(sys.argv[1]), sys.argv[3], json.loads(sys.argv[4]))

@@ -70,6 +70,15 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"final_logit_softcapping": 30.0}, ["final_logit_softcapping is 30.0", "iha_llama", "remove"]),
     ({"attn_logit_softcapping": 50.0}, ["attn_logit_softcapping is 50.0", "remove"]),
     ({"smear_channels": 4}, ["smear_channels is 4", "iha_llama", "remove"]),
+    ({"iha_windw": 5}, ["iha_windw is 5", "no field", "write iha_window if"]),
+    ({"iha_schedule": "4:1"}, ["iha_schedule is '4:1'", "no field", "or remove it"]),
+    ({"pseudo_ropes": "token"}, ["pseudo_ropes is 'token'", "write pseudo_rope if"]),
+    ({"sliding_window": 4096}, ["sliding_window is 4096", "iha_llama", "remove"]),
+    ({"layer_types": ["full_attention", "sliding_attention"]}, ["layer_types is ", "remove"]),
+    ({"clip_qkv": 8.0}, ["clip_qkv is 8.0", "remove"]),
+    ({"logits_scaling": 8}, ["logits_scaling is 8", "remove"]),
+    ({"embedding_multiplier": 12.0}, ["embedding_multiplier is 12.0", "remove"]),
+    ({"norm_topk_prob": True}, ["norm_topk_prob is True", "experts", "leave it out"]),
     ({"block_norm": "both"}, ["block_norm is 'both'", "'before' or 'after'"]),
     (
         {"window_rope_parameters": {"rope_type": "dynamic", "rope_theta": 1.0}},
@@ -127,6 +136,24 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
     assert text.endswith(".")
     for word in words:
         assert word in text
+
+
+def test_what_changes_nothing_may_stay() -> None:
+    """Where a configuration comes from, training, and what does nothing at its value."""
+    stated = {
+        "_name_or_path": "somewhere",
+        "auto_map": {"AutoConfig": "configuration_iha.IHAConfig"},
+        "wandb_run": "a1b2",
+        "router_aux_loss_coef": 0.001,
+        "sliding_window": None,
+        "use_sliding_window": False,
+        "max_window_layers": 28,
+        "layer_types": ["full_attention"] * 4,
+        "mlp_only_layers": [],
+        "logits_scaling": 1.0,
+        "norm_topk_prob": False,
+    }
+    assert tiny_config(**stated).variants() == {}
 
 
 def test_the_four_fields_always_stand_in_the_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tiny_models import (
     tiny_nanochat,
     worst_logprob,
 )
+from transformers import DynamicCache, StaticCache
 
 from model_adapters import ConfigError, IHANanoChatConfig, checkpoint, naive
 from model_adapters.cost import model_shape
@@ -87,6 +88,34 @@ def test_a_step_of_training_computes_all_gradients_again() -> None:
         assert all(parameter.grad is not None for parameter in named.values())
         grads.append(torch.cat([parameter.grad.flatten() for parameter in named.values()]))
     assert (grads[0] - grads[1]).abs().max() < 1e-5
+
+
+def test_checkpointing_that_is_reentrant_gives_the_same_gradients() -> None:
+    """What the first layer takes in goes into all of them."""
+    grads = []
+    for settings in (None, {"use_reentrant": True}):
+        model: Any = tiny_nanochat(**PROJECTED | {"smear_channels": 24})
+        if settings:
+            model.gradient_checkpointing_enable(settings)
+        model.train(True)
+        ids = torch.tensor([IDS])
+        model(ids, labels=ids).loss.backward()
+        grads.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert (grads[0] - grads[1]).abs().max() < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["plain", "modern"])
+def test_caches_of_transformers_own(case: str) -> None:
+    """With a layer for each of the model, and of a fixed size, which is refused."""
+    model: Any = tiny_nanochat(**CASES[case])
+    ids = torch.tensor([IDS])
+    cache = DynamicCache(config=model.config)
+    parts = [model(part, past_key_values=cache).logits for part in ids.split([15, 1, 24], 1)]
+    assert (torch.cat(parts, 1) - model(ids).logits).abs().max() < 1e-4
+    fixed = StaticCache(config=model.config, max_cache_len=64)
+    with pytest.raises(ValueError, match="StaticCache hands back places that hold nothing"):
+        model(ids, past_key_values=fixed)
 
 
 def test_embeddings_alone_do_not_say_the_token() -> None:

@@ -132,7 +132,8 @@ def serve(kv_heads: int, ranks: int, fold: str, **changes: Any) -> dict[str, str
         env=os.environ | allowed,
         capture_output=True,
         text=True,
-        timeout=900,
+        # Two minutes of two free cores; where others work beside it many more.
+        timeout=3600,
         check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]
