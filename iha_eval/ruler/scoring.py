@@ -32,6 +32,9 @@ _PATTERNS = {
 }
 _PATTERNS["numbers"] = _PATTERNS["number"]
 _CONTROL = re.compile(r"[\x00-\x1f]")
+# An apostrophe or hyphen belongs to a word where a letter or digit stands on its other side.
+_NOT_AFTER = r"(?<![^\W_])(?<![^\W_]['\u2019-])"
+_NOT_BEFORE = r"(?!['\u2019-]?[^\W_])"
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 Scorer = Callable[[str, Sequence[str], str], float]
@@ -86,8 +89,12 @@ def exact_set(output: str, references: Sequence[str], kind: str) -> float:
 
 
 def _has_word(output: str, word: str) -> bool:
-    """Whether the output has the word by itself, not inside a longer or hyphenated one."""
-    return re.search(rf"(?<![\w'-]){re.escape(word.lower())}(?![\w'-])", output.lower()) is not None
+    """Whether the output has the word by itself, not inside a longer or hyphenated one.
+
+    Quotes, a list's dash and Markdown's marks around it are no part of a word.
+    """
+    pattern = rf"{_NOT_AFTER}{re.escape(word.lower())}{_NOT_BEFORE}"
+    return re.search(pattern, output.lower()) is not None
 
 
 def whole_words(output: str, references: Sequence[str]) -> float:

@@ -1,6 +1,6 @@
 import pytest
 
-from iha_eval.ruler.scoring import first_answer, process_results, string_match
+from iha_eval.ruler.scoring import first_answer, process_results, string_match, whole_words
 
 UUID = "0a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
 OTHER = "9a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
@@ -61,3 +61,21 @@ def test_first_answer_of_uuids(output: str, score: float) -> None:
 def test_an_output_that_lists_values_gains_in_one_metric_only() -> None:
     doc = {"outputs": ["1234567"], "kind": "number"}
     assert process_results(doc, ["7654321, 1234567"]) == {"string_match": 1.0, "first_answer": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("output", "score"),
+    [
+        ("go", 1.0),
+        ("['abandon', 'go']", 1.0),
+        ("1. \u2018go\u2019", 1.0),
+        ("-go", 1.0),
+        ("**go** and _go_", 1.0),
+        ("go - 30 times; go-", 1.0),
+        ("cargo, going", 0.0),
+        ("go-between, to-go", 0.0),
+        ("go's, go\u2019s, o'go", 0.0),
+    ],
+)
+def test_quotes_and_list_marks_are_no_part_of_a_whole_word(output: str, score: float) -> None:
+    assert whole_words(output, ["go"]) == score
