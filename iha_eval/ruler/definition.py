@@ -22,6 +22,10 @@ ALL_LENGTHS = (*LENGTHS, 32768, 65536, 131072)
 LEAST_FILL = 0.98
 
 
+class NoRoomError(UserError):
+    """A length is too short for a task, or longer than all there is to fill it with."""
+
+
 def length_label(length: int) -> str:
     """A length as task names have it: 4096 is `4k`, 1000 is `1000`."""
     return f"{length // 1024}k" if length % 1024 == 0 else str(length)

@@ -15,8 +15,7 @@ from functools import cache
 import numpy as np
 from tqdm import tqdm
 
-from iha_eval.errors import UserError
-from iha_eval.ruler.definition import LEAST_FILL
+from iha_eval.ruler.definition import LEAST_FILL, NoRoomError
 from iha_eval.ruler.drafts import Document, Draft
 from iha_eval.ruler.tokens import TokenCounter
 
@@ -152,8 +151,8 @@ def fit_all(
         Each draft and its size, in order; no more than one draft is kept in memory.
 
     Raises:
-        UserError: If the length cannot hold even the smallest document, or, after the last one, if
-            it did not hold one of them.
+        NoRoomError: If the length cannot hold even the smallest document, or, after the last one,
+            if it did not hold one of them.
     """
     sums = _Sum(counter, render)
     first = draft_of(0)
@@ -181,16 +180,16 @@ def _refuse_where_supply_ends(draft: Draft, fit: FittedSize, budget: int) -> Non
     if fit.size < draft.largest():
         return
     most = fit.tokens + budget
-    raise UserError(
+    raise NoRoomError(
         f"{draft.title} cannot fill {draft.length} tokens: all of its {fit.size:,} {draft.supply} "
         f"take no more than {most}; ask for {most // 1024 * 1024} or less."
     )
 
 
-def _too_short(draft: Draft, fit: FittedSize, budget: int) -> UserError:
+def _too_short(draft: Draft, fit: FittedSize, budget: int) -> NoRoomError:
     # Another length draws other needles, so what is named has some tokens to spare.
     enough = (fit.tokens + budget + 32) // 128 * 128 + 128
-    return UserError(
+    return NoRoomError(
         f"A length of {draft.length} tokens is too short for {draft.title}: its smallest "
         f"document takes up to {fit.tokens} tokens and the answer {budget}; ask for {enough}."
     )

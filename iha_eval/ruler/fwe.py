@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from iha_eval.errors import UserError
+from iha_eval.ruler.definition import NoRoomError
 from iha_eval.ruler.drafts import Definition, Draft, Material
 from iha_eval.ruler.draw import Stream, drawn_last, drawn_order, nvidia_order
 
@@ -113,14 +113,14 @@ class CodedMaterial(Material):
         """Work them out for documents of the length.
 
         Raises:
-            UserError: There are too few words to ask for three of them.
+            NoRoomError: There are too few words to ask for three of them.
         """
         super().__init__(*of)
         task, length = self.task, self.length
         words = task.vocabulary(length)
         if words <= task.answers:
             least = (task.answers + 1) * task.tokens_per_word + task.new_tokens
-            raise UserError(
+            raise NoRoomError(
                 f"A length of {length} tokens is too short for {task.name}: it gives no more than "
                 f"{max(words, 0)} coded words; ask for {-(-least // 128) * 128}."
             )

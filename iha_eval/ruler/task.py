@@ -20,6 +20,7 @@ from iha_eval.errors import UserError
 from iha_eval.generation_kwargs import read_budget
 from iha_eval.ruler.definition import (
     DOCUMENTS,
+    NoRoomError,
     length_label,
     parse_count,
     parse_lengths,
@@ -131,7 +132,12 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
         )
 
     def refusal(self) -> str | None:
-        """Why the length cannot hold this task's documents; None if it can, or is not known."""
+        """Why the length cannot hold this task's documents; None if it can, or is not known.
+
+        Raises:
+            UserError: If they cannot be made for another reason, such as a haystack that is not
+                there; no length would help.
+        """
         try:
             tokenizer = resolve_tokenizer(self.config.metadata)
         except UserError:
@@ -140,7 +146,7 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
         try:
             # One document shows it, and costs next to nothing.
             load_documents(replace(self.cell, count=1), tokenizer, plain_prompt, self.budget)
-        except UserError as error:
+        except NoRoomError as error:
             return str(error)
         return None
 
@@ -256,8 +262,10 @@ class RulerGroup(Group):  # type: ignore[misc]
             logger.warning(
                 "%s goes on with %d of %d tasks. %s", config["task"], len(left), len(titles), reason
             )
-        share = f"{len(left)} of {len(titles)}" if missing else ""
-        if missing:
+        # A mean of the tasks that metadata chose is no mean of the group's own tasks either.
+        whole = len(TASKS) if wanted["family"] == "all" else len(titles)
+        share = f"{len(left)} of {whole}" if len(left) < whole else ""
+        if share:
             metadata |= {"ruler_tasks": share, "left_out": list(missing)}
         super().__init__(**_group_fields(config["task"], metadata, COMMON_METRICS, share))
         base = config["task"].removesuffix("_lengths")

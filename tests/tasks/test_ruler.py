@@ -162,6 +162,18 @@ def test_any_length_and_choice_of_tasks_by_metadata() -> None:
         manager(lengths=[1024]).load("ruler_vt_4k")
 
 
+def test_a_mean_of_chosen_tasks_says_of_how_many() -> None:
+    group = manager(tasks=["vt", "fwe"]).load("ruler_all_4k")["groups"]["ruler_all_4k"]
+    assert group.alias == "ruler_all_4k (2 of 13)"
+    assert (group.metadata["ruler_tasks"], group.metadata["left_out"]) == ("2 of 13", [])
+
+
+def test_a_haystack_that_is_not_there_leaves_no_task_out(tmp_path: Path) -> None:
+    """No other length would help, so the user is told before anything runs."""
+    with pytest.raises(UserError, match="haystack '/nowhere' is neither"):
+        manager(haystack="/nowhere", data=str(tmp_path)).load("ruler_all_4k")
+
+
 def test_settings_stand_in_the_results() -> None:
     results = run("ruler_vt_4k", layout="nvidia", spelling="old", documents=2)
     metadata = results["configs"]["ruler_vt_4k"]["metadata"]
