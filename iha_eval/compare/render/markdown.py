@@ -118,6 +118,11 @@ def _ruler(ruler: RulerSummary) -> str:
         f"{ruler['threshold_source']}; a dash where none has. Intervals are made of those of the "
         "cells and not corrected."
     )
+    if some:
+        note += (
+            f" RULER's own averages and its threshold are of all {ruler['of']} tasks, so these are "
+            "not comparable with them."
+        )
     return "\n".join([*lines, "", f"<sub>{text(note)}</sub>"])
 
 

@@ -86,6 +86,9 @@ def test_eleven_tasks_are_called_so_and_have_no_number_of_the_paper(report: Repo
     labels = [row["label"] for row in made["tables"][0]["rows"] if row["variant"] is None]
     assert labels == ["11 of 13 tasks, 4k", "11 of 13 tasks, 8k", "11 of 13 tasks, all lengths"]
     assert "RULER's averages of 11 of 13 tasks" in to_markdown(made)
+    assert "threshold are of all 13 tasks, so these are not comparable with them" in to_markdown(
+        made
+    )
 
 
 def test_tasks_that_a_length_lacks_are_left_out_of_the_averages(report: Report) -> None:
