@@ -4,7 +4,8 @@ For: RULER's own score and a strict one beside it, each from 0 to 1 per document
 which go with which kind of answer.
 Not for: means and standard errors, which lm-eval computes.
 
-Source: NVIDIA/RULER, scripts/eval/synthetic/constants.py and scripts/eval/evaluate.py.
+Source: NVIDIA/RULER, scripts/eval/synthetic/constants.py and scripts/eval/evaluate.py; SQuAD's
+scores: Rajpurkar et al., arXiv:1606.05250, section 6.1.
 """
 
 import re
@@ -32,12 +33,14 @@ _PATTERNS = {
 }
 _PATTERNS["numbers"] = _PATTERNS["number"]
 _CONTROL = re.compile(r"[\x00-\x1f]")
-# An apostrophe or hyphen belongs to a word where a letter or digit stands on its other side.
-_NOT_AFTER = r"(?<![^\W_])(?<![^\W_]['\u2019-])"
-_NOT_BEFORE = r"(?!['\u2019-]?[^\W_])"
+# An apostrophe or hyphen belongs to a word where a letter or digit stands on its other side, and a
+# point or comma where digits stand on both.
+_NOT_AFTER = r"(?<![^\W_])(?<![^\W_]['\u2019-])(?<![0-9][.,](?=[0-9]))"
+_NOT_BEFORE = r"(?!['\u2019-]?[^\W_])(?!(?<=[0-9])[.,][0-9])"
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
-Scorer = Callable[[str, Sequence[str], str], float]
+#: Of an output and its document.
+Scorer = Callable[[str, Mapping[str, Any]], float]
 
 
 def cleaned(output: str) -> str:
@@ -67,25 +70,18 @@ def first_answer(output: str, references: Sequence[str], kind: str) -> float:
     return float(first is not None and first[0] in {r.lower() for r in references})
 
 
-def any_match(output: str, references: Sequence[str]) -> float:
-    """1 if any reference occurs in the output, upper and lower case alike, else 0.
+def exact_set(output: str, doc: Mapping[str, Any]) -> float:
+    """1 if the output names all right answers and nothing else of their kind, else 0.
 
-    This is RULER's score of the qa tasks (`string_match_part`).
+    Right answers count in capital and small letters alike, as in RULER's own score. What is of
+    their kind stands on its own: `numbers` are seven digits, `variables` five capitals, `coded
+    words` six small letters that are a word of the document, so that `appear` is none.
     """
-    lowered = output.lower()
-    return float(any(reference.lower() in lowered for reference in references))
-
-
-def exact_set(output: str, references: Sequence[str], kind: str) -> float:
-    """1 if the output names all references and nothing else of their kind, else 0.
-
-    Args:
-        output: What the model wrote.
-        references: The right answers.
-        kind: `numbers` for seven digits, `variables` for five capitals, `coded words` for six small
-            letters, each on their own.
-    """
-    return float(set(_PATTERNS[kind].findall(output)) == set(references))
+    named, right = set(_PATTERNS[doc["kind"]].findall(output)), set(doc["outputs"])
+    others = named - right
+    if doc["kind"] == "coded words":
+        others &= set(doc["input"].split())
+    return float(not others and all(_has_word(output, answer) for answer in right - named))
 
 
 def _has_word(output: str, word: str) -> bool:
@@ -102,11 +98,6 @@ def whole_words(output: str, references: Sequence[str]) -> float:
     return sum(_has_word(output, reference) for reference in references) / len(references)
 
 
-def any_whole_word(output: str, references: Sequence[str]) -> float:
-    """1 if the output has any reference as whole words (`yes` is not in `eyes`), else 0."""
-    return float(any(_has_word(output, reference) for reference in references))
-
-
 def _tokens(text: str) -> list[str]:
     """Words without articles and punctuation, in small letters."""
     plain = "".join(character for character in text.lower() if character not in string.punctuation)
@@ -114,19 +105,13 @@ def _tokens(text: str) -> list[str]:
 
 
 def exact_match(output: str, references: Sequence[str]) -> float:
-    """SQuAD's EM of the output's first line: 1 if it is a reference but for articles and signs.
-
-    Source: Rajpurkar et al., arXiv:1606.05250, section 6.1; the best over the references.
-    """
+    """SQuAD's EM of the output's first line: 1 if it is a reference but for articles and signs."""
     answer = _tokens(output.split("\n", 1)[0])
     return float(any(answer == _tokens(reference) for reference in references))
 
 
 def f1(output: str, references: Sequence[str]) -> float:
-    """SQuAD's F1 of the output's first line: shared words; the best over the references.
-
-    Source: Rajpurkar et al., arXiv:1606.05250, section 6.1.
-    """
+    """SQuAD's F1 of the output's first line: shared words; the best over the references."""
     answer = _tokens(output.split("\n", 1)[0])
     return max(_f1(answer, _tokens(reference)) for reference in references)
 
@@ -139,35 +124,48 @@ def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
 
 
 def _of_words(score: Callable[[str, Sequence[str]], float]) -> Scorer:
-    """A score that does not ask which kind of answer it is."""
-    return lambda output, references, _kind: score(output, references)
+    """A score that asks for the right answers alone."""
+    return lambda output, doc: score(output, doc["outputs"])
+
+
+def _any(share: Callable[[str, Sequence[str]], float]) -> Scorer:
+    """1 if any reference counts, else 0; of `string_match` it is RULER's `string_match_part`."""
+    return lambda output, doc: float(share(output, doc["outputs"]) > 0)
+
+
+def _of_first(output: str, doc: Mapping[str, Any]) -> float:
+    return first_answer(output, doc["outputs"], doc["kind"])
 
 
 #: For each kind of answer its metrics, RULER's own first.
 SCORERS: dict[str, dict[str, Scorer]] = {
-    kind: {"string_match": _of_words(published), "strict_match": strict}
-    for kind, published, strict in (
-        ("number", string_match, first_answer),
-        ("uuid", string_match, first_answer),
-        ("numbers", string_match, exact_set),
-        ("variables", string_match, exact_set),
-        ("words", string_match, _of_words(whole_words)),
-        ("coded words", string_match, exact_set),
-        ("answer", any_match, _of_words(any_whole_word)),
+    kind: {"string_match": _of_words(string_match), "strict_match": strict}
+    for kind, strict in (
+        ("number", _of_first),
+        ("uuid", _of_first),
+        ("numbers", exact_set),
+        ("variables", exact_set),
+        ("words", _of_words(whole_words)),
+        ("coded words", exact_set),
     )
 }
-SCORERS["answer"] |= {"exact_match": _of_words(exact_match), "f1": _of_words(f1)}
+SCORERS["answer"] = {
+    "string_match": _any(string_match),
+    "strict_match": _any(whole_words),
+    "exact_match": _of_words(exact_match),
+    "f1": _of_words(f1),
+}
 
 
 def score(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     """All scores of one document, in the form lm-eval asks for.
 
     Args:
-        doc: A document with `outputs` (the right answers) and `kind`.
+        doc: A document with `outputs` (the right answers), `kind` and `input`.
         results: What the model wrote; only the first is scored, since generation is greedy.
     """
-    output, references, kind = cleaned(results[0]), doc["outputs"], doc["kind"]
-    return {name: scorer(output, references, kind) for name, scorer in SCORERS[kind].items()}
+    output = cleaned(results[0])
+    return {name: scorer(output, doc) for name, scorer in SCORERS[doc["kind"]].items()}
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:

@@ -1,6 +1,13 @@
 import pytest
 
-from iha_eval.ruler.scoring import first_answer, process_results, string_match, whole_words
+from iha_eval.ruler.scoring import (
+    exact_set,
+    first_answer,
+    process_results,
+    score,
+    string_match,
+    whole_words,
+)
 
 UUID = "0a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
 OTHER = "9a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
@@ -79,3 +86,49 @@ def test_an_output_that_lists_values_gains_in_one_metric_only() -> None:
 )
 def test_quotes_and_list_marks_are_no_part_of_a_whole_word(output: str, score: float) -> None:
     assert whole_words(output, ["go"]) == score
+
+
+@pytest.mark.parametrize(
+    ("output", "score"),
+    [
+        ("5", 1.0),
+        ("5.", 1.0),
+        ("5, 6", 1.0),
+        ("yes,5", 1.0),
+        ("5,000", 0.0),
+        ("5.5", 0.0),
+        ("3.5 and 1,005", 0.0),
+        ("2,5", 0.0),
+    ],
+)
+def test_a_number_inside_a_longer_one_is_no_whole_word(output: str, score: float) -> None:
+    assert whole_words(output, ["5"]) == score
+
+
+def test_numbers_of_a_list_may_touch_their_words() -> None:
+    assert whole_words("1.go 2.abandon", ["go", "abandon"]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "output", "score"),
+    [
+        ("coded words", "abcdef ghijkl", "Abcdef and ghijkl appear.", 1.0),
+        ("coded words", "abcdef ghijkl", "abcdef, ghijkl, zzzzzz", 0.0),
+        ("coded words", "abcdef ghijkl", "abcdef", 0.0),
+        ("coded words", "abcdef ghijkl", "abcdefx ghijkl", 0.0),
+        ("variables", "ABCDE FGHIJ", "abcde, Fghij", 1.0),
+        ("variables", "ABCDE FGHIJ", "These: ABCDE, FGHIJ", 1.0),
+        ("variables", "ABCDE FGHIJ", "ABCDE, FGHIJ, ZZZZZ", 0.0),
+        ("numbers", "1234567 7654321", "7654321 1234567.", 1.0),
+        ("numbers", "1234567 7654321", "7654321 1234567 1111111", 0.0),
+        ("numbers", "1234567 7654321", "7654321 12345678", 0.0),
+    ],
+)
+def test_exact_sets(kind: str, right: str, output: str, score: float) -> None:
+    document = {"kind": kind, "outputs": right.split(), "input": f"ignore {right} zzzzzz ..."}
+    assert exact_set(output, document) == score
+
+
+def test_every_kind_has_both_scores() -> None:
+    document = {"kind": "number", "outputs": ["1234567"], "input": ""}
+    assert score(document, ["7654321 1234567"]) == {"string_match": 1.0, "strict_match": 0.0}
