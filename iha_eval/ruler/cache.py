@@ -110,6 +110,11 @@ class Sizing:
         """One hash over all documents, as 64 hex digits."""
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()
 
+    @property
+    def check(self) -> str:
+        """A hash over everything, which shows damage in the middle of a file."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
 
 def _path(key: Mapping[str, object]) -> Path:
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -125,7 +130,7 @@ def read_sizing(key: Mapping[str, object], count: int) -> Sizing | None:
     """
     try:
         entry = json.loads(_path(key).read_text(encoding="utf-8"))
-        # Files of earlier releases have no fillers; their documents need none.
+        # Files of earlier releases have neither fillers, which they do not need, nor a check.
         entry.setdefault("fillers", [0] * count)
         names = ("sizes", "tokens", "digests", "fillers")
         sizing = Sizing(*(tuple(entry[name]) for name in names))
@@ -135,6 +140,7 @@ def read_sizing(key: Mapping[str, object], count: int) -> Sizing | None:
             all(type(digest) is str and len(digest) == 64 for digest in sizing.digests),
             all(len(part) == count for part in vars(sizing).values()),
             entry["key"] == key,
+            entry.get("check", sizing.check) == sizing.check,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -148,5 +154,5 @@ def read_sizing(key: Mapping[str, object], count: int) -> Sizing | None:
 
 def write_sizing(key: Mapping[str, object], sizing: Sizing) -> None:
     """Keep `sizing` for later runs with the same `key`."""
-    write_atomically(_path(key), json.dumps({"key": key, **asdict(sizing)}))
+    write_atomically(_path(key), json.dumps({"key": key, "check": sizing.check, **asdict(sizing)}))
     _bound(MOST_BYTES)

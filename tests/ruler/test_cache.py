@@ -34,12 +34,17 @@ def test_another_key_finds_nothing() -> None:
         lambda text: "null",
         lambda text: text.replace("70", '"70"'),
         lambda text: text.replace("a" * 64, "a"),
+        lambda text: text.replace("71", "72"),
+        lambda text: text.replace("b" * 64, "c" * 64),
         lambda text: text.replace("4096", "4097"),
         lambda text: json.dumps({**json.loads(text), "sizes": [5]}),
         lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "tokens"}),
         lambda text: "\udcff",
     ],
-    ids=["cut", "empty", "list", "null", "string", "digest", "key", "short", "lacking", "bytes"],
+    ids=[
+        *("cut", "empty", "list", "null", "string", "digest", "number", "other digest", "key"),
+        *("short", "lacking", "bytes"),
+    ],
 )
 def test_a_damaged_file_is_as_good_as_none(own_cache: Path, damage: object) -> None:
     write_sizing(KEY, SIZING)
@@ -86,11 +91,11 @@ def test_one_hash_over_all_documents() -> None:
     assert swapped.sha256 != SIZING.sha256
 
 
-def test_a_file_of_an_earlier_release_has_no_fillers(own_cache: Path) -> None:
+def test_a_file_of_an_earlier_release_has_neither_fillers_nor_a_check(own_cache: Path) -> None:
     write_sizing(KEY, SIZING)
     [path] = own_cache.glob("documents/*.json")
     entry = json.loads(path.read_text())
-    del entry["fillers"]
+    del entry["fillers"], entry["check"]
     path.write_text(json.dumps(entry))
     read = read_sizing(KEY, 2)
     assert read is not None
