@@ -6,13 +6,13 @@ Not for: what a document consists of (niah.py and its likes), or lm-eval (task.p
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, overload
 
 from iha_eval.ruler.cache import Sizing, read_sizing, write_sizing
-from iha_eval.ruler.definition import DOCUMENTS, GENERATOR_VERSION
+from iha_eval.ruler.definition import DOCUMENTS, GENERATOR_VERSION, NoRoomError
 from iha_eval.ruler.drafts import Definition, Document, Draft, Material, RulerSettings
 from iha_eval.ruler.fit import Render, fit_all
 from iha_eval.ruler.tokens import TokenCounter, counter_for
@@ -89,6 +89,12 @@ class Documents(Sequence[Document]):
             "generator_version": GENERATOR_VERSION,
         }
 
+    @property
+    def smallest(self) -> Document:
+        """The first document with the least haystack."""
+        draft = self._cell.draft(0)
+        return draft.document(draft.minimum)
+
     def __len__(self) -> int:
         """Number of documents."""
         return len(self._sizing.sizes)
@@ -108,10 +114,6 @@ class Documents(Sequence[Document]):
         if isinstance(numbers, range):
             return [self._write(number) for number in numbers]
         return self._write(numbers)
-
-    def __iter__(self) -> Iterator[Document]:
-        """The documents in order."""
-        return map(self._write, range(len(self)))
 
     def _write(self, index: int) -> Document:
         if document := self._written.pop(index, None):
@@ -141,7 +143,25 @@ def _size(
         if kept <= _KEPT:
             written[draft.index] = document
     sizes, tokens, fillers, digests = zip(*rows, strict=True)
+    if max(tokens) + budget > cell.length:
+        enough = _enough(cell, counter, render, budget, max(tokens))
+        raise NoRoomError(
+            f"A length of {cell.length} tokens is too short for {cell.definition.title}: its "
+            f"smallest document takes up to {max(tokens)} tokens and the answer {budget}; ask for "
+            f"{enough}."
+        )
     return Sizing(sizes, tokens, digests, fillers), written
+
+
+def _enough(cell: RulerCell, counter: TokenCounter, render: Render, budget: int, most: int) -> int:
+    """A longer length that holds all documents, of which the largest has `most` tokens here."""
+    # Another length draws other documents, so they are sized there too.
+    while most + budget > cell.length:
+        cell = replace(cell, length=-(-(most + budget) // 128) * 128)
+        cell.material.prepare(counter)
+        sized = fit_all(cell.draft, cell.count, counter, render, budget)
+        most = max(fit.tokens for _, fit in sized)
+    return cell.length
 
 
 def load_documents(cell: RulerCell, tokenizer: Any, render: Render, budget: int) -> Documents:

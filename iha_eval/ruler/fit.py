@@ -148,18 +148,17 @@ def fit_all(
         budget: Tokens to be generated.
 
     Yields:
-        Each draft and its size, in order; no more than one draft is kept in memory.
+        Each draft and its size, in order; the smallest size where even that does not fit. No more
+        than one draft is kept in memory.
 
     Raises:
-        NoRoomError: If the length cannot hold even the smallest document, or, after the last one,
-            if it did not hold one of them.
+        NoRoomError: If all there is does not fill a document.
     """
     sums = _Sum(counter, render)
     first = draft_of(0)
     room = first.length - budget
     exact, slow = sums.exact(draft_of, count, room), f"Sizing {first.title} by whole encodings"
     numbers = range(count) if exact else tqdm(range(count), desc=slow)
-    worst: tuple[Draft, FittedSize] | None = None
     for index in numbers:
         draft = draft_of(index)
         fit = sums.largest(draft, room)
@@ -167,29 +166,11 @@ def fit_all(
             # TokenCounter's sums cost next to nothing beside whole encodings.
             largest = draft.largest()
             fit = _by_encoding(draft, room, fit.size, counter, render, largest)
-        if draft.supply and fit.tokens < LEAST_FILL * draft.length - budget:
-            _refuse_where_supply_ends(draft, fit, budget)
-        if worst is None or fit.tokens > worst[1].tokens:
-            worst = (draft, fit)
+        least = LEAST_FILL * draft.length - budget
+        if draft.supply and fit.tokens < least and fit.size == draft.largest():
+            most = fit.tokens + budget
+            raise NoRoomError(
+                f"{draft.title} cannot fill {draft.length} tokens: all of its {fit.size:,} "
+                f"{draft.supply} take no more than {most}; ask for {most // 1024 * 1024} or less."
+            )
         yield draft, fit
-    if worst is not None and worst[1].tokens > room:
-        raise _too_short(*worst, budget)
-
-
-def _refuse_where_supply_ends(draft: Draft, fit: FittedSize, budget: int) -> None:
-    if fit.size < draft.largest():
-        return
-    most = fit.tokens + budget
-    raise NoRoomError(
-        f"{draft.title} cannot fill {draft.length} tokens: all of its {fit.size:,} {draft.supply} "
-        f"take no more than {most}; ask for {most // 1024 * 1024} or less."
-    )
-
-
-def _too_short(draft: Draft, fit: FittedSize, budget: int) -> NoRoomError:
-    # Another length draws other needles, so what is named has some tokens to spare.
-    enough = (fit.tokens + budget + 32) // 128 * 128 + 128
-    return NoRoomError(
-        f"A length of {draft.length} tokens is too short for {draft.title}: its smallest "
-        f"document takes up to {fit.tokens} tokens and the answer {budget}; ask for {enough}."
-    )

@@ -78,13 +78,12 @@ def load_haystack(source: str | None) -> Haystack:
     if source == "kjv":
         return _bible()
     if source == "essays":
-        essays = _essays()
-        if essays is None:
-            raise UserError(
-                f"haystack 'essays' needs the data set {ESSAYS} from the Hugging Face hub, which "
-                "cannot be reached; connect, or give the path of a text file, or 'kjv'."
-            )
-        return essays
+        if essays := _essays():
+            return essays
+        raise UserError(
+            f"haystack 'essays' needs the data set {ESSAYS} from the Hugging Face hub, which "
+            "cannot be reached; connect, or give the path of a text file, or 'kjv'."
+        )
     return _from_file(source)
 
 
@@ -107,8 +106,7 @@ def _from_file(source: str) -> Haystack:
 
 @cache
 def _default() -> Haystack:
-    essays = _essays()
-    if essays is not None:
+    if essays := _essays():
         return essays
     bible = _bible()
     logger.warning(

@@ -246,13 +246,10 @@ class EssayDraft(NeedleDraft):
 
     def edges(self, size: int) -> str:
         """The needles and the haystack's first and last word, in their order."""
-        words, places = self._material.units, self._places(size)
-        first = [needle for place, needle in zip(places, self._needles, strict=True) if place == 0]
-        last = [
-            needle for place, needle in zip(places, self._needles, strict=True) if place == size
-        ]
-        between = self._needles[len(first) : len(self._needles) - len(last)]
-        return " ".join([*first, words[0], *between, words[size - 1], *last])
+        words, places, needles = self._material.units, self._places(size), self._needles
+        first, last = places.count(0), len(needles) - places.count(size)
+        between = [words[0], *needles[first:last], words[size - 1]]
+        return " ".join([*needles[:first], *between, *needles[last:]])
 
     def inner_tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of the words between the first and the last."""

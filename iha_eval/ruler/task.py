@@ -6,7 +6,8 @@ Not for: drawing, sizing or scoring.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, overload
@@ -33,7 +34,7 @@ from iha_eval.ruler.niah import VARIANTS
 from iha_eval.ruler.qa import QA, QuestionTask, question_set
 from iha_eval.ruler.scoring import COMMON_METRICS, METRICS, QA_METRICS
 from iha_eval.ruler.suite import FAMILIES, TASKS, leaf_name
-from iha_eval.ruler.tokens import resolve_tokenizer
+from iha_eval.ruler.tokens import counter_for, resolve_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,6 @@ class _View(Sequence[Document]):
     def __getitem__(self, index: slice) -> list[Document]: ...
     def __getitem__(self, index: int | slice) -> Document | list[Document]:
         return self._task.documents[index]
-
-    def __iter__(self) -> Iterator[Document]:
-        return iter(self._task.documents)
 
 
 class RulerTask(ConfigurableTask):  # type: ignore[misc]
@@ -79,8 +77,8 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
                 `variant` for the ruler_mk tasks.
 
         Raises:
-            UserError: If metadata asks for other lengths, which this task does not have, or has a
-                value that it cannot have.
+            UserError: If metadata asks for other lengths or tasks, which this task does not have,
+                or has a value that it cannot have.
         """
         cell, metadata = config["dataset_kwargs"], config.get("metadata") or {}
         if "lengths" in metadata and not cell.get("by_metadata"):
@@ -88,6 +86,11 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
             raise UserError(
                 f"{config['task']} is {cell['length']} tokens long and does not follow metadata "
                 f"'lengths' ({metadata['lengths']!r}): use --tasks {group} for others."
+            )
+        if "tasks" in metadata:
+            raise UserError(
+                f"{config['task']} does not follow metadata 'tasks' ({metadata['tasks']!r}), which "
+                "chooses among the tasks of a group such as ruler_all_4k."
             )
         definition = VARIANTS[cell["variant"]] if "variant" in cell else TASKS[cell["task"]]
         folder = named_folder(metadata) if isinstance(definition, QuestionTask) else None
@@ -143,9 +146,15 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
         except UserError:
             # The run itself will say that there is none.
             return None
+        with suppress(NoRoomError):
+            # One document with room to spare shows it, and costs next to nothing.
+            one = replace(self.cell, count=1)
+            first = load_documents(one, tokenizer, plain_prompt, self.budget)
+            if 2 * counter_for(tokenizer).prompt(plain_prompt(first.smallest)) < self.cell.length:
+                return None
         try:
-            # One document shows it, and costs next to nothing.
-            load_documents(replace(self.cell, count=1), tokenizer, plain_prompt, self.budget)
+            # The run will find these sizes in the cache.
+            load_documents(self.cell, tokenizer, plain_prompt, self.budget)
         except NoRoomError as error:
             return str(error)
         return None
@@ -157,26 +166,19 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
         self.config.metadata.update({"haystack": None, **documents.provenance})
         self._documents = documents
 
-    def build_all_requests(
-        self,
-        *,
-        cache_requests: bool = False,
-        rewrite_requests_cache: bool = False,
-        **options: Any,
-    ) -> None:
+    def build_all_requests(self, *, cache_requests: bool = False, **options: Any) -> None:
         """Draw documents that fit the prompts of this run, and make requests of them.
 
         Args:
             cache_requests: Not used: lm-eval's cache of requests does not know lengths, tokenizers
                 or haystacks and would bring back other documents; the documents have a cache of
                 their own.
-            rewrite_requests_cache: Not used.
-            options: lm-eval's other options.
+            options: lm-eval's other options, of which `rewrite_requests_cache` is not used either.
 
         Raises:
             UserError: If there is no tokenizer, or the length cannot hold a document.
         """
-        del rewrite_requests_cache
+        options.pop("rewrite_requests_cache", None)
         if cache_requests:
             logger.warning("%s leaves lm-eval's request cache alone.", self.config.task)
         names = ("system_instruction", "apply_chat_template", "fewshot_as_multiturn")
@@ -217,7 +219,7 @@ class RulerLengthsGroup(Group):  # type: ignore[misc]
             subgroup = Group(**fields)
             for variant in VARIANTS:
                 name = task_name(variant, length)
-                subgroup.add(RulerTask(_leaf_config(config, name, length, variant=variant)))
+                subgroup.add(_leaf(config, name, length, variant=variant))
             self.add(subgroup)
 
 
@@ -243,14 +245,15 @@ class RulerGroup(Group):  # type: ignore[misc]
         """
         metadata, wanted = dict(config.get("metadata") or {}), config["dataset_kwargs"]
         titles = _titles(wanted["family"], metadata)
+        # A leaf is one task, so that it refuses a choice.
+        one = {**config, "metadata": {k: v for k, v in metadata.items() if k != "tasks"}}
         lengths = wanted.get("lengths") or parse_lengths(metadata.get("lengths"))
         missing = _missing(titles, metadata)
         leaves: dict[str, list[RulerTask]] = {title: [] for title in titles if title not in missing}
         for title, tasks in leaves.items():
             for length in lengths:
-                leaf = _leaf_config(config, leaf_name(title, length), length, task=title)
-                leaf["dataset_kwargs"]["by_metadata"] = "lengths" not in wanted
-                tasks.append(RulerTask(leaf))
+                which = {"task": title, "by_metadata": "lengths" not in wanted}
+                tasks.append(_leaf(one, leaf_name(title, length), length, **which))
             if reason := next(filter(None, (task.refusal() for task in tasks)), None):
                 missing[title] = reason
         left = [title for title in leaves if title not in missing]
@@ -263,7 +266,7 @@ class RulerGroup(Group):  # type: ignore[misc]
                 "%s goes on with %d of %d tasks. %s", config["task"], len(left), len(titles), reason
             )
         # A mean of the tasks that metadata chose is no mean of the group's own tasks either.
-        whole = len(TASKS) if wanted["family"] == "all" else len(titles)
+        whole = len(_titles(wanted["family"], {}))
         share = f"{len(left)} of {whole}" if len(left) < whole else ""
         if share:
             metadata |= {"ruler_tasks": share, "left_out": list(missing)}
@@ -280,10 +283,10 @@ class RulerGroup(Group):  # type: ignore[misc]
 
 
 def _titles(family: str, metadata: Mapping[str, Any]) -> list[str]:
-    """The tasks of a family, or those that metadata `tasks` names among all."""
+    """The tasks of a family, or those of them that metadata `tasks` names."""
     titles = list(TASKS if family == "all" else FAMILIES[family])
     chosen = metadata.get("tasks")
-    if family != "all" or chosen is None:
+    if chosen is None:
         return titles
     names = [chosen] if isinstance(chosen, str) else chosen
     if not isinstance(names, list) or not names or not set(map(str, names)) <= set(titles):
@@ -311,9 +314,6 @@ def _group_fields(
     return {**fields, "alias": f"{name} ({share})"} if share else fields
 
 
-def _leaf_config(config: Mapping[str, Any], name: str, length: int, **which: str) -> dict[str, Any]:
-    return {
-        **deepcopy(dict(config)),
-        "task": name,
-        "dataset_kwargs": {**which, "length": length, "by_metadata": True},
-    }
+def _leaf(config: Mapping[str, Any], name: str, length: int, **which: Any) -> RulerTask:
+    given = {"by_metadata": True, **which, "length": length}
+    return RulerTask({**deepcopy(dict(config)), "task": name, "dataset_kwargs": given})

@@ -94,10 +94,7 @@ class TokenCounter:
 
     def _counts(self, texts: Sequence[str]) -> list[int]:
         if self._backend is None:
-            return [
-                len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-                for text in texts
-            ]
+            return [self.plain(text) for text in texts]
         encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(encoding) for encoding in encoded]
 

@@ -1,6 +1,7 @@
 """All of RULER as lm-eval loads and runs it: names, groups, what is left out, metadata."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,17 @@ def test_what_has_no_room_in_a_length_is_left_out_of_its_groups(sets: Path) -> N
         run("ruler_cwe_4k")
 
 
+def test_a_later_document_without_room_is_seen_before_the_run() -> None:
+    """And the length that is asked for holds all documents."""
+    cwe: Any = {"lengths": [5376], "tasks": "cwe"}
+    manager(**cwe, documents=1).load("ruler_all_lengths")
+    with pytest.raises(UserError, match="5376 tokens is too short for cwe") as error:
+        manager(**cwe, documents=40).load("ruler_all_lengths")
+    enough = int(re.search(r"ask for (\d+)\.", str(error.value))[1])  # type: ignore[index]
+    results = run("ruler_all_lengths", **cwe | {"lengths": [enough]}, documents=40)
+    assert results["n-samples"][leaf_name("cwe", enough)]["effective"] == 40
+
+
 def test_where_no_task_has_room_one_sentence_says_what_the_length_lacks(tmp_path: Path) -> None:
     sentence = "^A length of 60 tokens is too short for niah_single_1: [^.]*[.]$"
     with pytest.raises(UserError, match=sentence):
@@ -166,6 +178,17 @@ def test_a_mean_of_chosen_tasks_says_of_how_many() -> None:
     group = manager(tasks=["vt", "fwe"]).load("ruler_all_4k")["groups"]["ruler_all_4k"]
     assert group.alias == "ruler_all_4k (2 of 13)"
     assert (group.metadata["ruler_tasks"], group.metadata["left_out"]) == ("2 of 13", [])
+
+
+def test_tasks_are_chosen_in_groups_alone() -> None:
+    loaded = manager(tasks="niah_single_1").load("ruler_all_niah_4k")
+    assert loaded["groups"]["ruler_all_niah_4k"].alias == "ruler_all_niah_4k (1 of 8)"
+    assert list(loaded["tasks"]) == ["ruler_niah_single_1_4k"]
+    with pytest.raises(UserError, match="metadata 'tasks' is 'vt': name one or some of fwe"):
+        manager(tasks="vt").load("ruler_all_fwe")
+    for leaf in ("ruler_vt_4k", "ruler_mk_multikey_1_4k"):
+        with pytest.raises(UserError, match=f"{leaf} does not follow metadata 'tasks'"):
+            manager(tasks="vt").load(leaf)
 
 
 def test_a_haystack_that_is_not_there_leaves_no_task_out(tmp_path: Path) -> None:
