@@ -156,6 +156,15 @@ def test_the_questions_of_nested_groups_are_put_together(tmp_path: Path) -> None
     assert not measures["r", "first_answer"].watched
 
 
+def test_a_group_of_some_tasks_says_so(tmp_path: Path) -> None:
+    tasks = {name: FakeTask(lines("m", [1.0])) for name in "abcd"}
+    aliases = {"g": "g (2 of 13)", "h": "another name"}
+    results = {name: {"alias": alias} for name, alias in aliases.items()}
+    groups = {"g": ["a", "b"], "h": ["c", "d"]}
+    measures = found(tmp_path, tasks, group_subtasks=groups, results=results)
+    assert [one.task for one in measures[4:]] == ["g (2 of 13)", "h"]
+
+
 def test_a_group_is_watched_where_all_its_tasks_are(tmp_path: Path) -> None:
     orders = {"a": {"m": True, "k": True}, "b": {"k": True, "m": True}}
     tasks = {
