@@ -153,11 +153,12 @@ class RulerSummary(TypedDict):
     """Plain mean of the tasks at each length."""
     baseline: list[float]
     averages: list[RulerAverage]
-    effective: EffectiveLengths
-    threshold: float
-    threshold_source: str
+    effective: EffectiveLengths | None
+    """None, like the threshold, unless all tasks are there."""
+    threshold: float | None
+    threshold_source: str | None
     paper: PaperNumbers | None
-    """None unless all tasks are there."""
+    """None unless all tasks are there, at 4k, 8k and 16k."""
 
 
 class VoteCurve(TypedDict):

@@ -16,7 +16,7 @@ from iha_eval.compare.inputs.pairing import SIDES, ComparedTask, Pairing
 from iha_eval.compare.inputs.runs import Run
 from iha_eval.errors import UserError
 from iha_eval.reasoning.scoring import RUN_HEALTH_METRICS
-from iha_eval.ruler.definition import length_label
+from iha_eval.ruler.definition import LENGTHS, length_label
 from iha_eval.ruler.scoring import COMMON_METRICS, METRICS
 from iha_eval.ruler.suite import TASKS
 
@@ -69,7 +69,8 @@ class PlannedRow:
         length: RULER's length in tokens; None elsewhere, and over several.
         k: Number of votes; None elsewhere.
         decides: Whether it is one that the benchmark is judged by.
-        partial: Whether it stands for several tasks, some of which are not compared or not there.
+        partial: Whether it stands for several tasks, some of which are not compared or not there,
+            or for other lengths than RULER's usual ones, so that no number of the paper fits.
     """
 
     task: str
@@ -218,7 +219,8 @@ def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) 
                 partial = length in lost
                 rows.append(PlannedRow(name, label, metric, columns, None, length, partial=partial))
         columns = tuple(ScoreColumn(cells[place], "none", metric) for place in places)
-        most = len(order) * len({length for length, _ in places})
+        lengths = {length for length, _ in places}
+        most = len(order) * len(lengths)
         rows.append(
             PlannedRow(
                 SUITE_NAME,
@@ -226,7 +228,7 @@ def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) 
                 metric,
                 columns,
                 decides=metric == COMMON_METRICS[0],
-                partial=bool(lost) or len(places) < most,
+                partial=bool(lost) or len(places) < most or lengths != set(LENGTHS),
             )
         )
         label = metric_label(metric)

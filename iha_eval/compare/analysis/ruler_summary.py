@@ -15,6 +15,7 @@ from typing import Any
 from iha_eval.compare.analysis.paper import reference
 from iha_eval.compare.analysis.report_rows import SUITE_NAME
 from iha_eval.compare.inputs.pairing import SIDES
+from iha_eval.ruler.definition import LENGTHS
 from iha_eval.ruler.scoring import COMMON_METRICS
 from iha_eval.ruler.suite import TASKS
 
@@ -44,7 +45,7 @@ def ruler_summary(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     means: dict[str, list[float]] = {
         side: [_mean(rows, names, length, side) for length in lengths] for side in SIDES
     }
-    whole = len(names) == len(TASKS)
+    whole, paper = len(names) == len(TASKS), reference(SUITE_NAME, COMMON_METRICS[0])
     return {
         "metric": COMMON_METRICS[0],
         "tasks": names,
@@ -55,22 +56,21 @@ def ruler_summary(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
             _average(weights, shares, rows, names, lengths)
             for weights, shares in _weights(len(lengths)).items()
         ],
-        "effective": {
-            side: max(
-                (length for length, mean in zip(lengths, means[side], strict=True) if _holds(mean)),
-                default=None,
-            )
-            for side in SIDES
-        },
-        "threshold": THRESHOLD,
-        "threshold_source": THRESHOLD_SOURCE,
-        "paper": reference(SUITE_NAME, COMMON_METRICS[0]) if whole else None,
+        # The threshold is a mean of all tasks.
+        "effective": {side: _effective(lengths, means[side]) for side in SIDES} if whole else None,
+        "threshold": THRESHOLD if whole else None,
+        "threshold_source": THRESHOLD_SOURCE if whole else None,
+        "paper": paper if whole and tuple(lengths) == LENGTHS else None,
     }
 
 
-def _holds(mean: float) -> bool:
+def _effective(lengths: Sequence[int], means: Sequence[float]) -> int | None:
+    """The longest length with a mean at the threshold or above, if any has one."""
     # Means are told with two decimals of a percent, as RULER does.
-    return round(100 * mean, 2) >= 100 * THRESHOLD
+    holds = [
+        n for n, mean in zip(lengths, means, strict=True) if round(100 * mean, 2) >= 100 * THRESHOLD
+    ]
+    return max(holds, default=None)
 
 
 def _mean(rows: _Rows, names: Sequence[str], length: int, side: str) -> float:

@@ -111,17 +111,18 @@ def _ruler(ruler: RulerSummary) -> str:
         scores = [_percent(average[side]) for side in SIDES]
         paper = _paper(ruler["paper"]) if average["weights"] == "equal" else ""
         lines.append(table_line([average["weights"], *scores, plain_difference(average), paper]))
-    reached = [tokens(ruler["effective"][side] or None) for side in SIDES]
-    lines.append(table_line(["effective length", *reached, "", ""]))
-    note = (
-        f"Effective length: the longest one with a mean of at least {100 * ruler['threshold']:g}%, "
-        f"{ruler['threshold_source']}; a dash where none has. Intervals are made of those of the "
-        "cells and not corrected."
-    )
-    if some:
+    note = "Intervals are made of those of the cells and not corrected."
+    if effective := ruler["effective"]:
+        reached = [tokens(effective[side] or None) for side in SIDES]
+        lines.append(table_line(["effective length", *reached, "", ""]))
         note += (
-            f" RULER's own averages and its threshold are of all {ruler['of']} tasks, so these are "
-            "not comparable with them."
+            " Effective length: the longest one with a mean of at least "
+            f"{_percent(ruler['threshold'])}%, {ruler['threshold_source']}; a dash where none has."
+        )
+    else:
+        note += (
+            " RULER's own averages and its threshold for an effective length are of all "
+            f"{ruler['of']} tasks, so these are not comparable with them."
         )
     return "\n".join([*lines, "", f"<sub>{text(note)}</sub>"])
 

@@ -8,6 +8,7 @@ import pytest
 from lm_eval_runs import FakeTask, line
 
 from iha_eval.compare.render.markdown import to_markdown
+from iha_eval.compare.render.page import render
 from iha_eval.ruler.suite import TASKS, leaf_name
 
 LENGTHS = (4096, 8192, 16384)
@@ -86,9 +87,19 @@ def test_eleven_tasks_are_called_so_and_have_no_number_of_the_paper(report: Repo
     labels = [row["label"] for row in made["tables"][0]["rows"] if row["variant"] is None]
     assert labels == ["11 of 13 tasks, 4k", "11 of 13 tasks, 8k", "11 of 13 tasks, all lengths"]
     assert "RULER's averages of 11 of 13 tasks" in to_markdown(made)
-    assert "threshold are of all 13 tasks, so these are not comparable with them" in to_markdown(
-        made
-    )
+    assert [made["ruler"][name] for name in ("effective", "threshold")] == [None, None]
+    shown = to_markdown(made)
+    assert "effective length are of all 13 tasks, so these are not comparable with them" in shown
+    assert "Llama-2" not in shown + render(made)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_other_lengths_have_no_number_of_the_paper(report: Report, count: int) -> None:
+    tasks = suite((0.9, 0.8)[:count])
+    made = report(tasks, tasks)
+    assert made["ruler"]["effective"] is not None
+    assert made["ruler"]["paper"] is None
+    assert all(row["paper"] is None for row in made["tables"][0]["rows"])
 
 
 def test_tasks_that_a_length_lacks_are_left_out_of_the_averages(report: Report) -> None:
