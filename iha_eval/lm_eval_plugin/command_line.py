@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from iha_eval.errors import exit_on_user_error
+from iha_eval.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     from iha_eval.models.invocation import Invocation
@@ -75,6 +75,11 @@ def _run(original: Callable[[Namespace], Any], args: Namespace) -> Any:
             given["model_args"] = command.hide(_with_default_model(options.get("model_args") or {}))
         with running(command):
             return original(args)
+    except ValueError as error:
+        if not ours or not str(error).startswith("Duplicate task '"):
+            raise
+        hint = "groups that share a task go into separate runs"
+        raise UserError(f"--tasks: {error}: {hint}.") from error
     except KeyboardInterrupt:
         if not ours:
             raise

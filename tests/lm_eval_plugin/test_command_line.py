@@ -93,6 +93,21 @@ def test_a_mistake_is_one_line(capsys):
     assert capsys.readouterr().err == "iha-eval: name it\n"
 
 
+def test_groups_that_share_a_task_are_one_line(capsys):
+    def body(_args):
+        raise ValueError("Duplicate task 't': found in both 'a' and 'b'")
+
+    with pytest.raises(SystemExit) as exit_:
+        run(body, "--model", "iha-vllm")
+    assert exit_.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "iha-eval: --tasks: Duplicate task 't': found in both 'a' and 'b': groups"
+    )
+    with pytest.raises(ValueError, match="Duplicate"):
+        run(body, "--model", "hf")
+
+
 @pytest.mark.parametrize(("model", "shown"), [("iha-hf", "***"), ("hf", "zx81secret")])
 def test_lm_eval_gets_model_arguments_without_secrets_and_models_get_them_back(model, shown):
     given = {"pretrained": "x", "hf_token": "zx81secret"}
