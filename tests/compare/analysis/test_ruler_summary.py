@@ -90,7 +90,9 @@ def test_eleven_tasks_are_called_so_and_have_no_number_of_the_paper(report: Repo
     assert [made["ruler"][name] for name in ("effective", "threshold")] == [None, None]
     shown = to_markdown(made)
     assert "effective length are of all 13 tasks, so these are not comparable with them" in shown
-    assert "Llama-2" not in shown + render(made)
+    page = render(made)
+    assert "Llama-2" not in shown + page
+    assert "Accuracy against length in tokens, 11 of 13 tasks." in page
 
 
 @pytest.mark.parametrize("count", [1, 2])

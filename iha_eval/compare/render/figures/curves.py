@@ -81,8 +81,9 @@ def _scores_of(rows: Sequence[Mapping[str, Any]]) -> Scores:
 def _length_panel(
     name: str, variant: str | None, rows: list[ReportRow], scores: Scores, top: float
 ) -> Panel:
-    # Rows of all variants together have none.
-    title = "all variants" if variant is None else one_line(variant, 40)
+    # Rows of several variants have none; `11 of 13 tasks, 4k` says how many there are.
+    several = dict.fromkeys(row["label"].rsplit(", ", 1)[0] for row in rows)
+    title = one_line(variant or " and ".join(several), 40)
     lengths = [row["length"] or 0 for row in rows]
     with svg.canvas(name, _length_alt(title, lengths, scores)) as canvas:
         _both(canvas.axes, lengths, scores, nudge=1.025)
