@@ -161,10 +161,16 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
 
     def _draw(self, render: Render) -> None:
         tokenizer = resolve_tokenizer(self.config.metadata)
-        documents = load_documents(self.cell, tokenizer, render, self.budget)
+        self._documents = documents = load_documents(self.cell, tokenizer, render, self.budget)
         # The results file shows the metadata of each task; cwe, fwe and qa have no haystack.
         self.config.metadata.update({"haystack": None, **documents.provenance})
-        self._documents = documents
+        answer = documents[0]["outputs"]
+        # Of qa's references one is enough.
+        shortest = min(answer, key=len) if documents[0]["kind"] == "answer" else " ".join(answer)
+        needed, name = counter_for(tokenizer).plain(shortest), self.config.task
+        if needed > self.budget:
+            why = "%s: a right answer takes %d tokens, and %d are generated: raise max_gen_toks."
+            logger.warning(why, name, needed, self.budget)
 
     def build_all_requests(self, *, cache_requests: bool = False, **options: Any) -> None:
         """Draw documents that fit the prompts of this run, and make requests of them.
@@ -215,11 +221,9 @@ class RulerLengthsGroup(Group):  # type: ignore[misc]
         lengths = parse_lengths(metadata.get("lengths"))
         super().__init__(**_group_fields(config["task"], metadata, METRICS))
         for length in lengths:
-            fields = _group_fields(f"ruler_mk_{length_label(length)}", metadata, METRICS)
-            subgroup = Group(**fields)
+            subgroup = Group(**_group_fields(f"ruler_mk_{length_label(length)}", metadata, METRICS))
             for variant in VARIANTS:
-                name = task_name(variant, length)
-                subgroup.add(_leaf(config, name, length, variant=variant))
+                subgroup.add(_leaf(config, task_name(variant, length), length, variant=variant))
             self.add(subgroup)
 
 
@@ -271,11 +275,10 @@ class RulerGroup(Group):  # type: ignore[misc]
         if share:
             metadata |= {"ruler_tasks": share, "left_out": list(missing)}
         super().__init__(**_group_fields(config["task"], metadata, COMMON_METRICS, share))
-        base = config["task"].removesuffix("_lengths")
         for number, length in enumerate(lengths):
             group: Group = self
             if (len(lengths) > 1 and len(titles) > 1) or "lengths" not in wanted:
-                name = f"{base}_{length_label(length)}"
+                name = f"{config['task'].removesuffix('_lengths')}_{length_label(length)}"
                 group = Group(**_group_fields(name, metadata, COMMON_METRICS, share))
                 self.add(group)
             for title in left:

@@ -235,6 +235,18 @@ def test_a_larger_budget_makes_prompts_shorter(tokenizer: PreTrainedTokenizerFas
     assert totals[0] >= 0.98 * 1024
 
 
+def test_a_budget_that_no_right_answer_fits_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    for tokens in (24, 48):
+        caplog.clear()
+        metadata = {"lengths": [1024]}
+        kwargs = {"max_gen_toks": tokens}
+        run(Answering(right), "ruler_mk_lengths", metadata=metadata, gen_kwargs=kwargs)
+        told = [text for text in caplog.messages if "raise max_gen_toks" in text]
+        # A character of a UUID is a token here; numbers have seven digits.
+        assert len(told) == (tokens < 36)
+        assert all("multikey_3_1k: a right answer takes 36" in x for x in told)
+
+
 def test_other_lengths_get_a_group_of_their_own() -> None:
     results = run(Answering(right), "ruler_mk_lengths", metadata={"lengths": [2048, 700]})
     assert results["group_subtasks"] == {
