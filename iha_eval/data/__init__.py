@@ -16,7 +16,7 @@ from iha_eval.data.known import (
     SQUAD_DEV,
     DataFile,
 )
-from iha_eval.data.rows import Row, rows_sha256
+from iha_eval.data.rows import Row, rows_sha256, uncollected
 from iha_eval.data.sources import (
     Loaded,
     MissingDataError,
@@ -40,4 +40,5 @@ __all__ = [
     "load_rows",
     "named_folder",
     "rows_sha256",
+    "uncollected",
 ]

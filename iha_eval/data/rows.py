@@ -5,9 +5,11 @@ the same for a JSON-lines file and the hub's Parquet files.
 Not for: where a file lies (sources.py).
 """
 
+import gc
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,18 @@ def read_rows(file: DataFile, path: Path) -> list[Row]:
     if not rows:
         raise UserError(f"{path} is empty: put the {file.title} there, {describe(file)}.")
     return rows
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Spare Python the search for garbage, which many new objects start among all others too."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def check_rows(file: DataFile, rows: Iterable[Mapping[str, Any]], where: str) -> list[Row]:

@@ -168,8 +168,8 @@ def sentence_ends(words: Sequence[str]) -> list[int]:
     ends = []
     for i in range(1, len(words)):
         before = words[i - 1]
-        # The cheap look at the last two characters spares the patterns for most words.
-        if not any(mark in before[-3:] for mark in ".!?"):
+        # The cheap look at the last characters spares the patterns for most words.
+        if before[-1:].isalnum() or not any(mark in before[-3:] for mark in ".!?"):
             continue
         if _ENDS.search(before) and _STARTS.match(words[i]) and not _ABBREVIATION.match(before):
             ends.append(i)

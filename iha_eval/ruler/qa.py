@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from iha_eval.data import HOTPOTQA_DEV, SQUAD_DEV, DataFile, Loaded, load_rows
+from iha_eval.data import HOTPOTQA_DEV, SQUAD_DEV, DataFile, Loaded, load_rows, uncollected
 from iha_eval.ruler.definition import LEAST_FILL
 from iha_eval.ruler.drafts import Definition, Draft, Material
 from iha_eval.ruler.draw import Stream, drawn_last, drawn_order
@@ -124,8 +124,9 @@ def question_set(title: str, folder: Path | None) -> QuestionSet:
         UserError: It is broken.
     """
     task = QA[title]
-    loaded = load_rows(task.file, folder)
-    questions, pool = task.read(loaded)
+    with uncollected():
+        loaded = load_rows(task.file, folder)
+        questions, pool = task.read(loaded)
     provenance = {f"data_{name}": value for name, value in loaded.provenance.items()}
     return QuestionSet(questions, pool, provenance)
 
