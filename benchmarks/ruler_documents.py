@@ -394,11 +394,11 @@ def main() -> None:
             scripts = Path(scratch) / "nvidia"
             shutil.copytree(options.nvidia / "scripts", scripts)
             options.nvidia = scripts
-        names = [
-            name
-            for name in options.only or GENERATORS
-            if name != "NVIDIA" or options.nvidia is not None
-        ]
+        wanted = set(options.only or GENERATORS)
+        # A cache has to be filled first.
+        wanted |= {"ours, first"} if "ours, cached" in wanted else set()
+        wanted -= {"NVIDIA"} if options.nvidia is None else set()
+        names = [name for name in GENERATORS if name in wanted]
         reports = [run_child(name, folder, options, f"{scratch}/cache") for name in names]
     print(table(reports))
     if options.json:
