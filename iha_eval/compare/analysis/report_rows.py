@@ -213,9 +213,10 @@ def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) 
                 for (_, title), column in zip(members, columns, strict=True)
             ]
             if len(members) > 1:
-                some = f"{len(members)} of {len(order)} tasks, {short}"
-                label = f"all {len(order)} tasks, {short}" if len(members) == len(order) else some
-                name = f"{SUITE_NAME}_{short}"
+                name, label = f"{SUITE_NAME}_{short}", f"all {len(order)} tasks, {short}"
+                if len(members) < len(order):
+                    some = f"{len(members)} of {len(order)}"
+                    name, label = f"{name} ({some})", f"{some} tasks, {short}"
                 partial = length in lost
                 rows.append(PlannedRow(name, label, metric, columns, None, length, partial=partial))
         columns = tuple(ScoreColumn(cells[place], "none", metric) for place in places)
@@ -223,8 +224,7 @@ def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) 
         most = len(order) * len(lengths)
         rows.append(
             PlannedRow(
-                SUITE_NAME,
-                _suite_label(places, most),
+                *_suite_names(places, most),
                 metric,
                 columns,
                 decides=metric == COMMON_METRICS[0],
@@ -236,14 +236,16 @@ def _lay_out_suite(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) 
     return PlannedBenchmark(SUITE_NAME, SUITE_LABEL, tables)
 
 
-def _suite_label(places: Sequence[tuple[int, str]], most: int) -> str:
-    """What stands for all cells; some tasks at every length are called so many of thirteen."""
+def _suite_names(places: Sequence[tuple[int, str]], most: int) -> tuple[str, str]:
+    """Task and label of all cells; some tasks at every length are called so many of thirteen."""
     lengths, names = ({place[part] for place in places} for part in (0, 1))
     if len(places) == most:
-        return "all lengths and tasks"
+        return SUITE_NAME, "all lengths and tasks"
     if len(places) == len(lengths) * len(names):
-        return f"{len(names)} of {len(TASKS)} tasks, all lengths"
-    return f"{len(places)} of {most} cells"
+        some = f"{len(names)} of {len(TASKS)}"
+        return f"{SUITE_NAME} ({some})", f"{some} tasks, all lengths"
+    some = f"{len(places)} of {most}"
+    return f"{SUITE_NAME} ({some})", f"{some} cells"
 
 
 def _lay_out_ruler(tasks: Sequence[ComparedTask], left_out: Iterable[str] = ()) -> PlannedBenchmark:

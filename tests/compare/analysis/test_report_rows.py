@@ -178,6 +178,9 @@ def test_rulers_own_tasks_are_laid_out_by_length_in_rulers_order(paired: Paired)
         *("niah_single_2, 8k", "vt, 8k", "qa_1, 8k", "3 of 13 tasks, 8k"),
         "3 of 13 tasks, all lengths!",
     ]
+    # Trackers know rows by these.
+    tasks = [row.task for row in made.tables[0].rows if row.variant is None]
+    assert tasks == [f"ruler_all{length} (3 of 13)" for length in ("_4k", "_8k", "")]
 
 
 def test_all_thirteen_tasks_are_called_so(paired: Paired) -> None:
