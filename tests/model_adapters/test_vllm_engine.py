@@ -179,7 +179,7 @@ def test_the_scheduler_must_keep_one_token_more_than_the_window(
     assert served_in_chunks(folder, model, blocks=6) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("base", ["llama", "nanochat"])
+@pytest.mark.parametrize("base", ["llama", pytest.param("nanochat", marks=pytest.mark.long)])
 def test_preempted_requests_are_recomputed_exactly(base: str, saved: Save) -> None:
     """Sixteen requests outgrow the cache; some are thrown out and start again.
 
