@@ -136,8 +136,7 @@ class WordListDraft(Draft):
         sizes = np.arange(self.minimum, len(costs) + 1)
         entries = self._entries(0) + sizes * self._frequencies.others
         numbers = self._material.numbers(int(entries[-1]))
-        inner: npt.NDArray[np.int64] = words + numbers[entries - 1]
-        return inner
+        return np.asarray(words + numbers[entries - 1])
 
     def tokens(self, size: int, inner: npt.NDArray[np.int64]) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""

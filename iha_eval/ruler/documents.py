@@ -6,7 +6,7 @@ Not for: what a document consists of (niah.py and its likes), or lm-eval (task.p
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, overload
@@ -59,8 +59,7 @@ class RulerCell:
 def document_sha256(document: Document) -> str:
     """Hash of a document's texts, as 64 hex digits."""
     digest = hashlib.sha256(document["input"].encode())
-    parts = ("", document["gen_prefix"], *document["outputs"])
-    digest.update("\0".join(parts).encode())
+    digest.update("\0".join(("", document["gen_prefix"], *document["outputs"])).encode())
     return digest.hexdigest()
 
 
@@ -114,6 +113,10 @@ class Documents(Sequence[Document]):
         if isinstance(numbers, range):
             return [self._write(number) for number in numbers]
         return self._write(numbers)
+
+    def __iter__(self) -> Iterator[Document]:
+        """The documents in order; Sequence's own would take an IndexError for their end."""
+        return map(self._write, range(len(self)))
 
     def _write(self, index: int) -> Document:
         if document := self._written.pop(index, None):

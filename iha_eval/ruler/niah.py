@@ -223,8 +223,7 @@ class EssayDraft(NeedleDraft):
 
     def _places(self, size: int) -> list[int]:
         """The word index before which each needle goes: a sentence's begin, or the very end."""
-        inside = bisect_left(self._material.ends, size)
-        sentences = inside + 1
+        sentences = bisect_left(self._material.ends, size) + 1
         places = []
         for depth in self._depths:
             sentence = sentences * depth // 100

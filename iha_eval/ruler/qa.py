@@ -261,8 +261,7 @@ class QuestionDraft(Draft):
             if count == most:
                 break
             count = min(count + count // 4 + 1, most)
-        inner: npt.NDArray[np.int64] = np.cumsum(costs + measured.numbers(count))
-        return inner[self.minimum - 1 :]
+        return np.asarray(np.cumsum(costs + measured.numbers(count))[self.minimum - 1 :])
 
     def tokens(self, size: int, inner: npt.NDArray[np.int64]) -> int:
         """Tokens of user text and answer prefix, as the sum over their pieces."""

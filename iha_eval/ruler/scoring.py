@@ -169,12 +169,7 @@ def score(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Both scores of one document of the ruler_mk tasks, in the form lm-eval asks for.
-
-    Args:
-        doc: A document with `outputs` (the right values) and `kind`.
-        results: What the model wrote; only the first is scored, since generation is greedy.
-    """
+    """Both scores of one document of the ruler_mk tasks; otherwise like `score`."""
     output, references = results[0], doc["outputs"]
     return {
         "string_match": string_match(output, references),

@@ -6,7 +6,7 @@ Not for: drawing, sizing or scoring.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -55,6 +55,9 @@ class _View(Sequence[Document]):
     def __getitem__(self, index: slice) -> list[Document]: ...
     def __getitem__(self, index: int | slice) -> Document | list[Document]:
         return self._task.documents[index]
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._task.documents)
 
 
 class RulerTask(ConfigurableTask):  # type: ignore[misc]
@@ -147,13 +150,12 @@ class RulerTask(ConfigurableTask):  # type: ignore[misc]
             # The run itself will say that there is none.
             return None
         with suppress(NoRoomError):
-            # One document with room to spare shows it, and costs next to nothing.
+            # One document with room to spare shows it; else the run finds all sizes in the cache.
             one = replace(self.cell, count=1)
             first = load_documents(one, tokenizer, plain_prompt, self.budget)
             if 2 * counter_for(tokenizer).prompt(plain_prompt(first.smallest)) < self.cell.length:
                 return None
         try:
-            # The run will find these sizes in the cache.
             load_documents(self.cell, tokenizer, plain_prompt, self.budget)
         except NoRoomError as error:
             return str(error)

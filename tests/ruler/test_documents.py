@@ -211,6 +211,16 @@ class TestServing:
     def loaded(self, tokenizer_of: Callable[[str], Any]) -> Documents:
         return load(cell("multikey_2", 1024, 5), tokenizer_of("gpt2"))
 
+    def test_a_document_that_cannot_be_written_is_not_their_end(
+        self, loaded: Documents, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(self: Documents, index: int) -> None:
+            raise IndexError(index)
+
+        monkeypatch.setattr(Documents, "_write", broken)
+        with pytest.raises(IndexError):
+            list(loaded)
+
     def test_it_is_a_sequence(self, loaded: Documents) -> None:
         everything = list(loaded)
         assert len(loaded) == len(everything) == 5
