@@ -44,7 +44,9 @@ def load(path: Path, settings: object) -> dict[str, Any] | None:
         raise UserError(
             f"{path} is not the state of a training run: remove it to start that run again."
         )
-    if content["settings"] != repr(settings):
+    # Without the name of their class, which is no setting and has changed.
+    made, asked = (str(text).partition("(")[2] for text in (content["settings"], repr(settings)))
+    if made != asked:
         raise UserError(
             f"{path} was made with other settings than those asked for: name another folder with "
             "--out, or remove it."

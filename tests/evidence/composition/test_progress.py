@@ -31,6 +31,15 @@ def test_nothing_is_there_at_first(tmp_path: Path) -> None:
     assert progress.load(tmp_path / "one.state", QUICK) is None
 
 
+def test_a_state_from_before_a_class_was_renamed_is_gone_on_with(tmp_path: Path) -> None:
+    class Earlier:
+        def __repr__(self) -> str:
+            return repr(QUICK).replace("TrainingSettings", "Settings")
+
+    progress.save(tmp_path / "one.state", {"seen": 5}, Earlier())
+    assert progress.load(tmp_path / "one.state", QUICK) == {"seen": 5}
+
+
 def test_a_state_of_other_settings_is_refused(tmp_path: Path) -> None:
     progress.save(tmp_path / "one.state", {}, QUICK)
     with pytest.raises(UserError, match=r"one\.state was made with other settings"):
