@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from iha_eval.evidence.composition import mixers
 from iha_eval.evidence.composition.relations import TASKS
 from iha_eval.evidence.composition.training import TrainingSettings, train
+from iha_eval.util.files import write_whole
 
 
 def first(start: str, identity: Tensor) -> nn.Parameter:
@@ -37,7 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--task", choices=[task.name for task in TASKS], default="ternary")
-    parser.add_argument("--start", default="0.02", help="random, or noise on the identities (0.02)")
+    usual = mixers._NOISE
+    parser.add_argument("--start", default=str(usual), help=f"random, or noise ({usual})")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -51,7 +53,7 @@ def main() -> None:
     task = next(task for task in TASKS if task.name == asked.task)
     with mock.patch.object(mixers, "_near", lambda identity: first(asked.start, identity)):
         cell = train(task, "IHA", asked.rate, asked.seed, settings, say, Path(f"{kept}.state"))
-    Path(f"{kept}.json").write_text(json.dumps(cell, indent=1) + "\n")
+    write_whole(Path(f"{kept}.json"), json.dumps(cell, indent=1) + "\n")
     print(f"{kept}.json: {cell['test']['accuracy']:.2%} of the test's entries right")
 
 

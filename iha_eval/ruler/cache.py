@@ -15,7 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
-from iha_eval.util.files import write_whole
+from iha_eval.util.files import sha256, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Sizing:
     @property
     def check(self) -> str:
         """A hash over everything, which shows damage in the middle of a file."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()
+        return sha256(vars(self))
 
 
 def _path(key: Mapping[str, object]) -> Path:

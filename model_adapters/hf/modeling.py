@@ -375,7 +375,7 @@ class IHALlamaModel(IHALlamaPreTrainedModel, LlamaModel):
         packed = None
         if first == 0 and padding is None:
             packed = _packed(position_ids, kwargs.get("cu_seq_lens_q"), len(hidden))
-        elif first == 0 and position_ids is not None:
+        elif first == 0 and padding is not None and position_ids is not None:
             _check_unpacked(position_ids, padding)
         if position_ids is None:
             position_ids = _positions(padding, first, tokens, hidden.device)
@@ -545,9 +545,8 @@ def _packed(positions: Tensor | None, ends: Tensor | None, rows: int) -> Packed 
     return tuple(made)
 
 
-def _check_unpacked(positions: Tensor, padding: Tensor | None) -> None:
+def _check_unpacked(positions: Tensor, padding: Tensor) -> None:
     """Refuse positions that start again between two tokens of a row with padding."""
-    assert padding is not None
     real = padding[:, 1:] & padding[:, :-1]
     if bool(((positions.diff(dim=1) != 1) & real).any()):
         raise ValueError(
