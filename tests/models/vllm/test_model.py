@@ -12,10 +12,14 @@ from typing import cast
 
 import lm_eval
 import pytest
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from plain_models import BASE_FIELDS, VOCABULARY, save_base
 from safetensors.torch import load_file, save_file
+from tiny_models import MODERN, generate, tiny_nanochat, worst_logprob
+from transformers import AutoModelForCausalLM
 
 from iha_eval.errors import UserError
 from iha_eval.models.arguments import parse
@@ -24,11 +28,13 @@ from iha_eval.models.hf.model import IHAHF
 from iha_eval.models.vllm import engine as engine_module
 from iha_eval.models.vllm import model as iha_vllm
 from iha_eval.models.vllm.devices import EnginePlan
+from iha_eval.models.vllm.engine_arguments import EXTENSION
 from iha_eval.models.vllm.model import IHAVLLM
 from iha_eval.models.vllm.sample_groups import SampleGroup
 from iha_eval.models.vllm.worker import TiledLinear
 from iha_eval.util.log import logger
 from model_adapters.checkpoint import Checkpoint, read
+from model_adapters.convert import Recipe, upcycle
 
 pytestmark = pytest.mark.slow
 
@@ -345,6 +351,55 @@ def test_a_kept_engine_starts_anew_for_longer_requests(
     assert model._engine is not first
     assert engine_module._kept is not None
     assert engine_module._kept.engine is model._engine
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("invariant", [False, True], ids=["plain-products", "tiled-products"])
+@pytest.mark.parametrize("kind", [*BASE_FIELDS, "nanochat-modern"])
+def test_every_base_is_reloaded_in_place(kind: str, invariant: bool, tmp_path: Path) -> None:
+    """Norms of queries and keys, tied heads, windows, lambdas and gates.
+
+    Not experts on a CPU: vLLM turns them as it loads them, and its reload fails, so that the engine
+    starts anew.
+    """
+    if kind == "nanochat-modern":
+        tiny_nanochat(**MODERN, head_gate_channels=12).save_pretrained(tmp_path / "iha")
+    else:
+        upcycle(save_base(kind, tmp_path / "base"), tmp_path / "iha", Recipe(2))
+    other = other_weights(tmp_path / "iha", tmp_path / "other")
+    served = engine_module.Engine(
+        {
+            "model": str(tmp_path / "iha"),
+            "skip_tokenizer_init": True,
+            "dtype": "float32",
+            "enforce_eager": True,
+            "max_model_len": 256,
+            "kv_cache_memory_bytes": 64 << 20,
+            "max_num_batched_tokens": 32,
+            "max_num_seqs": 8,
+            "worker_extension_cls": EXTENSION,
+        },
+        batch_invariant=invariant,
+    )
+    prompts = [[1 + n % (VOCABULARY - 1) for n in range(length)] for length in (1, 17, 40)]
+    try:
+        # In the prefix cache afterwards.
+        first = generate(served._llm, prompts)
+        if kind == "qwen3_moe":
+            with pytest.raises(RuntimeError, match="must match the size of tensor"):
+                served.reload(read(other))
+            return
+        served.reload(read(other))
+        outputs = generate(served._llm, prompts)
+    finally:
+        served.close()
+    weights = [
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        for folder in (tmp_path / "iha", other)
+    ]
+    assert worst_logprob(weights[0], prompts, first) < 1e-4
+    assert worst_logprob(weights[0], prompts, outputs) > 0.1
+    assert worst_logprob(weights[1], prompts, outputs) < 1e-4
 
 
 class FakeKeptEngine:
