@@ -47,7 +47,6 @@ SHAPES: dict[str, dict[str, Any]] = {
 PLAIN = "plain"
 # Most seconds between two signs of life of a cell: a row, or an engine that is ready.
 STEP = 60
-CONTEXTS = (16384, 4096, 256)
 
 
 @dataclass(frozen=True)

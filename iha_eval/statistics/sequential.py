@@ -292,7 +292,6 @@ class _State:
             Drop(self._good[start], night, self.z, drop, len(self._good) - start, self.reference)
         )
         self._bad = self._good[start:]
-        self._since = start
         self._half = drop / 2
         self._evidence = 0.0
         del self._good[start:], self._sums[start + 1 :]

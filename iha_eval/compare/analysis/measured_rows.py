@@ -94,13 +94,6 @@ class MeasuredRow:
     as_dict: dict[str, Any]
 
 
-def measure_all(
-    pairing: Pairing, benchmarks: Sequence[PlannedBenchmark], correction: Correction, margin: float
-) -> dict[PlannedRow, MeasuredRow]:
-    """All rows of all tables of one comparison with their numbers; see `measure_together`."""
-    return measure_together([(pairing, benchmarks)], correction, margin)[0]
-
-
 def measure_together(
     comparisons: Sequence[tuple[Pairing, Sequence[PlannedBenchmark]]],
     correction: Correction,

@@ -7,7 +7,7 @@ import pytest
 from lm_eval_runs import FakeTask, lines, ruler_task, voting_task
 
 from iha_eval.compare.analysis.headlines import headlines
-from iha_eval.compare.analysis.measured_rows import measure_all
+from iha_eval.compare.analysis.measured_rows import measure_together
 from iha_eval.compare.analysis.provenance import provenance
 from iha_eval.compare.analysis.report_rows import plan
 from iha_eval.compare.inputs.pairing import Pairing
@@ -93,7 +93,7 @@ def _voted(paired: Paired, ours: list[int], theirs: list[int], **models: Any) ->
     """The headline of GSM8K, of questions with so many of four answers right."""
     pairing = paired({"gsm8k_maj": voting_task(ours)}, {"gsm8k_maj": voting_task(theirs)})
     benchmarks = plan(pairing)
-    rows = measure_all(pairing, benchmarks, "holm", 5.0)
+    [rows] = measure_together([(pairing, benchmarks)], "holm", 5.0)
     [headline] = headlines(benchmarks, rows, pairing, {**MODELS, **models})
     return headline
 
