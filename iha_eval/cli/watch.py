@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     trackers.check_client(options.to)
     tasks = [name.strip() for name in options.tasks.split(",") if name.strip()]
     out = options.out.expanduser().absolute() if options.out else None
-    config = watch_config(read_config(options.config), tasks, out)
+    config = watch_config(read_config(options.config, watched=True), tasks, out)
     folders = {IHA: options.iha, BASELINE: options.baseline}
     runs = WatchedRuns(
         {role: folder.expanduser().absolute() for role, folder in folders.items()},

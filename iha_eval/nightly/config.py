@@ -85,9 +85,6 @@ class Model:
         place, given = str(checkpoint), self.arguments
         if not isinstance(given, str):
             return replace(self, arguments={**given, "pretrained": place})
-        if given.lstrip().startswith("{"):
-            with contextlib.suppress(ValueError):
-                return replace(self, arguments=json.loads(given)).of(checkpoint)
         parts = [
             part for part in given.split(",") if part.partition("=")[0].strip() != "pretrained"
         ]
@@ -164,14 +161,19 @@ class Config:
         return [name for name in self.models if name != BASELINE]
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, *, watched: bool = False) -> Config:
     """Read and check a configuration.
+
+    Args:
+        path: the file.
+        watched: whether checkpoints of training runs are its models, so that model_args may be
+            missing.
 
     Raises:
         UserError: something in it is wrong; the sentence names the key, its value and the remedy.
     """
     try:
-        return _read(path)
+        return _read(path, watched)
     except UserError:
         raise
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
@@ -189,12 +191,12 @@ def read_config(path: Path) -> Config:
         ) from error
 
 
-def _read(path: Path) -> Config:
+def _read(path: Path, watched: bool) -> Config:
     content = load(path)
     _check_texts(content, path.name, (), itertools.count(1))
     top = Section(content, path.name, _KEYS)
     file = path.absolute()
-    models = _models(top)
+    models = _models(top, watched)
     tasks = _tasks(top)
     if any(model.model in MODELS for model in models.values()):
         for place, task in enumerate(tasks):
@@ -243,7 +245,7 @@ def _check_texts(value: Any, where: str, above: tuple[int, ...], number: Iterato
             _check_texts(item, where, (*above, id(value)), number)
 
 
-def _models(top: Section) -> dict[str, Model]:
+def _models(top: Section, watched: bool) -> dict[str, Model]:
     given = top.need("models", "name the models iha and baseline.")
     names = list(given) if isinstance(given, dict) else ["iha", BASELINE]
     section = Section(given, top.at("models"), names)
@@ -259,16 +261,15 @@ def _models(top: Section) -> dict[str, Model]:
         raise UserError(
             f"{section.at('iha')} is missing: name a model to compare with the baseline."
         )
-    return {name: _model(section, name) for name in (*compared, BASELINE)}
+    return {name: _model(section, name, watched) for name in (*compared, BASELINE)}
 
 
-def _model(models: Section, role: str) -> Model:
+def _model(models: Section, role: str, watched: bool) -> Model:
     where = models.at(role)
     given = models.need(role, "give its model_args, such as {pretrained: my-checkpoint}.")
     section = Section(given, where, _MODEL_KEYS)
-    arguments = section.need("model_args", _MODEL_ARGS)
-    if not (isinstance(arguments, str) and "=" in arguments):
-        arguments = section.mapping("model_args", _MODEL_ARGS)
+    is_left_out = watched and section.get("model_args") is None
+    arguments = {} if is_left_out else _arguments(section)
     command = section.texts("command", "give a list, such as [python, -m, lm_eval, run].")
     extra = section.texts("arguments", "give a list, such as [--batch_size, 16].") or ()
     for word in extra:
@@ -286,6 +287,20 @@ def _model(models: Section, role: str) -> Model:
         extra=extra,
         environment={name: _variable(value) for name, value in (environment or {}).items()},
     )
+
+
+def _arguments(section: Section) -> Mapping[str, Any] | str:
+    """What lm-eval takes for --model_args: a mapping, the same as JSON, or key=value,..."""
+    given = section.need("model_args", _MODEL_ARGS)
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError):
+            given = json.loads(given)
+        if not isinstance(given, dict):
+            raise section.wrong("model_args", _MODEL_ARGS)
+        return given
+    if isinstance(given, str) and "=" in given:
+        return given
+    return section.mapping("model_args", _MODEL_ARGS) or {}
 
 
 def _variable(value: Any) -> str:

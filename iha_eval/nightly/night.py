@@ -7,7 +7,6 @@ whatever became of the process or of this one.
 Not for: running jobs (`process.py`), nor for the history.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -113,10 +112,6 @@ def _placed(model: Model, base: Path) -> Model:
     if not isinstance(given, str):
         arguments = {name: _place(name, value, base) for name, value in given.items()}
         return replace(model, arguments=arguments)
-    if given.lstrip().startswith("{"):
-        # lm-eval reads it as JSON, or says what is wrong with it.
-        with contextlib.suppress(ValueError):
-            return _placed(replace(model, arguments=json.loads(given)), base)
     pairs = [part.partition("=") for part in given.split(",")]
     parts = [f"{name}{equals}{_place(name.strip(), value, base)}" for name, equals, value in pairs]
     return replace(model, arguments=",".join(parts))

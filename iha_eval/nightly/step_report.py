@@ -29,27 +29,32 @@ _NOT_CLEAR = "no significant difference"
 Steps = Mapping[str, Sequence[HistoryEntry]]
 
 
-def keep_mixing(history: History, fingerprint: str, folder: Path) -> None:
-    """Keep how far the alphas and collapses of a checkpoint are from the identity, for the page.
-
-    Args:
-        history: where to.
-        fingerprint: of the checkpoint.
-        folder: of the checkpoint; a plain one has nothing to keep.
+def read_mixing(folder: Path) -> dict[str, float] | None:
+    """How far the alphas and collapses of a checkpoint are from the identity; None of a plain one.
 
     Raises:
-        UserError: the history cannot be written.
         CheckpointError: a file is not readable.
     """
     from model_adapters.inspection import measure_alpha, measure_collapse, read_layers
 
     layers = read_layers(folder)
-    if layers:
-        distances = {
-            name: fmean(measure_alpha(layer.alphas[name]).distance for layer in layers)
-            for name in layers[0].alphas
-        }
-        distances["collapse"] = fmean(measure_collapse(layer.collapse).distance for layer in layers)
+    if not layers:
+        return None
+    distances = {
+        name: fmean(measure_alpha(layer.alphas[name]).distance for layer in layers)
+        for name in layers[0].alphas
+    }
+    distances["collapse"] = fmean(measure_collapse(layer.collapse).distance for layer in layers)
+    return distances
+
+
+def keep_mixing(history: History, fingerprint: str, distances: Mapping[str, float] | None) -> None:
+    """Keep the distances of a checkpoint, see `read_mixing`, for the page.
+
+    Raises:
+        UserError: the history cannot be written.
+    """
+    if distances is not None:
         history.keep(_mixing_key(fingerprint), distances)
 
 

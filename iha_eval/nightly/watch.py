@@ -37,6 +37,7 @@ from iha_eval.nightly.step_report import (
     ROLES,
     build_watch,
     keep_mixing,
+    read_mixing,
     write_pair,
     write_watch,
 )
@@ -310,8 +311,9 @@ class _RunWatch:
         for step in sorted({step for folders in checkpoints.values() for step in folders}):
             sides = {role: checkpoints[role][step] for role in ROLES if step in checkpoints[role]}
             place = step_folder(self.config.output, step)
-            whole = [role for role in sides if self._is_whole(place, role, sides[role])]
-            jobs = [job for job in plan(self._at(sides)) if job.role in whole]
+            # Some may have been removed since this look began.
+            whole = {role: at for role, at in sides.items() if self._is_whole(place, role, at)}
+            jobs = plan(self._at(whole))
             if jobs and self.stop.signal is None:
                 now = datetime.now().astimezone()
                 self._evaluate(open_step(self.config.output, step, jobs, now), jobs)
@@ -322,11 +324,11 @@ class _RunWatch:
                 self._record(night)
 
     def _at(self, sides: Mapping[str, Path]) -> Config:
-        models = {
-            role: model.of(sides[role].absolute()) if role in sides else model
-            for role, model in self.config.models.items()
-        }
-        return replace(self.config, models=models)
+        models = self.config.models
+        return replace(
+            self.config,
+            models={role: models[role].of(folder.absolute()) for role, folder in sides.items()},
+        )
 
     def _is_whole(self, place: Path, role: str, folder: Path) -> bool:
         """Whether a checkpoint can be evaluated, or was; writes down which one it is.
@@ -341,7 +343,9 @@ class _RunWatch:
             # Gone in this moment.
             return False
         if note is None or note["files"] != files:
-            state = self._read(folder, files, role)
+            jobs = plan(self._at({role: folder})) if note else []
+            done = bool(jobs) and all(results_of(place / job.folder) for job in jobs)
+            state = self._read(folder, files, role, done)
             if state is None:
                 return False
             if note and results_of(place / role) and note["fingerprint"] != state["fingerprint"]:
@@ -350,7 +354,7 @@ class _RunWatch:
                     f"{note['fingerprint'][:12]} and is {state['fingerprint'][:12]}): name another "
                     "folder with --out to begin anew, or put the former checkpoint back."
                 )
-            keep_mixing(self.history, state["fingerprint"], folder)
+            keep_mixing(self.history, state["fingerprint"], state.pop("mixing"))
             try:
                 (place / role).mkdir(parents=True, exist_ok=True)
                 write_whole(place / role / NOTE, json.dumps(state))
@@ -363,13 +367,17 @@ class _RunWatch:
         self._check_tokenizer(note["tokenizer"], folder)
         return True
 
-    def _read(self, folder: Path, files: Files, role: str) -> dict[str, Any] | None:
-        """What a checkpoint is; None as long as it is not whole."""
+    def _read(self, folder: Path, files: Files, role: str, done: bool) -> dict[str, Any] | None:
+        """What a checkpoint is; None as long as it is not whole.
+
+        Of one that is `done`, evaluated on all tasks, the trainer may remove what it likes.
+        """
         sight = self.sights.get(folder)
         if sight is None or sight.files != files:
             sight = self.sights[folder] = _Sight(files, time.monotonic())
         newest = max((each[2] for each in files), default=0) / 1e9
-        age = max(time.monotonic() - sight.since, time.time() - newest if files else 0.0)
+        seen = time.monotonic() - sight.since
+        age = max(seen, time.time() - newest if files else 0.0)
         if age < _SETTLE:
             self.settling = True
             return None
@@ -378,8 +386,14 @@ class _RunWatch:
             state, sight.reason = _whole(folder, files, elsewhere)
             if state is not None:
                 return state
-            self.say(f"{folder} is not whole ({sight.reason}): waiting for it")
-        if age > _PATIENCE:
+            if not done:
+                self.say(f"{folder} is not whole ({sight.reason}): waiting for it")
+        if done or age <= _PATIENCE:
+            return None
+        if seen < _SETTLE:
+            # A copy with the times of its original may be between two files.
+            self.settling = True
+        else:
             self.never = (
                 f"{folder} is unchanged for {_PATIENCE / 60:.0f} minutes and not whole "
                 f"({sight.reason.rstrip('.')}): save it again, or move it away."
@@ -393,7 +407,8 @@ class _RunWatch:
         if tokenizer != first:
             raise UserError(
                 f"{folder} has another tokenizer than {where}, so that questions cannot be paired: "
-                "train both with the same one, or set unpaired: true in the configuration."
+                "train both with the same one, or set unpaired: true in the configuration, which "
+                "gives both curves without a difference."
             )
 
     def _evaluate(self, night: Night, jobs: list[Job]) -> None:
@@ -514,13 +529,13 @@ def _whole(folder: Path, files: Files, elsewhere: bool) -> tuple[dict[str, Any] 
             "as tokenizer"
         )
     try:
-        fingerprint = checkpoint.read(folder).fingerprint
+        fingerprint, mixing = checkpoint.read(folder).fingerprint, read_mixing(folder)
         if _files(folder) != files:
             return None, "it changed while it was read"
     except (AdapterError, OSError) as error:
         return None, str(error)
     note = {"path": str(folder), "fingerprint": fingerprint, "files": files, "tokenizer": tokenizer}
-    return note, ""
+    return note | {"mixing": mixing}, ""
 
 
 def _tokenizer(folder: Path) -> str | None:

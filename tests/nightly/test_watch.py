@@ -85,7 +85,7 @@ class FakeTraining:
         return watch.run_watch(self.config(), asked, said.append), said
 
     def config(self, **changes: Any) -> Any:
-        return watch.watch_config(read_config(self.file), **changes)
+        return watch.watch_config(read_config(self.file, watched=True), **changes)
 
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "nights/steps/report.json").read_text())
@@ -405,7 +405,6 @@ class TestMistakes:
     ("given", "expected"),
     [
         ({"pretrained": "a", "dtype": "b"}, {"pretrained": "/c", "dtype": "b"}),
-        ('{"dtype": "b"}', {"pretrained": "/c", "dtype": "b"}),
         ("dtype=b,pretrained=a", "pretrained=/c,dtype=b"),
     ],
 )
@@ -592,3 +591,90 @@ def test_what_a_killed_watch_has_heard_is_read_before_its_output_is_used_again(
     watch._RunWatch(config, asked, history, 0, Stop(), training.said.append).keep_engines()
     assert log.read_text() == "half a line\n"
     assert not unredacted(log).exists()
+
+
+def test_what_is_left_of_an_evaluated_checkpoint_is_no_torn_one(training: FakeTraining) -> None:
+    """Its trainer has removed the weights and kept the folder."""
+    for role in ("iha", "baseline"):
+        training.save(role, 500)
+    training.watch()
+    for role in ("iha", "baseline"):
+        place = training.runs[role] / "checkpoint-500"
+        (place / "model.safetensors").unlink()
+        for file in place.iterdir():
+            os.utime(file, (OLD - 1000, OLD - 1000))
+        training.save(role, 1000)
+    code, said = training.watch()
+    assert code == FINE
+    assert not any("is not whole" in each for each in said)
+    assert len(training.started()) == 4
+
+
+@pytest.mark.parametrize("removed", ["before its turn", "while it is read"])
+def test_a_checkpoint_that_is_removed_before_its_turn_leaves_the_others(
+    training: FakeTraining, monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
+    for step in (500, 1000, 1500):
+        for role in ("iha", "baseline"):
+            training.save(role, step)
+    gone = training.runs["iha"] / "checkpoint-1000"
+    read = watch.read_mixing
+
+    def removing(folder: Path) -> Any:
+        if removed == "before its turn" or folder == gone:
+            shutil.rmtree(gone, ignore_errors=True)
+        return read(folder)
+
+    monkeypatch.setattr(watch, "read_mixing", removing)
+    code, said = training.watch()
+    assert code == FINE
+    assert "iha checkpoint-1000" not in training.started()
+    assert len(training.started()) == 5
+    assert "baseline alone has step 1,000; iha is waited for." in said
+
+
+def test_what_looks_old_is_seen_twice_before_it_is_given_up(
+    training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that keeps the times of its original, between two files."""
+    monkeypatch.setattr(watch, "_PATIENCE", 30.0)
+    training.save("baseline", 500)
+    place = training.save("iha", 500)
+    weights = place / "model.safetensors"
+    content = weights.read_bytes()
+    weights.unlink()
+    sleep = watch._RunWatch._sleep
+
+    def copying(self: Any, seconds: float) -> None:
+        weights.write_bytes(content)
+        age(place)
+        sleep(self, seconds)
+
+    monkeypatch.setattr(watch._RunWatch, "_sleep", copying)
+    assert training.watch()[0] == FINE
+    assert len(training.started()) == 2
+
+
+@pytest.mark.parametrize("given", [None, '{"tokenizer": "own", "dtype": "float32"}'])
+def test_model_arguments_may_be_missing_or_json(training: FakeTraining, given: str | None) -> None:
+    model = {"command": [sys.executable, fake_nights.__file__]}
+    if given is not None:
+        model["model_args"] = given
+    training.configure(models={"iha": model, "baseline": model})
+    for role in ("iha", "baseline"):
+        place = training.save(role, 500)
+        if given is not None:
+            (place / "tokenizer.json").unlink()
+            age(place)
+    assert training.watch()[0] == FINE
+    assert len(training.started()) == 2
+
+
+def test_a_pretrained_that_is_not_there_does_not_matter(training: FakeTraining) -> None:
+    model = {"command": [sys.executable, fake_nights.__file__]}
+    model["model_args"] = {"pretrained": "no/such/folder"}
+    training.configure(models={"iha": model, "baseline": model})
+    training.save("iha", 500)
+    training.save("baseline", 500)
+    training.save("baseline", 1000)
+    assert training.watch()[0] == FINE
