@@ -501,9 +501,10 @@ def _check_unknown(config: IHAConfig, others: Mapping[str, Any]) -> None:
             )
         if name in own:
             raise ConfigError(f"{name} is {value!r}, and is no field: remove it.")
-        likeness = 0.0 if name.startswith("iha_") else 0.85
+        plain = name.lower().replace("-", "_")
+        likeness = 0.0 if plain.startswith("iha_") else 0.85
         fields = (*IHA_FIELDS, *config.variant_fields)
-        if near := difflib.get_close_matches(name, fields, 1, likeness):
+        if near := difflib.get_close_matches(plain, fields, 1, likeness):
             raise ConfigError(
                 f"{name} is {value!r}, and is no field: write {near[0]} if that is meant, or "
                 "remove it."

@@ -73,15 +73,19 @@ def first_answer(output: str, references: Sequence[str], kind: str) -> float:
 def exact_set(output: str, doc: Mapping[str, Any]) -> float:
     """1 if the output names all right answers and nothing else of their kind, else 0.
 
-    Right answers count in capital and small letters alike, as in RULER's own score. What is of
-    their kind stands on its own: `numbers` are seven digits, `variables` five capitals, `coded
-    words` six small letters that are a word of the document, so that `appear` is none.
+    What is of their kind stands on its own: `numbers` are seven digits, `variables` five capitals,
+    `coded words` six small letters that are a word of the document's text, so that `appear` is
+    none. Names of the document count in capital and small letters alike, right ones as in RULER's
+    own score and wrong ones too.
     """
-    named, right = set(_PATTERNS[doc["kind"]].findall(output)), set(doc["outputs"])
-    others = named - right
-    if doc["kind"] == "coded words":
-        others &= set(doc["input"].split())
-    return float(not others and all(_has_word(output, answer) for answer in right - named))
+    kind, right = doc["kind"], set(doc["outputs"])
+    pattern, fold = _PATTERNS[kind], str.upper if kind == "variables" else str.lower
+    # The question has words of six letters too.
+    known = set(pattern.findall(doc["input"].rsplit("\nQuestion: ", 1)[0]))
+    named = set(pattern.findall(fold(output))) & known
+    if kind != "coded words":
+        named |= set(pattern.findall(output))
+    return float(named <= right and all(_has_word(output, answer) for answer in right - named))
 
 
 def _has_word(output: str, word: str) -> bool:

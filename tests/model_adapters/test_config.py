@@ -70,6 +70,8 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"final_logit_softcapping": 30.0}, ["final_logit_softcapping is 30.0", "iha_llama", "remove"]),
     ({"attn_logit_softcapping": 50.0}, ["attn_logit_softcapping is 50.0", "remove"]),
     ({"smear_channels": 4}, ["smear_channels is 4", "iha_llama", "remove"]),
+    ({"IHA_Window": 5}, ["IHA_Window is 5", "no field", "write iha_window if"]),
+    ({"iha-window": 5}, ["iha-window is 5", "no field", "write iha_window if"]),
     ({"iha_windw": 5}, ["iha_windw is 5", "no field", "write iha_window if"]),
     ({"iha_schedule": "4:1"}, ["iha_schedule is '4:1'", "no field", "or remove it"]),
     ({"pseudo_ropes": "token"}, ["pseudo_ropes is 'token'", "write pseudo_rope if"]),

@@ -114,18 +114,26 @@ def test_numbers_of_a_list_may_touch_their_words() -> None:
     [
         ("coded words", "abcdef ghijkl", "Abcdef and ghijkl appear.", 1.0),
         ("coded words", "abcdef ghijkl", "abcdef, ghijkl, zzzzzz", 0.0),
+        ("coded words", "abcdef ghijkl", "abcdef, ghijkl, Zzzzzz", 0.0),
+        ("coded words", "abcdef ghijkl", "ABCDEF GHIJKL ZZZZZZ", 0.0),
+        ("coded words", "abcdef ghijkl", "I ignore the dots: abcdef, ghijkl", 1.0),
         ("coded words", "abcdef ghijkl", "abcdef", 0.0),
         ("coded words", "abcdef ghijkl", "abcdefx ghijkl", 0.0),
         ("variables", "ABCDE FGHIJ", "abcde, Fghij", 1.0),
         ("variables", "ABCDE FGHIJ", "These: ABCDE, FGHIJ", 1.0),
         ("variables", "ABCDE FGHIJ", "ABCDE, FGHIJ, ZZZZZ", 0.0),
+        ("variables", "ABCDE FGHIJ", "abcde, fghij, yyyyy", 0.0),
+        ("variables", "ABCDE FGHIJ", "ABCDE, FGHIJ, Yyyyy", 0.0),
+        ("variables", "ABCDE FGHIJ", "there are: ABCDE, FGHIJ", 1.0),
         ("numbers", "1234567 7654321", "7654321 1234567.", 1.0),
         ("numbers", "1234567 7654321", "7654321 1234567 1111111", 0.0),
         ("numbers", "1234567 7654321", "7654321 12345678", 0.0),
     ],
 )
 def test_exact_sets(kind: str, right: str, output: str, score: float) -> None:
-    document = {"kind": kind, "outputs": right.split(), "input": f"ignore {right} zzzzzz ..."}
+    text = f"An example. VAR YYYYY = 1\nQuestion: which?\n{right} zzzzzz ..."
+    asked = f"{text}\nQuestion: Please ignore the dots."
+    document = {"kind": kind, "outputs": right.split(), "input": asked}
     assert exact_set(output, document) == score
 
 
