@@ -129,7 +129,8 @@ def send(tracker: str, project: str, title: str, scores: Scores, run: str | None
 def send_new(tracker: str, project: str, title: str, scores: Scores, history: Path) -> list[int]:
     """Send what of a history was not sent yet, always to the same run there.
 
-    Killed between sending and noting it, the next start sends the same numbers once more.
+    What a run that failed at first brings later is sent then. Killed between sending and noting
+    it, the next start sends the same numbers once more.
 
     Returns:
         The steps that were sent.
@@ -138,11 +139,21 @@ def send_new(tracker: str, project: str, title: str, scores: Scores, history: Pa
         UserError: see `send`; or it cannot be written down.
     """
     known = _noted(history / FILE)
-    done = known["sent"].setdefault(f"{tracker}/{project}", [])
-    new = {step: numbers for step, numbers in scores.items() if step not in done}
+    place = f"{tracker}/{project}"
+    done = known["sent"].get(place, {})
+    if isinstance(done, list):
+        # Of earlier releases, which did not say what of a step they had sent.
+        done = {str(step): list(scores.get(step, {})) for step in done}
+    new = {
+        step: left
+        for step, numbers in scores.items()
+        if (left := {n: value for n, value in numbers.items() if n not in done.get(str(step), [])})
+    }
     if new:
         send(tracker, project, title, new, known["run"])
-        done += list(new)
+        for step, numbers in new.items():
+            done[str(step)] = [*done.get(str(step), []), *numbers]
+        known["sent"][place] = done
         try:
             write_whole(history / FILE, json.dumps(known))
         except OSError as error:

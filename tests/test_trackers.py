@@ -120,6 +120,20 @@ def test_a_step_is_sent_once_and_to_the_same_run(client: FakeClient, tmp_path: P
     assert trackers.send_new("trackio", "q", "t", SCORES, tmp_path) == [500, 1000]
 
 
+def test_a_score_that_comes_later_is_sent_later(client: FakeClient, tmp_path: Path) -> None:
+    """A task that failed at first, in a history that an earlier release has written too."""
+    known = {"run": "r", "sent": {"trackio/p": [500]}}
+    (tmp_path / trackers.FILE).write_text(json.dumps(known))
+    send = ("trackio", "p", "t")
+    scores: trackers.Scores = {500: {"a": 1.0}, 1000: {"a": 1.0}, 1500: {}}
+    assert trackers.send_new(*send, scores, tmp_path) == [1000]
+    scores[1000]["b"] = 2.0
+    assert trackers.send_new(*send, scores, tmp_path) == [1000]
+    assert trackers.send_new(*send, scores, tmp_path) == []
+    sent = [call for call in client.calls if isinstance(call, tuple)]
+    assert sent == [(1000, {"a": 1.0}), (1000, {"b": 2.0})]
+
+
 def test_what_could_not_be_sent_is_sent_later(client: FakeClient, tmp_path: Path) -> None:
     client.broken = True
     with pytest.raises(UserError, match=r"not be sent to trackio \(ConnectionError: no route to"):
