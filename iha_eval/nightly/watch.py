@@ -150,9 +150,14 @@ def run_watch(config: Config, asked: WatchedRuns, say: Say) -> int:
 
 
 def _share_of_gpu(model: Model) -> float:
-    """What its engine was told to take; 0 where nothing was said, or no number."""
+    """What an engine that is kept takes; 0 where another argument says so, or it is no number."""
+    # Slow to import, and not needed for a start that is refused.
+    from model_adapters.cost.blocks import GPU_SHARE
+
+    if model.argument("kv_cache_memory_bytes") is not None:
+        return 0.0
     try:
-        return float(model.argument("gpu_memory_utilization") or 0)
+        return float(model.argument("gpu_memory_utilization") or GPU_SHARE / len(ROLES))
     except ValueError:
         return 0.0
 

@@ -547,7 +547,10 @@ def _without_times(part: dict[str, Any]) -> dict[str, Any]:
     [
         ({}, True),
         ({"model_args": {"gpu_memory_utilization": 0.4}}, True),
-        ({"model_args": {"gpu_memory_utilization": 0.9}}, True),
+        ({"model_args": {"gpu_memory_utilization": 0.55}}, True),
+        # The other takes its half all the same.
+        ({"model_args": {"gpu_memory_utilization": 0.9}}, False),
+        ({"model_args": {"gpu_memory_utilization": 0.9, "kv_cache_memory_bytes": 9}}, True),
         ({"model_args": {"gpu_memory_utilization": "much"}}, True),
         ({"model_args": {"data_parallel_size": 2}}, False),
         ({"model": "iha-hf"}, False),
