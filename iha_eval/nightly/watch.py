@@ -544,16 +544,18 @@ def _whole(folder: Path, files: Files, elsewhere: bool) -> tuple[dict[str, Any] 
 
 
 def _tokenizer(folder: Path) -> str | None:
-    """Hash of a tokenizer's files, without how it was last called; None without any."""
-    hashes: dict[str, Any] = {}
+    """Hash of a tokenizer without how it was last called; None without any.
+
+    Of several files the first counts, which is the one that is loaded: some trainers save the
+    other forms beside it, and some do not.
+    """
     for name in _TOKENIZERS:
         try:
-            hashes[name] = (folder / name).read_bytes().hex()
+            content: Any = (folder / name).read_bytes().hex()
             if name == "tokenizer.json":
                 content = json.loads((folder / name).read_text(encoding="utf-8"))
-                hashes[name] = {
-                    k: v for k, v in content.items() if k not in ("truncation", "padding")
-                }
+                content = {k: v for k, v in content.items() if k not in ("truncation", "padding")}
+            return sha256({name: content})
         except (OSError, ValueError, AttributeError):
             continue
-    return sha256(hashes) if hashes else None
+    return None

@@ -354,6 +354,8 @@ class TestMistakes:
         place = training.save("baseline", 500)
         file = place / "tokenizer.json"
         file.write_text('{"model": {}, "truncation": {"max": 3}}')
+        # Another form of the same, which not every trainer saves.
+        (place / "tokenizer.model").write_text("m")
         age(place)
         assert training.watch()[0] == FINE
         place = training.save("baseline", 1000)
