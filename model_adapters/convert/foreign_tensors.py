@@ -25,9 +25,18 @@ _ATTENTION_PARTS = {"q", "k", "v"}
 
 
 def oriented(move: Move, tensor: Tensor, orientation: str) -> Move:
-    """A move with the axes that an orientation gives to an alpha whose rule has none."""
+    """A move with the axes that an orientation gives to an alpha whose rule has none.
+
+    Raises:
+        ConversionError: The rule transposes it too, and who counts that in is not known.
+    """
     if move.rule.axes is not None or not _last(move).startswith("alpha_"):
         return move
+    if move.rule.transpose:
+        raise ConversionError(
+            f"the rule {move.rule.source!r} has transpose, and --orientation says the same in "
+            "another way: write axes in place of transpose."
+        )
     axes = ORIENTATIONS[orientation][: tensor.dim()]
     return replace(move, rule=replace(move.rule, axes=axes))
 

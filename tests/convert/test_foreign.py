@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +383,9 @@ def test_an_alpha_that_could_be_transposed_is_refused(pseudo: int, tmp_path: Pat
     names = NameMap((rule,), same_names=True)
     with pytest.raises(ConversionError, match=r"nothing says which way round .*q_mix lies"):
         convert(tmp_path, renamed, shape, names=names, orientation=None)
+    twice = NameMap((replace(rule, transpose=True),), same_names=True)
+    with pytest.raises(ConversionError, match="has transpose, and --orientation says the same"):
+        convert(tmp_path, renamed, shape, names=twice, orientation="destination-source")
     convert(tmp_path, renamed, shape, names=names, orientation="destination-source")
     made = stored(tmp_path / "out")
     assert all(torch.equal(made[name], tensor) for name, tensor in tensors.items())
