@@ -166,8 +166,8 @@ def read_config(path: Path, *, watched: bool = False) -> Config:
 
     Args:
         path: the file.
-        watched: whether checkpoints of training runs are its models, so that model_args may be
-            missing.
+        watched: whether checkpoints of training runs are its models, of which nothing else need
+            be said.
 
     Raises:
         UserError: something in it is wrong; the sentence names the key, its value and the remedy.
@@ -255,7 +255,10 @@ def _models(top: Section, watched: bool) -> dict[str, Model]:
                 f"{section.at(str(name))}: a model is named by up to 40 letters, digits, _ and - "
                 f"and not {' or '.join(_FOLDERS)}, because folders are called like it."
             )
-    section.need(BASELINE, "give the model_args of the model that the others are compared with.")
+    if not (watched and BASELINE in names):
+        section.need(
+            BASELINE, "give the model_args of the model that the others are compared with."
+        )
     compared = [name for name in names if name != BASELINE]
     if not compared:
         raise UserError(
@@ -266,7 +269,8 @@ def _models(top: Section, watched: bool) -> dict[str, Model]:
 
 def _model(models: Section, role: str, watched: bool) -> Model:
     where = models.at(role)
-    given = models.need(role, "give its model_args, such as {pretrained: my-checkpoint}.")
+    remedy = "give its model_args, such as {pretrained: my-checkpoint}."
+    given = {} if watched and models.get(role) is None else models.need(role, remedy)
     section = Section(given, where, _MODEL_KEYS)
     is_left_out = watched and section.get("model_args") is None
     arguments = {} if is_left_out else _arguments(section)

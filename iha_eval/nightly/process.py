@@ -215,7 +215,9 @@ class KeptProcess:
         """End it with its engine; nothing stays of what it has said after the last command."""
         self._end_process()
         if not self._is_unread:
-            self._output.unlink(missing_ok=True)
+            # Also where its folder is none, which was told before.
+            with contextlib.suppress(OSError):
+                self._output.unlink()
 
     def _end_process(self) -> None:
         if self._child is not None:

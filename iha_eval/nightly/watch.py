@@ -184,7 +184,10 @@ def _checkpoints(role: str, asked: WatchedRuns) -> dict[int, Path]:
             every = [path for folder in below for path in folder.iterdir()]
             places = [path for path in every if _NAME.fullmatch(path.name) and path.is_dir()]
     except (OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"the checkpoints of {run} cannot be listed ({error}).") from error
+        raise UserError(
+            f"the checkpoints of {run} cannot be listed ({error}): mend its permissions, or give "
+            "--glob a pattern of folders below it, such as checkpoint-*."
+        ) from error
     checkpoints: dict[int, Path] = {}
     for place in sorted(places):
         numbers = re.findall(r"\d+", str(place.relative_to(run)))

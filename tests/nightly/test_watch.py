@@ -675,6 +675,16 @@ def test_model_arguments_may_be_missing_or_json(training: FakeTraining, given: s
     assert len(training.started()) == 2
 
 
+def test_models_may_have_no_settings_and_an_output_that_is_a_file_is_told(
+    training: FakeTraining,
+) -> None:
+    training.configure(models={"iha": None, "baseline": None}, output="nightly.yaml")
+    training.save("iha", 500)
+    training.save("baseline", 500)
+    with pytest.raises(UserError, match=r"nightly.yaml/steps/step-00000500 cannot be written"):
+        training.watch()
+
+
 def test_a_pretrained_that_is_not_there_does_not_matter(training: FakeTraining) -> None:
     model = {"command": [sys.executable, fake_nights.__file__]}
     model["model_args"] = {"pretrained": "no/such/folder"}
