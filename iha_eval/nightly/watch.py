@@ -129,8 +129,9 @@ def run_watch(config: Config, asked: WatchedRuns, say: Say) -> int:
             folder cannot be written.
     """
     for role in ROLES:
-        checkpoints = _checkpoints(role, asked)
-        if asked.once and not checkpoints:
+        # Of a training that has ended, all may have been cleared away since they were evaluated.
+        known = any((config.output / STEPS).glob(f"*/{role}/{NOTE}"))
+        if not _checkpoints(role, asked) and asked.once and not known:
             raise UserError(
                 f"{asked.folders[role]} has no checkpoints yet that a watch would look for "
                 f"({_sought(asked)}): wait for the training, leave out --once, or give --glob."

@@ -615,6 +615,18 @@ def test_what_is_left_of_an_evaluated_checkpoint_is_no_torn_one(training: FakeTr
     assert len(training.started()) == 4
 
 
+def test_a_run_whose_checkpoints_are_all_cleared_away_does_not_end_the_watch(
+    training: FakeTraining,
+) -> None:
+    for role in ("iha", "baseline"):
+        training.save(role, 500)
+    training.watch()
+    shutil.rmtree(training.runs["iha"] / "checkpoint-500")
+    training.save("baseline", 1000)
+    assert training.watch()[0] == FINE
+    assert training.started()[2:] == ["baseline checkpoint-1000"]
+
+
 @pytest.mark.parametrize("removed", ["before its turn", "while it is read"])
 def test_a_checkpoint_that_is_removed_before_its_turn_leaves_the_others(
     training: FakeTraining, monkeypatch: pytest.MonkeyPatch, removed: str
