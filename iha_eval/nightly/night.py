@@ -300,6 +300,16 @@ def open_step(output: Path, step: int, jobs: Sequence[Job], now: datetime) -> Ni
     return Night(folder.name, started, folder, plan_sha256(jobs), every, step=step)
 
 
+def as_before(folder: Path, jobs: Sequence[Job]) -> list[Job]:
+    """Jobs of a step with the folders that the same commands had there before.
+
+    A task that was added before others, or another order, gives other numbers.
+    """
+    known = _read(folder / STATE)
+    before = {part.command_sha256: part.folder for part in known.parts} if known else {}
+    return [replace(job, folder=before.get(job.sha256, job.folder)) for job in jobs]
+
+
 def step_folder(output: Path, step: int) -> Path:
     """Where the evaluation of a training step lies."""
     return output / STEPS / f"step-{step:08d}"

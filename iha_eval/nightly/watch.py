@@ -24,6 +24,7 @@ from iha_eval.nightly.night import (
     STEPS,
     Job,
     Night,
+    as_before,
     nights_in,
     open_step,
     plan,
@@ -322,7 +323,7 @@ class _RunWatch:
             place = step_folder(self.config.output, step)
             # Some may have been removed since this look began.
             whole = {role: at for role, at in sides.items() if self._is_whole(place, role, at)}
-            jobs = plan(self._at(whole))
+            jobs = as_before(place, plan(self._at(whole)))
             if jobs and self.stop.signal is None:
                 now = datetime.now().astimezone()
                 self._evaluate(open_step(self.config.output, step, jobs, now), jobs)
@@ -352,7 +353,7 @@ class _RunWatch:
             # Gone in this moment.
             return False
         if note is None or note["files"] != files:
-            jobs = plan(self._at({role: folder})) if note else []
+            jobs = as_before(place, plan(self._at({role: folder}))) if note else []
             done = bool(jobs) and all(results_of(place / job.folder) for job in jobs)
             state = self._read(folder, files, role, done)
             if state is None:

@@ -389,6 +389,18 @@ class TestMistakes:
         assert watch.run_watch(config, asked, said.append) == FINE
         assert (training.folder / "other/steps/report.html").exists()
 
+    def test_a_task_before_the_others_repeats_none(self, training: FakeTraining) -> None:
+        training.save("iha", 500)
+        training.save("baseline", 500)
+        training.watch()
+        training.configure(tasks=[{"task": "first", "limit": 3}, "math"])
+        assert training.watch()[0] == FINE
+        assert len(training.started()) == 4
+        assert {each["task"] for each in training.report()["findings"]} == {"math", "first"}
+        # Nor does anything run once more.
+        training.watch()
+        assert len(training.started()) == 4
+
     def test_the_command_line(
         self, training: FakeTraining, capsys: pytest.CaptureFixture[str]
     ) -> None:
