@@ -51,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         options.poll,
         options.new_engines,
         (options.to, options.project) if options.to else None,
+        dict(zip(folders, options.tokens_per_step, strict=True))
+        if options.tokens_per_step
+        else None,
     )
     return run_watch(config, runs, lambda line: print(clean(line), flush=True))
 
@@ -71,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="only steps that are a multiple (1)"
+    )
+    parser.add_argument(
+        "--tokens-per-step",
+        type=positive,
+        nargs=2,
+        metavar=("IHA", "BASELINE"),
+        help="tokens of a training step of each run: pair equal tokens, called by IHA's steps",
     )
     parser.add_argument("--tasks", default="", metavar="TASK,TASK", help="in place of the file's")
     parser.add_argument(

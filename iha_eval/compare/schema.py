@@ -564,6 +564,8 @@ class WatchReport(TypedDict):
     created: str
     runs: dict[str, str]
     """`iha` and `baseline`: the folders of the training runs."""
+    tokens_per_step: NotRequired[dict[str, int]]
+    """Of the same two, where equal tokens are paired: all steps here are IHA's then."""
     findings: list[WatchFinding]
     error: str
     """How often looking again and again calls a difference clear where there is none, in words."""

@@ -90,9 +90,21 @@ def write_pair(config: Config, night: Night, outcome: NightOutcome) -> str:
 
 
 def build_watch(
-    config: Config, runs: Mapping[str, Path], history: History, warnings: Sequence[str] = ()
+    config: Config,
+    runs: Mapping[str, Path],
+    history: History,
+    warnings: Sequence[str] = (),
+    tokens: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The content of report.json, as `compare.schema.WatchReport` has it."""
+    """The content of report.json, as `compare.schema.WatchReport` has it.
+
+    Args:
+        config: what each step did.
+        runs: folders of the two training runs, by `iha` and `baseline`.
+        history: where the steps are recorded.
+        warnings: sentences besides those on what is missing.
+        tokens: of a training step, by the same names, where equal tokens are paired.
+    """
     steps = history.read().steps
     series = [each for each in all_series(steps) if each.current and each.watched]
     curves = list(dict.fromkeys((each.task, each.metric) for each in series))
@@ -106,6 +118,7 @@ def build_watch(
         "title": f"{runs[IHA].name} against {runs[BASELINE].name} along training",
         "created": max((line.date for line in lines), default=""),
         "runs": {role: str(folder) for role, folder in runs.items()},
+        **({"tokens_per_step": dict(tokens)} if tokens else {}),
         "findings": [
             _finding(each, signs[each["task"], each["metric"]])
             for each in differences

@@ -76,6 +76,8 @@ class WatchedRuns:
         poll: seconds between looks.
         anew: start an engine for each checkpoint, in place of keeping it with others' weights.
         to: tracker and project that the scores of paired steps are sent to; None for none.
+        tokens: that each run sees in a training step, where equal tokens are to be paired; equal
+            steps are if None.
     """
 
     folders: Mapping[str, Path]
@@ -85,6 +87,14 @@ class WatchedRuns:
     poll: float = 60.0
     anew: bool = False
     to: tuple[str, str] | None = None
+    tokens: Mapping[str, int] | None = None
+
+    def step(self, role: str, number: int) -> int | None:
+        """IHA's step with the tokens of a run's step; None if IHA saves at no such moment."""
+        if self.tokens is None:
+            return number
+        step, rest = divmod(number * self.tokens[role], self.tokens[IHA])
+        return None if rest else step
 
 
 def watch_config(config: Config, tasks: list[str] | None = None, out: Path | None = None) -> Config:
@@ -170,7 +180,7 @@ def _sought(asked: WatchedRuns) -> str:
 
 
 def _checkpoints(role: str, asked: WatchedRuns) -> dict[int, Path]:
-    """The checkpoint folders of a run by their steps.
+    """The checkpoint folders of a run by their steps; see `WatchedRuns.step`.
 
     Raises:
         UserError: there is no such folder, or two are of one step.
@@ -195,7 +205,9 @@ def _checkpoints(role: str, asked: WatchedRuns) -> dict[int, Path]:
         numbers = re.findall(r"\d+", str(place.relative_to(run)))
         if not numbers:
             raise UserError(f"--glob finds {place}, whose name holds no number of steps.")
-        step = int(numbers[-1])
+        step = asked.step(role, int(numbers[-1]))
+        if step is None:
+            continue
         if step in checkpoints:
             raise UserError(
                 f"{checkpoints[step]} and {place} are both of step {step}: move one away, or tell "
@@ -347,6 +359,13 @@ class _RunWatch:
             UserError: it is another one than was evaluated, or has another tokenizer.
         """
         note = _read_note(place / role / NOTE)
+        before = note.get("path", str(folder)) if note else str(folder)
+        if before != str(folder) and results_of(place / role):
+            raise UserError(
+                f"{place.name} was evaluated with {before}, not with {folder}: give that folder "
+                "its name back, ask for the same pairs as before (--glob, --tokens-per-step), or "
+                "name another folder with --out to begin anew."
+            )
         try:
             files = _files(folder)
         except OSError:
@@ -465,7 +484,11 @@ class _RunWatch:
     def _page(self) -> Any:
         """Make the page of all steps; nothing is made of no step."""
         report = build_watch(
-            self.config, self.asked.folders, self.history, list(self.refusals.values())
+            self.config,
+            self.asked.folders,
+            self.history,
+            list(self.refusals.values()),
+            self.asked.tokens,
         )
         if report["trend"] or report["warnings"]:
             write_watch(self.config, report, self.history)

@@ -120,6 +120,38 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_SETTLE", 0.2)
 
 
+def test_equal_tokens_are_paired(training: FakeTraining) -> None:
+    """The baseline has two thirds of IHA's batch: its step 1,500 is IHA's 1,000."""
+    tokens = {"iha": 3 * 2**20, "baseline": 2 * 2**20}
+    for step in (500, 1000, 2000):
+        training.save("iha", step, 50)
+    # No step of IHA has the tokens of step 1,000.
+    for step in (750, 1000, 1500, 3300):
+        training.save("baseline", step, 30)
+    code, said = training.watch(tokens=tokens)
+    assert code == FINE, said
+    assert training.started() == [
+        *("iha checkpoint-500", "baseline checkpoint-750"),
+        *("iha checkpoint-1000", "baseline checkpoint-1500"),
+        *("iha checkpoint-2000", "baseline checkpoint-3300"),
+    ]
+    report = training.report()
+    jsonschema.validate(report, json.loads(FILE.read_text()))
+    assert report["tokens_per_step"] == tokens
+    assert [look["step"] for look in report["trend_differences"][0]["nights"]] == [500, 1000]
+    assert report["waiting"] == [
+        "iha alone has step 2,000; baseline is waited for.",
+        "baseline alone has step 2,200; iha is waited for.",
+    ]
+    assert training.watch(tokens=tokens, every=1000) == (FINE, training.said)
+    assert len(training.started()) == 6
+    with pytest.raises(
+        UserError,
+        match=r"step-00001000 was evaluated with .*checkpoint-1500, not with .*checkpoint-1000: ",
+    ):
+        training.watch()
+
+
 def test_equal_steps_are_paired_and_each_is_evaluated_once(training: FakeTraining) -> None:
     for step, right in ((500, 30), (1000, 55), (1500, 58)):
         training.save("iha", step, right)
@@ -260,6 +292,9 @@ def test_the_page(training: FakeTraining, monkeypatch: pytest.MonkeyPatch) -> No
     assert "from step 500 to step 1,000: alpha_q 0.10 to 0.10" in page
     assert page.count('href="step-00001000/report.html"') == 1
     assert page.index(">1,500</th>") < page.index(">500</th>")
+    assert "Equal tokens" not in page
+    page = page_module.render_watch(report | {"tokens_per_step": {"iha": 4096, "baseline": 512}})
+    assert "steps are those of IHA, 4,096 tokens each; a step of the baseline has 512." in page
     assert training.folder.joinpath("nights/steps/step-00001000/report.html").exists()
 
 
