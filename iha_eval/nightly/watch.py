@@ -295,6 +295,9 @@ class _RunWatch:
     def follow(self) -> int:
         """Look, evaluate, wait, until there is nothing more to do or we are to end."""
         waited, told = 0, ""
+        for role in ROLES:
+            for step, folder in _checkpoints(role, self.asked).items():
+                self._note(step_folder(self.config.output, step), role, folder)
         # Whatever a kill has left undone between a record and its page.
         self._page()
         while True:
@@ -358,14 +361,7 @@ class _RunWatch:
         Raises:
             UserError: it is another one than was evaluated, or has another tokenizer.
         """
-        note = _read_note(place / role / NOTE)
-        before = note.get("path", str(folder)) if note else str(folder)
-        if before != str(folder) and results_of(place / role):
-            raise UserError(
-                f"{place.name} was evaluated with {before}, not with {folder}: give that folder "
-                "its name back, ask for the same pairs as before (--glob, --tokens-per-step), or "
-                "name another folder with --out to begin anew."
-            )
+        note = self._note(place, role, folder)
         try:
             files = _files(folder)
         except OSError:
@@ -395,6 +391,22 @@ class _RunWatch:
             note = state
         self._check_tokenizer(note["tokenizer"], folder)
         return True
+
+    def _note(self, place: Path, role: str, folder: Path) -> dict[str, Any] | None:
+        """What is written down of the checkpoint of a step; None before it was whole.
+
+        Raises:
+            UserError: another folder was evaluated in its place.
+        """
+        note = _read_note(place / role / NOTE)
+        before = note.get("path", str(folder)) if note else str(folder)
+        if before != str(folder) and results_of(place / role):
+            raise UserError(
+                f"{place.name} was evaluated with {before}, not with {folder}: give that folder "
+                "its name back, ask for the same pairs as before (--glob, --tokens-per-step), or "
+                "name another folder with --out to begin anew."
+            )
+        return note
 
     def _read(self, folder: Path, files: Files, role: str, done: bool) -> dict[str, Any] | None:
         """What a checkpoint is; None as long as it is not whole.

@@ -150,6 +150,8 @@ def test_equal_tokens_are_paired(training: FakeTraining) -> None:
         match=r"step-00001000 was evaluated with .*checkpoint-1500, not with .*checkpoint-1000: ",
     ):
         training.watch()
+    # And its page says what was compared.
+    assert training.report()["tokens_per_step"] == tokens
 
 
 def test_equal_steps_are_paired_and_each_is_evaluated_once(training: FakeTraining) -> None:
