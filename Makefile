@@ -8,6 +8,8 @@
 #   LIMIT=10                 documents a task in `make demo`
 PYTHON ?= python3
 export TORCH EXTRA
+# pip compiles nothing here (tools/environment.py), so that each process would compile PyTorch and vLLM anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 READY := .venv/.ready

@@ -22,7 +22,7 @@ CORES = sorted(os.sched_getaffinity(0))
 os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(
     str(CORES[rank % len(CORES)]) for rank in range(RANKS)
 )
-os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
