@@ -49,10 +49,9 @@ def parsed(latex: str) -> Any:
 
     try:
         return latex2sympy(latex, is_real=True, convert_degrees=False, normalization_config=None)
-    except MemoryError:
-        raise
     # The parser raises whatever its grammar trips over.
-    except Exception:
+    except Exception as error:
+        _pass_on_shortage(error)
         return None
 
 
@@ -74,11 +73,25 @@ def value(latex: str, point: str) -> Any:
             # What cannot be worked out at all should use up the limit here, where it is blamed on
             # one text.
             expression.doit()
-    except MemoryError:
-        raise
-    except Exception:
+    except Exception as error:
+        _pass_on_shortage(error)
         return None
     return None
+
+
+def _pass_on_shortage(error: BaseException | None) -> None:
+    """End on what the machine lacks, which says nothing about a text.
+
+    Without memory a late import or a C function may raise something else than MemoryError, or
+    something else while that one is handled.
+
+    Raises:
+        MemoryError: The machine is the reason.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError | OSError | ImportError | SystemError):
+            raise MemoryError(str(error)) from error
+        error = error.__cause__ or error.__context__
 
 
 def _at(expression: Any, point: str) -> Any:

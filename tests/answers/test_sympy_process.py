@@ -85,16 +85,25 @@ def test_every_step_is_reported() -> None:
 
 
 @pytest.mark.parametrize("name", ["parse", "value"])
-def test_lack_of_memory_is_not_an_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shows", [MemoryError, OSError, ImportError, "while it was handled"])
+def test_lack_of_memory_is_not_an_answer(
+    name: str, shows: type[Exception] | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends the process instead, and the comparison counts as undecided."""
 
     def full(*_: object, **__: object) -> None:
-        raise MemoryError
+        if not isinstance(shows, str):
+            raise shows
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise ValueError("no such text") from None
 
     target = "latex2sympy2_extended.latex2sympy" if name == "parse" else "sympy.N"
     monkeypatch.setattr(target, full)
     with pytest.raises(MemoryError):
-        sympy_process.value(f"x + 10 {name[0]}", "")
+        # Another text each time, since values are kept.
+        sympy_process.value(f"x + 10 {name[0]} + {len(str(shows))}", "")
 
 
 def test_what_cannot_be_valued_is_still_an_expression() -> None:
